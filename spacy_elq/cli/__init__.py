@@ -1,0 +1,24 @@
+"""`python -m spacy elq …`
+
+spaCy imports this module at the start of every command of its own (entry-point group
+`spacy_cli`), so it and the modules of the commands import nothing heavy: a command imports what it
+runs when it runs.
+"""
+
+from __future__ import annotations
+
+import typer
+from spacy.cli._util import app as spacy_app
+
+from . import convert, evaluate, visualise
+
+app = typer.Typer(
+    name="elq",
+    help="End-to-end entity linking: knowledge bases, data, evaluation.",
+    no_args_is_help=True,
+)
+app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.command("visualise", epilog=visualise.EXAMPLE)(visualise.visualise_command)
+
+spacy_app.add_typer(app, name="elq")

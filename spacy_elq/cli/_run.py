@@ -1,0 +1,120 @@
+"""What all commands share: how they end, what they print where, how they load a pipeline.
+
+Results go to stdout, everything else to stderr. Bad input ends a command with one line and exit
+status 1, an interrupt with one line and 130.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from ..errors import ElqError, Errors
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Options that several commands take.
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
+Gpu = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
+INTERRUPTED = 130
+
+
+def guarded(
+    kept: str = "Nothing was written.",
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make a function a well-behaved command.
+
+    kept (str): What is said about the output if the command is interrupted.
+    RETURNS (Callable): The decorator.
+    """
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        @wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                command(*args, **kwargs)
+            except BrokenPipeError:
+                raise  # click ends quietly when the reader of a pipe has gone
+            except (ElqError, OSError) as err:
+                typer.echo(f"Error: {one_line(err)}", err=True)
+                raise typer.Exit(1) from None
+            except KeyboardInterrupt:
+                typer.echo(f"\nInterrupted. {kept}", err=True)
+                raise typer.Exit(INTERRUPTED) from None
+
+        return run
+
+    return decorate
+
+
+def one_line(err: Exception) -> str:
+    """RETURNS (str): An error's message on one line; the file first if it is about a file."""
+    if isinstance(err, OSError) and err.filename is not None and err.strerror:
+        return f"{err.filename}: {err.strerror}"
+    return " ".join(str(err).split()) or type(err).__name__
+
+
+def note(message: str, *, quiet: bool) -> None:
+    """Tell the user something that is no result."""
+    if not quiet:
+        typer.echo(message, err=True)
+
+
+def progress(description: str, *, quiet: bool) -> Callable[[Iterable[T]], Iterator[T]]:
+    """RETURNS (Callable): Passes a stream through, counting it in a bar on stderr."""
+
+    def watch(items: Iterable[T]) -> Iterator[T]:
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=description, unit=" texts", disable=quiet, leave=False)
+
+    return watch
+
+
+def load_pipeline(name: str, gpu_id: int = -1) -> Language:
+    """Load a pipeline, on a GPU if one is named.
+
+    name (str): Package or directory.
+    gpu_id (int): GPU, -1 for the CPU.
+    RETURNS (Language): The pipeline.
+    RAISES (ElqError): If there is no such GPU, no such pipeline, or it can't be loaded.
+    """
+    import spacy
+
+    if gpu_id >= 0:
+        try:
+            spacy.require_gpu(gpu_id)
+        except ValueError as err:
+            raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=one_line(err))) from None
+    try:
+        return spacy.load(name)
+    except ElqError:
+        raise
+    except (OSError, ImportError, ValueError) as err:
+        raise ElqError(Errors.ELQ401.format(name=name, reason=one_line(err))) from err
+
+
+def linker(nlp: Language, name: str) -> Any:
+    """RETURNS (Any): The component "elq" of a pipeline; `name` is what messages call it.
+    RAISES (ElqError): If it has none."""
+    from ..evaluate import find_elq
+
+    elq = find_elq(nlp)
+    if elq is None:
+        raise ElqError(Errors.ELQ403.format(name=name))
+    return elq
+
+
+def set_names(paths: Iterable[Path]) -> list[str]:
+    """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
+    chosen = list(paths)
+    names = [path.name for path in chosen]
+    return names if len(set(names)) == len(names) else [str(path) for path in chosen]

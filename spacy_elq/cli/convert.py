@@ -1,0 +1,48 @@
+"""`elq convert`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ElqError, Errors
+from ._run import Quiet, guarded, note, progress
+
+EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
+
+
+@guarded("The output file was left as it was.")
+def convert_command(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File to read")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write")],
+    read_as: Annotated[
+        str, typer.Option("--from", "-f", help="Format of IN, if its name does not tell")
+    ] = "",
+    write_as: Annotated[
+        str, typer.Option("--to", "-t", help="Format of OUT, if its name does not tell")
+    ] = "",
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="Language whose tokenizer is used")
+    ] = "en",
+    quiet: Quiet = False,
+) -> None:
+    """Convert linked texts between file formats: spans-jsonl (.jsonl, .jsonl.gz) and spacy
+    (.spacy)."""
+    import spacy
+
+    from ..corpora.convert import convert
+
+    try:
+        spacy.util.get_lang_class(lang)
+    except ImportError:
+        raise ElqError(Errors.ELQ404.format(lang=lang)) from None
+    nlp = spacy.blank(lang)
+    watch = progress(source.name, quiet=quiet)
+    tally = convert(source, target, nlp, read_as=read_as, write_as=write_as, watch=watch)
+    note(f"{target}: {tally.texts} texts, {tally.spans - tally.blank} spans", quiet=quiet)
+    if tally.misaligned:
+        note(f"  spans widened to whole tokens: {tally.misaligned}", quiet=quiet)
+    if tally.blank:
+        note(f"  spans of white space only, left out: {tally.blank}", quiet=quiet)

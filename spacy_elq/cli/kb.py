@@ -1,0 +1,215 @@
+"""`elq kb …`: build knowledge bases, look into them, change them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._run import Quiet, guarded, note
+
+if TYPE_CHECKING:
+    from ..kb.build import EntityEncoder
+    from ..kb.knowledge_base import FaissKB
+    from ..types import Entity
+
+PREFIX = "Example: python -m spacy elq kb"
+UNCHANGED = "The knowledge base is as it was."
+# Entities encoded at once by `add`.
+BATCH = 2048
+
+KBPath = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the knowledge base")]
+Entities = Annotated[
+    Path, typer.Argument(metavar="ENTITIES", help="Entity file, JSONL: id, title, …")
+]
+Encoder = Annotated[
+    str, typer.Option("--encoder", "-e", help='Entity encoder: "minilm", or a model directory')
+]
+
+app = typer.Typer(name="kb", help="Knowledge bases.", no_args_is_help=True)
+
+
+@app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")
+@guarded("What was embedded is kept beside the output; run the same command again to go on.")
+def build_command(
+    entities: Entities,
+    path: KBPath,
+    encoder: Encoder = "minilm",
+    index: Annotated[
+        str, typer.Option("--index", "-i", help='"auto", "exact" or a FAISS factory string')
+    ] = "auto",
+    snapshot: Annotated[
+        str, typer.Option("--snapshot", help="Date of the entities; kept for information")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "-O", help="Replace a knowledge base that is there")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build a knowledge base: records, names, vectors and index. Goes on where an interrupted
+    build of the same entities stopped."""
+    from ..corpora.entities import read_entities
+    from ..kb.build import build_kb
+
+    manifest = build_kb(
+        read_entities(entities),
+        path,
+        _load_encoder(encoder),
+        index=index,
+        progress=not quiet,
+        source=entities.name,
+        snapshot=snapshot,
+        overwrite=overwrite,
+    )
+    note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
+
+
+@app.command("info", epilog=f"{PREFIX} info my_kb")
+@guarded()
+def info_command(path: KBPath, quiet: Quiet = False) -> None:
+    """Tell what a knowledge base holds and how it was made."""
+    kb = _open(path)
+    manifest = kb.manifest
+    size = sum(info["size"] for info in manifest.files.values())
+    rows = {
+        "entities": len(kb),
+        "built": f"{manifest.entities} entities, {manifest.created or 'never'}",
+        "added, changed": len(kb) - manifest.entities + kb.n_removed,
+        "removed, changed": kb.n_removed,
+        "vectors": f"{manifest.vectors} x {manifest.width}, {manifest.dtype}",
+        "index": manifest.index,
+        "encoder": manifest.fingerprint or "unknown",
+        "source": " ".join(filter(None, (manifest.source, manifest.snapshot))) or "unknown",
+        "size": f"{size / 1e6:.1f} MB",
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        typer.echo(f"{name.ljust(width)}  {value}")
+    note(f"Files: {', '.join(manifest.files)}", quiet=quiet)
+
+
+@app.command("check", epilog=f"{PREFIX} check my_kb")
+@guarded()
+def check_command(path: KBPath, quiet: Quiet = False) -> None:
+    """Check that a knowledge base is whole and that its index finds what it should."""
+    from ..kb.check import check_files, index_recall
+
+    kb = _open(path)
+    note("Reading every file …", quiet=quiet)
+    check_files(kb)
+    typer.echo("files   as they were built")
+    typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities")
+
+
+@app.command("search", epilog=f'{PREFIX} search my_kb "city of light" -k 5')
+@guarded()
+def search_command(
+    path: KBPath,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, or a description")],
+    k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Neighbours to show")] = 10,
+    encoder: Encoder = "minilm",
+    quiet: Quiet = False,
+) -> None:
+    """Find entities: first those with this name, then the nearest by vector."""
+    from ..types import Entity
+
+    kb = _open(path)
+    vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
+    found = kb.search(vectors[:1], min(k, len(kb)))
+    named = kb.named(text)
+    for entity in named:
+        typer.echo(_line("name", entity))
+    if not named:
+        note("No entity has this name.", quiet=quiet)
+    for entity, score in zip(kb.records(found.rows[0]), found.scores[0].tolist(), strict=True):
+        typer.echo(_line(f"{score:.3f}", entity))
+
+
+@app.command("add", epilog=f"{PREFIX} add my_kb more.jsonl")
+@guarded(UNCHANGED)
+def add_command(
+    path: KBPath, entities: Entities, encoder: Encoder = "minilm", quiet: Quiet = False
+) -> None:
+    """Add entities, or replace those whose ids are known."""
+    from ..corpora.entities import read_entities
+
+    kb = _open(path)
+    model = _matching_encoder(kb, encoder)
+    before, read = len(kb), 0
+    stream = read_entities(entities)
+    while batch := list(islice(stream, BATCH)):
+        kb.add(batch, *model.encode(batch))
+        read += len(batch)
+    kb.to_disk(path)
+    added = len(kb) - before
+    note(f"{path}: {added} added, {read - added} replaced, {len(kb)} now", quiet=quiet)
+
+
+@app.command("remove", epilog=f"{PREFIX} remove my_kb Q90 Q64")
+@guarded(UNCHANGED)
+def remove_command(
+    path: KBPath,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the entities")],
+    quiet: Quiet = False,
+) -> None:
+    """Remove entities; nothing is removed if an id is not there."""
+    kb = _open(path)
+    removed = kb.remove(ids)
+    kb.to_disk(path)
+    note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
+
+
+@app.command("export", epilog=f"{PREFIX} export my_kb entities.jsonl")
+@guarded("The output file was left as it was.")
+def export_command(
+    path: KBPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, JSONL; - for stdout")],
+    quiet: Quiet = False,
+) -> None:
+    """Write all entities as JSONL, live additions included."""
+    from ..kb.store import atomic_file
+
+    kb = _open(path)
+    if str(out) == "-":
+        for line in _json_lines(kb):
+            typer.echo(line, nl=False)
+        return
+    with atomic_file(out) as work, work.open("w", encoding="utf8") as file:
+        file.writelines(_json_lines(kb))
+    note(f"{out}: {len(kb)} entities", quiet=quiet)
+
+
+def _open(path: Path) -> FaissKB:
+    from spacy.vocab import Vocab
+
+    from ..kb.knowledge_base import FaissKB
+
+    return FaissKB.open(path, Vocab())
+
+
+def _load_encoder(name: str) -> EntityEncoder:
+    from ..encoders.entity import load_entity_encoder
+
+    return load_entity_encoder(name)
+
+
+def _matching_encoder(kb: FaissKB, name: str) -> EntityEncoder:
+    from ..kb.loaders import check_fingerprint
+
+    encoder = _load_encoder(name)
+    check_fingerprint(kb, encoder)
+    return encoder
+
+
+def _line(how: str, entity: Entity) -> str:
+    return "\t".join((how, entity.id, entity.title, entity.description))
+
+
+def _json_lines(kb: FaissKB) -> Iterator[str]:
+    from ..corpora.entities import entity_to_dict
+
+    return (json.dumps(entity_to_dict(entity), ensure_ascii=False) + "\n" for entity in kb)

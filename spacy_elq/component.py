@@ -1,0 +1,603 @@
+"""The component `elq`: finds the mentions of a text and links them, in one encoder pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import srsly
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.pipeline.pipe import deserialize_config
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import SimpleFrozenDict, SimpleFrozenList
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer
+
+from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
+from .corpora.gold import gold_spans
+from .decoding import JOINT, DecodingSettings, passes
+from .encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from .errors import ElqError, Errors
+from .linking import CharSpans, Mentions, rank_mentions
+from .model import is_initialized, make_heads
+from .scorer import RANKS_KEY
+from .settings import Setting, changes, restore
+from .types import Candidate, Entity, Link
+
+if TYPE_CHECKING:
+    from .kb.knowledge_base import FaissKB
+    from .kb.loaders import KBLoader
+    from .training import Trainer
+
+# Values of `mentions`; any other value is the key of a span group whose spans are the mentions.
+FIND = "find"
+ENTS = "ents"
+
+DEFAULT_CONFIG = """
+[elq]
+threshold = -3.0
+mention_threshold = -0.6931
+threshold_type = "joint"
+top_k = 10
+num_cand_mentions = 50
+max_mention_length = 10
+special_tokens = false
+word_boundaries = true
+mentions = "find"
+spans_key = "elq"
+floor = null
+overwrite = true
+rank_gold = true
+save_entity_encoder = true
+scorer = {"@scorers": "spacy-elq.elq_scorer.v1"}
+
+[elq.model]
+@architectures = "spacy-elq.ELQ.v1"
+scorer = "qa_linear"
+aggregation = "all_avg"
+cosine = true
+scale = 20.0
+names = true
+
+[elq.model.encoder]
+@architectures = "spacy-elq.Transformer.v1"
+name = "minilm"
+max_length = 512
+overlap = 64
+truncate = false
+max_batch_items = 4096
+precision = "fp32"
+tokenizer_config = {}
+transformer_config = {}
+
+[elq.entity_encoder]
+source = "minilm"
+template = "names"
+pooling = "mean"
+normalize = true
+alias_vectors = true
+max_length = 128
+
+[elq.training]
+entity_loss = "full_softmax"
+hard_negatives = 10
+train_entity_encoder = false
+mention_mean = "text"
+mention_weight = 1.0
+entity_weight = 1.0
+names_hidden = 0.1
+head_rate = 5.0
+names_rate = 50.0
+freeze = ["embeddings", "pooler"]
+precision = "bf16"
+"""
+
+# Texts whose gold mentions are ranked at once.
+SCORE_BATCH = 64
+DEFAULT_SCORES = {"elq_weak_f": 0.5, "elq_strong_f": 0.5, "elq_r1": None}
+
+
+@Language.factory(
+    "elq",
+    assigns=["doc.ents", "doc.spans", "span._.elq", "token.ent_iob", "token.ent_kb_id"],
+    default_config=Config().from_str(DEFAULT_CONFIG)["elq"],
+    default_score_weights=DEFAULT_SCORES,
+)
+def make_elq(
+    nlp: Language,
+    name: str,
+    model: Model,
+    threshold: float,
+    mention_threshold: float,
+    threshold_type: str,
+    top_k: int,
+    num_cand_mentions: int,
+    max_mention_length: int,
+    special_tokens: bool,
+    word_boundaries: bool,
+    mentions: str,
+    spans_key: str,
+    floor: float | None,
+    overwrite: bool,
+    rank_gold: bool,
+    save_entity_encoder: bool,
+    entity_encoder: dict[str, Any],
+    training: dict[str, Any],
+    scorer: Callable | None,
+) -> ElqLinker:
+    """Construct the component.
+
+    model (Model): The question encoder and its heads, `spacy-elq.ELQ.v1`.
+    threshold (float): Links need a joint log-score above it.
+    mention_threshold, threshold_type, top_k, num_cand_mentions, max_mention_length,
+        special_tokens, word_boundaries: See `decoding.DecodingSettings`.
+    mentions (str): "find" them, or only link those that are in "ents" or in the span group of
+        that key.
+    spans_key (str): Key of the span group for all links, overlapping ones too.
+    floor (Optional[float]): Joint log-score that links need for the span group, where it should
+        hold more than those above the threshold.
+    overwrite (bool): Where a link overlaps an entity that is in `doc.ents` already, the link wins.
+    rank_gold (bool): In evaluation, link the gold mentions too, for entity accuracy (R@1, R@10).
+    save_entity_encoder (bool): Write the entity encoder to disk with the pipeline; without it,
+        entities can be added after loading only if its source is there.
+    entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings`.
+    training (dict): The fields of `training.TrainingSettings`.
+    scorer (Optional[Callable]): The scoring method.
+    """
+    return ElqLinker(
+        nlp.vocab,
+        model,
+        name,
+        entity_encoder=_make_entity_encoder(**entity_encoder),
+        training=training,
+        scorer=scorer,
+        threshold=threshold,
+        mention_threshold=mention_threshold,
+        threshold_type=threshold_type,
+        top_k=top_k,
+        num_cand_mentions=num_cand_mentions,
+        max_mention_length=max_mention_length,
+        special_tokens=special_tokens,
+        word_boundaries=word_boundaries,
+        mentions=mentions,
+        spans_key=spans_key,
+        floor=floor,
+        overwrite=overwrite,
+        rank_gold=rank_gold,
+        save_entity_encoder=save_entity_encoder,
+    )
+
+
+def _make_entity_encoder(source: str, **settings: Any) -> EntityEncoder:
+    return EntityEncoder(source, EntityEncoderSettings(**settings))
+
+
+class ElqLinker(TrainablePipe):
+    """Finds and links entities; see `make_elq` for the settings.
+
+    Settings are attributes: `nlp.get_pipe("elq").threshold = -2.0` holds from the next call on,
+    and is saved with the pipeline.
+    """
+
+    threshold = Setting()
+    mention_threshold = Setting()
+    threshold_type = Setting()
+    top_k = Setting()
+    num_cand_mentions = Setting()
+    max_mention_length = Setting()
+    special_tokens = Setting()
+    word_boundaries = Setting()
+    mentions = Setting()
+    spans_key = Setting()
+    floor = Setting()
+    overwrite = Setting()
+    rank_gold = Setting()
+    save_entity_encoder = Setting()
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "elq",
+        *,
+        entity_encoder: EntityEncoder,
+        training: Mapping[str, Any] = SimpleFrozenDict(),
+        scorer: Callable | None = None,
+        **settings: Any,
+    ) -> None:
+        """
+        vocab (Vocab): The shared vocabulary.
+        model (Model): From `spacy-elq.ELQ.v1`.
+        entity_encoder (EntityEncoder): What the knowledge base's vectors are made with.
+        training (Mapping): Fields of `training.TrainingSettings`.
+        scorer (Optional[Callable]): The scoring method.
+        **settings: The attributes above.
+        """
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.entity_encoder = entity_encoder
+        self.scorer = scorer
+        self.check_settings(settings)
+        self.cfg: dict[str, Any] = {**settings, "seen_ids": []}
+        self._configured = dict(settings)
+        self._training = dict(training)
+        self._trainer: Trainer | None = None
+        self._kb: FaissKB | None = None
+        self._kb_is_stale = False
+        self._seen: set[str] = set()
+        install_extension()
+
+    @staticmethod
+    def check_settings(settings: Mapping[str, Any]) -> None:
+        """Raise an ElqError where a setting has a value that is not allowed."""
+        _decoding_settings(settings)
+
+    @property
+    def decoding(self) -> DecodingSettings:
+        """RETURNS (DecodingSettings): The settings of decoding, as they are now."""
+        return _decoding_settings(self.cfg)
+
+    @property
+    def kb(self) -> FaissKB:
+        """RETURNS (FaissKB): The knowledge base. Raises an ElqError where there is none yet."""
+        if self._kb is None:
+            raise ElqError(Errors.ELQ105.format(name=self.name))
+        return self._kb
+
+    def set_kb(self, kb: FaissKB | KBLoader) -> None:
+        """Link to another knowledge base from the next call on.
+
+        kb (Union[FaissKB, Callable]): The knowledge base, or a loader such as
+            `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
+            encoder's, and of length 1 where entities are scored by cosine.
+        """
+        if callable(kb):
+            kb = kb(self.vocab, self.entity_encoder)
+        width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
+        if kb.entity_vector_length != width:
+            raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
+        if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
+            raise ElqError(Errors.ELQ108)
+        self._kb = kb
+        self._trainer = None
+
+    # Inference
+
+    def predict(self, docs: Iterable[Doc]) -> list[list[Link]]:
+        """Find and link, without changing the documents.
+
+        RETURNS (list[list[Link]]): The links of each document above `floor` (or the threshold), by
+            wordpieces, overlapping ones too.
+        """
+        docs = list(docs)
+        given = None if self.mentions == FIND else [self._given(doc) for doc in docs]
+        mentions = self.rank_mentions(docs, given)
+        floor = self.threshold if self.floor is None else min(self.floor, self.threshold)
+        passed = mentions.select(passes(self.decoding, mentions.logit, mentions.joint, floor))
+        links = _make_links(passed, self.kb)
+        result: list[list[Link]] = [[] for _ in docs]
+        for doc, link in zip(passed.doc.tolist(), links, strict=True):
+            if link is not None:
+                result[doc].append(link)
+        return result
+
+    def rank_mentions(
+        self, docs: Sequence[Doc], given: Sequence[CharSpans] | None = None
+    ) -> Mentions:
+        """Mentions with ranked candidates, before any is cut by the joint score.
+
+        given (Sequence[CharSpans]): Mentions of each document, instead of finding them.
+        """
+        if not is_initialized(self.model):
+            raise ElqError(Errors.ELQ106.format(name=self.name))
+        self._refresh_kb()
+        return rank_mentions(self.model, self.kb, docs, self.decoding, given)
+
+    def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Sequence[Link]]) -> None:
+        """Write links to `doc.ents` and `doc.spans[spans_key]`.
+
+        scores (Sequence[Sequence[Link]]): What `predict` returned.
+        """
+        for doc, links in zip(docs, scores, strict=True):
+            stale = list(doc.spans.get(self.spans_key, ()))
+            linked = to_tokens(doc, links)
+            above = [(s, link) for s, link in linked if self._is_above(link)]
+            set_group(doc, self.spans_key, linked)
+            if self.mentions == ENTS:
+                set_ids(doc, [span for span, _ in above])
+            else:
+                set_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
+
+    def _is_above(self, link: Link) -> bool:
+        return self.threshold_type != JOINT or link.score > self.threshold
+
+    def _given(self, doc: Doc) -> CharSpans:
+        spans: Iterable[Span] = (
+            doc.ents if self.mentions == ENTS else doc.spans.get(self.mentions, ())
+        )
+        return [(span.start_char, span.end_char) for span in spans]
+
+    # The knowledge base
+
+    def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """Add entities, or change those whose id is known. The next call sees them.
+
+        entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
+        """
+        from .corpora.entities import entity_from_dict
+        from .kb.loaders import check_fingerprint
+
+        records = [e if isinstance(e, Entity) else entity_from_dict(e) for e in entities]
+        check_fingerprint(self.kb, self.entity_encoder)
+        vectors, owners = self.entity_encoder.encode(records)
+        self.kb.add(records, vectors, owners)
+
+    def remove_entities(self, ids: Iterable[str]) -> None:
+        """Remove entities by id. The next call no longer links to them."""
+        self.kb.remove(list(ids))
+
+    def _refresh_kb(self) -> None:
+        """Embed the knowledge base again where the entity encoder was trained since."""
+        if self._kb_is_stale:
+            from .kb.loaders import rebuild
+
+            self._kb = rebuild(self.kb, self.entity_encoder)
+            self._kb_is_stale = False
+
+    # Training
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        kb_loader: Callable[..., Any] | None = None,
+    ) -> None:
+        """Load the encoder's weights, make the heads, and load the knowledge base.
+
+        get_examples (Callable): Returns a sample of the training data.
+        nlp (Language): The pipeline.
+        kb_loader (Optional[Callable]): `spacy-elq.KBFromDirectory.v1` or
+            `spacy-elq.KBFromEntities.v1`; without it, call `set_kb`.
+        """
+        validate_get_examples(get_examples, "ElqLinker.initialize")
+        self.model.initialize()
+        self._trainer = None
+        self._seen = set()
+        self.cfg["seen_ids"] = []
+        if kb_loader is not None:
+            self.set_kb(kb_loader)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch: gradients add up on the model until `finish_update`.
+
+        drop (float): Not used: the transformer has its own dropout rates.
+        losses (dict): Gets the sum of mention and entity loss, and each by itself.
+        """
+        losses = {} if losses is None else losses
+        parts = (self.name, f"{self.name}_mention", f"{self.name}_entity")
+        for part in parts:
+            losses.setdefault(part, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "ElqLinker.update")
+        trainer = self._get_trainer()
+        references = [example.reference for example in examples]
+        mention, entity = trainer.accumulate([eg.predicted for eg in examples], references)
+        for part, loss in zip(parts, (mention + entity, mention, entity), strict=True):
+            losses[part] += loss
+        self._remember(references)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Step the parameters with the gradients added up, with the optimizer's current rate."""
+        trainer = self._get_trainer()
+        trainer.step(sgd)
+        self._kb_is_stale = trainer.settings.train_entity_encoder
+
+    def _get_trainer(self) -> Trainer:
+        if self._trainer is None:
+            from .training import Trainer, TrainingSettings
+
+            self._trainer = Trainer(
+                self.model,
+                self.kb,
+                self.entity_encoder,
+                self.decoding,
+                TrainingSettings(**self._training),
+            )
+        return self._trainer
+
+    def _remember(self, references: Sequence[Doc]) -> None:
+        """Keep the ids that were trained on, for scores on seen and unseen entities."""
+        ids = {span.kb_id_ for doc in references for span in gold_spans(doc)}
+        if not ids.issubset(self._seen):
+            self._seen |= ids
+            self.cfg["seen_ids"] = sorted(self._seen)
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score predictions; with `rank_gold`, also how the entities of gold mentions rank."""
+        examples = list(examples)
+        if self.rank_gold and self._kb is not None:
+            self._rank_gold(examples)
+        return super().score(examples, **kwargs)
+
+    def _rank_gold(self, examples: Sequence[Example]) -> None:
+        """Store, for each gold mention, the rank of its entity among the candidates."""
+        gold = [gold_spans(example.reference) for example in examples]
+        for start in range(0, len(examples), SCORE_BATCH):
+            some = examples[start : start + SCORE_BATCH]
+            spans = gold[start : start + SCORE_BATCH]
+            given = [[(span.start_char, span.end_char) for span in of_doc] for of_doc in spans]
+            mentions = self.rank_mentions([example.predicted for example in some], given)
+            ranks: list[list[int | None]] = [[None] * len(of_doc) for of_doc in spans]
+            for doc, i, rows in zip(
+                mentions.doc.tolist(), mentions.given.tolist(), mentions.rows.tolist(), strict=True
+            ):
+                row = self.kb.row(spans[doc][i].kb_id_)
+                ranks[doc][i] = rows.index(row) + 1 if row in rows else None
+            for example, of_doc_ranks in zip(some, ranks, strict=True):
+                example.predicted.user_data[RANKS_KEY] = of_doc_ranks
+
+    # Serialization
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:
+        """Write the pipe to a directory. Files of the knowledge base that have not changed are
+        hard-linked where the file system allows.
+
+        exclude (Iterable[str]): Of "vocab", "cfg", "model", "kb" and "entity_encoder".
+        """
+        serialize: dict[str, Callable[[Path], Any]] = {
+            "vocab": lambda p: self.vocab.to_disk(p),
+            "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
+            "model": lambda p: p.write_bytes(self.model.to_bytes()),
+        }
+        if self._kb is not None:
+            self._refresh_kb()
+            serialize["kb"] = self.kb.to_disk
+        if self.save_entity_encoder:
+            serialize["entity_encoder"] = self.entity_encoder.to_disk
+        util.to_disk(path, serialize, exclude)
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()
+    ) -> ElqLinker:
+        """Load the pipe from a directory; the knowledge base's files are mapped, not read.
+
+        exclude (Iterable[str]): As in `to_disk`.
+        """
+        deserialize: dict[str, Callable[[Path], Any]] = {
+            "vocab": lambda p: self.vocab.from_disk(p),
+            "cfg": lambda p: self._restore_cfg(deserialize_config(p)),
+            "model": lambda p: self.model.from_bytes(p.read_bytes()),
+            "kb": self._kb_from_disk,
+            "entity_encoder": self._entity_encoder_from_disk,
+        }
+        util.from_disk(path, deserialize, exclude)
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:
+        """Serialize the pipe, the files of the knowledge base included: for small ones. The entity
+        encoder goes by its source alone.
+
+        exclude (Iterable[str]): Of "vocab", "cfg", "model" and "kb".
+        """
+        serialize: dict[str, Callable[[], bytes]] = {
+            "vocab": self.vocab.to_bytes,
+            "cfg": lambda: srsly.json_dumps(self._stored_cfg()),
+            "model": self.model.to_bytes,
+        }
+        if self._kb is not None:
+            self._refresh_kb()
+            serialize["kb"] = self.kb.to_bytes
+        return util.to_bytes(serialize, exclude)
+
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = SimpleFrozenList()
+    ) -> ElqLinker:
+        """Load the pipe from bytes.
+
+        exclude (Iterable[str]): As in `to_bytes`.
+        """
+        deserialize: dict[str, Callable[[bytes], Any]] = {
+            "vocab": lambda b: self.vocab.from_bytes(b),
+            "cfg": lambda b: self._restore_cfg(srsly.json_loads(b)),
+            "model": lambda b: self.model.from_bytes(b),
+            "kb": self._kb_from_bytes,
+        }
+        util.from_bytes(bytes_data, deserialize, exclude)
+        return self
+
+    def _stored_cfg(self) -> dict[str, Any]:
+        return {
+            "width": self.model.maybe_get_dim("nO"),
+            "seen_ids": self.cfg["seen_ids"],
+            "changed": changes(self._configured, self.cfg),
+        }
+
+    def _restore_cfg(self, stored: Mapping[str, Any]) -> None:
+        self.cfg.update(restore(self._configured, stored["changed"]))
+        self.cfg["seen_ids"] = list(stored["seen_ids"])
+        self._seen = set(self.cfg["seen_ids"])
+        if stored["width"] is not None and not is_initialized(self.model):
+            make_heads(self.model, stored["width"])
+
+    def _kb_from_disk(self, path: Path) -> None:
+        if path.exists():
+            from .kb.knowledge_base import FaissKB
+
+            self.set_kb(FaissKB.open(path, self.vocab))
+
+    def _kb_from_bytes(self, data: bytes) -> None:
+        from .kb.knowledge_base import FaissKB
+
+        self.set_kb(FaissKB(self.vocab, 0).from_bytes(data))
+
+    def _entity_encoder_from_disk(self, path: Path) -> None:
+        if path.exists():
+            self.entity_encoder = load_entity_encoder(str(path))
+
+
+def _decoding_settings(settings: Mapping[str, Any]) -> DecodingSettings:
+    return DecodingSettings(
+        **{field.name: settings[field.name] for field in fields(DecodingSettings)}
+    )
+
+
+def _make_links(mentions: Mentions, kb: FaissKB) -> list[Link | None]:
+    """Links with the records of their entities; None for a mention of special tokens alone."""
+    rows = sorted({row for row in mentions.rows.ravel().tolist() if row >= 0})
+    records = dict(zip(rows, kb.records(rows), strict=True))
+    columns = (
+        mentions.chars.tolist(),
+        mentions.joint.tolist(),
+        mentions.mention_score.tolist(),
+        mentions.rows.tolist(),
+        mentions.entity_scores.tolist(),
+    )
+    return [
+        _make_link(*chars, joint, mention, [records[r] for r in rows if r >= 0], scores)
+        if chars[0] >= 0
+        else None
+        for chars, joint, mention, rows, scores in zip(*columns, strict=True)
+    ]
+
+
+def _make_link(
+    start: int,
+    end: int,
+    joint: float,
+    mention_score: float,
+    entities: Sequence[Entity],
+    scores: Sequence[float],
+) -> Link:
+    best = entities[0]
+    return Link(
+        start=start,
+        end=end,
+        id=best.id,
+        title=best.title,
+        description=best.description,
+        label=best.label,
+        score=joint,
+        mention_score=mention_score,
+        entity_score=scores[0],
+        candidates=tuple(
+            Candidate(entity.id, entity.title, score)
+            for entity, score in zip(entities, scores, strict=False)
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Readers, writers and converters of training, evaluation and entity files."""

@@ -1,0 +1,36 @@
+"""spaCy's own binary corpora (`.spacy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from ..errors import ElqError, Errors
+from .files import replacing
+
+
+def read_docbin(path: Path, vocab: Vocab) -> Iterator[Doc]:
+    """Stream the documents of a `.spacy` file (its bytes are in memory, its documents are not).
+
+    path (Path): The file.
+    vocab (Vocab): The vocabulary of the documents.
+    YIELDS (Doc): The documents, with span groups and user data.
+    RAISES (ElqError): If the file is no DocBin.
+    """
+    try:
+        docs = DocBin().from_disk(path)
+    except (ValueError, KeyError, TypeError):
+        raise ElqError(Errors.ELQ310.format(path=path)) from None
+    yield from docs.get_docs(vocab)
+
+
+def write_docbin(docs: Iterable[Doc], path: Path) -> None:
+    """Write documents with their user data as a `.spacy` file, replacing it as a whole."""
+    docbin = DocBin(store_user_data=True)
+    for doc in docs:
+        docbin.add(doc)
+    with replacing(path) as partial:
+        docbin.to_disk(partial)

@@ -1,0 +1,92 @@
+"""JSON lines in and out, and files that are replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from ..errors import ElqError, Errors
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place once the block ends well, and is removed
+    otherwise: readers see the old content or the new, never a part.
+
+    path (Path): The file to write; its folder is created.
+    YIELDS (Path): Where to write meanwhile. `path` itself if that is a device or a pipe.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = Path(os.path.realpath(path))  # a link stays a link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the objects of a JSON lines file, gzipped or not; blank lines are skipped.
+
+    path (Path): The file.
+    YIELDS (tuple[str, dict]): "file:line", for messages, and the object of that line.
+    RAISES (ElqError): On a line that is no JSON object, or a file that is no UTF-8 or no gzip.
+    """
+    with _open_text(path, path, "rt") as lines:
+        where = f"{path}:1"
+        try:
+            for number, line in enumerate(lines, start=1):
+                where = f"{path}:{number}"
+                if line.strip():
+                    yield where, _parse_object(line, where)
+        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as err:
+            raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write objects as JSON lines, replacing the file as a whole; gzipped if its name ends in .gz.
+
+    path (Path): The file.
+    records (Iterable[Mapping[str, Any]]): Consumed as it is written.
+    """
+    with replacing(path) as partial, _open_text(partial, path, "wt") as lines:
+        for record in records:
+            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one indented JSON value, replacing the file as a whole."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, replacing it as a whole."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf8")
+
+
+def _open_text(path: Path, named: Path, mode: str) -> TextIO:
+    # Names decide, not `path`: a temporary file carries another suffix. "utf-8-sig" skips the
+    # byte order mark that some editors write.
+    encoding = "utf-8-sig" if mode == "rt" else "utf-8"
+    opener = gzip.open if named.suffix == ".gz" else open
+    return cast(TextIO, opener(path, mode, encoding=encoding, newline="\n"))
+
+
+def _parse_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as err:
+        raise ElqError(Errors.ELQ302.format(where=where, reason=err)) from None
+    if not isinstance(value, dict):
+        raise ElqError(Errors.ELQ303.format(where=where, found=type(value).__name__))
+    return value

@@ -1,0 +1,207 @@
+"""Spans JSONL, the format of training, evaluation and output:
+`{"text": …, "spans": [{"start": 0, "end": 5, "id": "Q90"}], …}`, character offsets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+
+from ..errors import ElqError, Errors, Warnings
+from ..types import DEFAULT_LABEL
+from .files import read_jsonl, write_jsonl
+from .gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
+
+
+@dataclass(frozen=True)
+class RowSpan:
+    """One linked mention of a row.
+
+    start, end (int): Character offsets, end exclusive.
+    id (str): The entity.
+    fields (Mapping[str, Any]): Whatever other fields the span had.
+    """
+
+    start: int
+    end: int
+    id: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """RETURNS (str): The span's field "label", never empty."""
+        label = self.fields.get("label")
+        return label if isinstance(label, str) and label else DEFAULT_LABEL
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text with its linked mentions, as the file formats hold it.
+
+    fields (Mapping[str, Any]): Whatever other fields the row had, kept as they came.
+    """
+
+    text: str
+    spans: tuple[RowSpan, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Tally:
+    """What has been read.
+
+    misaligned (int): Spans that begin or end inside a token and were widened to whole tokens.
+    blank (int): Spans of white space only, left out: no token carries them.
+    """
+
+    texts: int = 0
+    spans: int = 0
+    misaligned: int = 0
+    blank: int = 0
+
+    def warn(self) -> None:
+        """Warn, once for each kind, about spans that were changed or left out."""
+        if self.misaligned:
+            message = Warnings.ELQ351.format(count=self.misaligned, spans=self.spans)
+            warnings.warn(message, stacklevel=2)
+        if self.blank:
+            message = Warnings.ELQ352.format(count=self.blank, spans=self.spans)
+            warnings.warn(message, stacklevel=2)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Stream the rows of a spans JSONL file, gzipped or not.
+
+    path (Path): The file.
+    YIELDS (Row): One row a line. A row without "spans" has none.
+    RAISES (ElqError): On the first bad line, with its file and number.
+    """
+    for where, record in read_jsonl(path):
+        yield row_from_dict(record, where)
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as spans JSONL, replacing the file as a whole."""
+    write_jsonl(path, map(row_to_dict, rows))
+
+
+def row_from_dict(record: Mapping[str, Any], where: str) -> Row:
+    """Check one parsed line.
+
+    record (Mapping[str, Any]): The line's object.
+    where (str): What messages call it: "file:line".
+    RETURNS (Row): The row.
+    RAISES (ElqError): If a field is missing, of a wrong type, or outside the text.
+    """
+    fields = dict(record)
+    text = fields.pop("text", None)
+    if not _is_text(text):
+        raise ElqError(Errors.ELQ304.format(where=where))
+    spans = fields.pop("spans", [])
+    if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
+        raise ElqError(Errors.ELQ305.format(where=where))
+    checked = tuple(
+        _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
+    )
+    return Row(text, checked, fields)
+
+
+def row_to_dict(row: Row) -> dict[str, Any]:
+    """RETURNS (dict[str, Any]): The row as one line of spans JSONL."""
+    spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in row.spans]
+    return {"text": row.text, "spans": spans, **row.fields}
+
+
+def row_from_doc(doc: Doc) -> Row:
+    """RETURNS (Row): A reference document's text, its gold mentions and its other fields."""
+    extras = doc.spans[GOLD_KEY].attrs.get(SPAN_FIELDS) if GOLD_KEY in doc.spans else None
+    spans = gold_spans(doc)
+    fields = extras or [_label_field(span) for span in spans]
+    return Row(
+        doc.text,
+        tuple(
+            RowSpan(span.start_char, span.end_char, span.kb_id_, extra)
+            for span, extra in zip(spans, fields, strict=True)
+        ),
+        gold_fields(doc),
+    )
+
+
+def docs_from_rows(nlp: Language, rows: Iterable[Row], tally: Tally | None = None) -> Iterator[Doc]:
+    """Tokenize rows into reference documents with their gold mentions.
+
+    nlp (Language): Whose tokenizer is used.
+    rows (Iterable[Row]): The rows.
+    tally (Tally | None): Filled while documents are drawn, for callers that report it themselves.
+        Without one, a warning at the end says what was changed or left out.
+    YIELDS (Doc): One document a row: `doc.spans["elq_gold"]`, `doc.ents`, `doc.user_data["elq"]`.
+    """
+    counts = Tally() if tally is None else tally
+    for row in rows:
+        yield _doc_from_row(nlp, row, counts)
+    if tally is None:
+        counts.warn()
+
+
+def _doc_from_row(nlp: Language, row: Row, tally: Tally) -> Doc:
+    doc = nlp.make_doc(row.text)
+    if doc.text != row.text:
+        raise ElqError(Errors.ELQ309.format(text=row.text[:60]))
+    tally.texts += 1
+    placed = [(_place(doc, span, tally), span.fields) for span in row.spans]
+    kept = [(span, fields) for span, fields in placed if span is not None]
+    set_gold(
+        doc,
+        [span for span, _ in kept],
+        fields=row.fields,
+        span_fields=[fields for _, fields in kept],
+    )
+    return doc
+
+
+def _place(doc: Doc, span: RowSpan, tally: Tally) -> Span | None:
+    """The tokens that a span covers, or touches; None if it holds white space only."""
+    tally.spans += 1
+    surface = doc.text[span.start : span.end]
+    if not surface.strip():
+        tally.blank += 1
+        return None
+    # Outer white space is no part of a name, and may be a token of its own.
+    start = span.start + len(surface) - len(surface.lstrip())
+    end = span.end - len(surface) + len(surface.rstrip())
+    placed = doc.char_span(start, end, label=span.label, kb_id=span.id, alignment_mode="expand")
+    if placed is not None:
+        tally.misaligned += (placed.start_char, placed.end_char) != (span.start, span.end)
+    return placed
+
+
+def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> RowSpan:
+    fields = dict(record)
+    start, end, entity = (fields.pop(name, None) for name in ("start", "end", "id"))
+    if not (_is_int(start) and _is_int(end)):
+        raise ElqError(Errors.ELQ306.format(where=where, start=start, end=end))
+    if not 0 <= start < end <= len(text):
+        raise ElqError(Errors.ELQ307.format(where=where, start=start, end=end, length=len(text)))
+    if not _is_text(entity) or not entity:
+        raise ElqError(Errors.ELQ308.format(where=where))
+    return RowSpan(start, end, entity, fields)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    # JSON escapes can spell half a surrogate pair, which no UTF-8 text (so no spaCy string) holds.
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _label_field(span: Span) -> dict[str, str]:
+    return {} if span.label_ in ("", DEFAULT_LABEL) else {"label": span.label_}

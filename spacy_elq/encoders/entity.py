@@ -1,0 +1,248 @@
+"""Entities as vectors: text in, one or more vectors an entity out.
+
+Two ways to write an entity down are known. "names" (the default) gives an entity the normalised
+mean of its "title" and "title: description" vectors, and one more vector for each alias: names
+are what a mention is compared with, and an entity scores by its best vector. "elq" is the
+published input, "[CLS] title [unused2] description [SEP]" (ELQ; BLINK), one vector an entity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import srsly
+
+from ..errors import ElqError, Errors
+from ..types import Entity
+from .sources import MINILM, resolve_source
+from .windows import batch_by_length
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SETTINGS_FILE = "entity_encoder.json"
+TEMPLATES = ("names", "elq")
+POOLINGS = ("mean", "cls")
+# Stands between title and description in the published input.
+ELQ_SEPARATOR = "[unused2]"
+
+
+@dataclass(frozen=True)
+class EntityEncoderSettings:
+    """How entity text becomes a vector; part of the encoder's fingerprint.
+
+    template (str): "names" or "elq", see above.
+    pooling (str): "mean" of the wordpiece vectors, or the "cls" vector.
+    normalize (bool): Scale vectors to length 1.
+    alias_vectors (bool): One more vector for each alias.
+    max_length (int): Most wordpieces of a text, special tokens included.
+    """
+
+    template: str = "names"
+    pooling: str = "mean"
+    normalize: bool = True
+    alias_vectors: bool = True
+    max_length: int = 128
+
+    def __post_init__(self) -> None:
+        if self.template not in TEMPLATES:
+            raise ElqError(Errors.ELQ110.format(name="template", value=self.template, of=TEMPLATES))
+        if self.pooling not in POOLINGS:
+            raise ElqError(Errors.ELQ110.format(name="pooling", value=self.pooling, of=POOLINGS))
+
+
+class EntityEncoder:
+    """A transformer that turns entities into vectors. Its weights are read on first use."""
+
+    def __init__(
+        self,
+        source: str = MINILM,
+        settings: EntityEncoderSettings | None = None,
+        *,
+        max_batch_items: int = 16384,
+        device: str | None = None,
+    ) -> None:
+        """
+        source (str): "minilm", a directory with a transformers model, or a hub id.
+        settings (EntityEncoderSettings): Template, pooling and the like.
+        max_batch_items (int): Most wordpieces of a padded batch.
+        device (str): Torch device; by default the one that thinc uses.
+        """
+        self.source = source
+        self.settings = settings or EntityEncoderSettings()
+        self.max_batch_items = max_batch_items
+        self.device = device
+        self._fingerprint: str | None = None
+
+    @cached_property
+    def directory(self) -> Path:
+        """RETURNS (Path): The local directory of the model's files."""
+        resolved = resolve_source(self.source)
+        if Path(resolved).is_dir():
+            return Path(resolved)
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.json", "*.txt", "*.safetensors"]
+        return Path(snapshot_download(resolved, allow_patterns=patterns))
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(str(self.directory))
+
+    @cached_property
+    def transformer(self) -> PreTrainedModel:
+        from thinc.api import get_torch_default_device
+        from transformers import AutoModel
+
+        model = AutoModel.from_pretrained(
+            str(self.directory), add_pooling_layer=False, use_safetensors=True
+        )
+        return model.to(self.device or get_torch_default_device()).eval()
+
+    @cached_property
+    def width(self) -> int:
+        """RETURNS (int): Width of the vectors; known without reading the weights."""
+        return int(srsly.read_json(self.directory / "config.json")["hidden_size"])
+
+    @property
+    def normalized(self) -> bool:
+        return self.settings.normalize
+
+    @property
+    def fingerprint(self) -> str:
+        """RETURNS (str): Changes when the weights, the vocabulary or the settings do. Vectors of
+        encoders with one fingerprint may be compared."""
+        if self._fingerprint is None:
+            settings = {**asdict(self.settings), "vocabulary": self.tokenizer.get_vocab()}
+            digest = hashlib.sha256(srsly.json_dumps(settings, sort_keys=True).encode())
+            for name, tensor in sorted(self.transformer.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().numpy())
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
+
+    def weights_changed(self) -> None:
+        """To be called after a training step: the fingerprint is another one now."""
+        self._fingerprint = None
+
+    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        """Encode entities.
+
+        RETURNS (tuple[ndarray, ndarray]): Vectors, float32 (V, width), and for each the position
+            of its entity in `entities`, int32 (V,), ascending; every entity owns at least one.
+        """
+        if not entities:
+            return np.zeros((0, self.width), dtype=np.float32), np.zeros(0, dtype=np.int32)
+        if self.settings.template == "elq":
+            vectors = self.encode_ids([self._elq_ids(entity) for entity in entities])
+            return vectors, np.arange(len(entities), dtype=np.int32)
+        return self._encode_names(entities)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """RETURNS (ndarray): One vector a text, float32 (N, width)."""
+        if not texts:
+            return np.zeros((0, self.width), dtype=np.float32)
+        ids = self.tokenizer(
+            list(texts), truncation=True, max_length=self.settings.max_length
+        ).input_ids
+        return self.encode_ids(ids)
+
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """ids (Sequence[Sequence[int]]): Wordpiece ids with their special tokens.
+        RETURNS (ndarray): One vector each, float32 (N, width)."""
+        import torch
+
+        vectors = np.empty((len(ids), self.width), dtype=np.float32)
+        with torch.inference_mode():
+            for batch in batch_by_length(ids, self.max_batch_items):
+                output = self.forward([ids[i] for i in batch])
+                vectors[batch] = output.float().cpu().numpy()
+        return vectors
+
+    def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """One padded batch through the transformer, with gradients where they are enabled.
+
+        RETURNS (Tensor): (B, width), on the encoder's device.
+        """
+        import torch
+
+        longest = max(len(row) for row in ids)
+        padded = torch.full((len(ids), longest), int(self.tokenizer.pad_token_id or 0))
+        mask = torch.zeros_like(padded)
+        for i, row in enumerate(ids):
+            padded[i, : len(row)] = torch.as_tensor(row)
+            mask[i, : len(row)] = 1
+        device = self.transformer.device
+        padded, mask = padded.to(device), mask.to(device)
+        hidden = self.transformer(input_ids=padded, attention_mask=mask).last_hidden_state
+        if self.settings.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        return torch.nn.functional.normalize(pooled, dim=-1) if self.normalized else pooled
+
+    def to_disk(self, path: Path) -> None:
+        """Write the model, its tokenizer and the settings."""
+        path.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(str(path))
+        self.transformer.save_pretrained(str(path), safe_serialization=True)
+        srsly.write_json(path / SETTINGS_FILE, asdict(self.settings))
+
+    def _encode_names(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        titles = [entity.title for entity in entities]
+        described = [i for i, entity in enumerate(entities) if entity.description]
+        aliases = [
+            (i, alias)
+            for i, entity in enumerate(entities)
+            if self.settings.alias_vectors
+            for alias in entity.names[1:]
+        ]
+        texts = [
+            *titles,
+            *(f"{entities[i].title}: {entities[i].description}" for i in described),
+            *(alias for _, alias in aliases),
+        ]
+        vectors = self.encode_texts(texts)
+        first, second = len(titles), len(titles) + len(described)
+        main = vectors[:first]
+        main[described] = (main[described] + vectors[first:second]) / 2
+        if self.normalized:
+            main /= np.linalg.norm(main, axis=1, keepdims=True)
+        owners = np.array([*range(len(titles)), *(i for i, _ in aliases)], dtype=np.int32)
+        order = np.argsort(owners, kind="stable")
+        return np.concatenate([main, vectors[second:]])[order], owners[order]
+
+    def _elq_ids(self, entity: Entity) -> list[int]:
+        """Title wordpieces, the separator, description wordpieces; cut before the specials."""
+        encode = self.tokenizer.encode
+        separator = self.tokenizer.convert_tokens_to_ids(ELQ_SEPARATOR)
+        title = encode(entity.title, add_special_tokens=False)
+        description = encode(entity.description, add_special_tokens=False)
+        body = [*title, separator, *description][: self.settings.max_length - 2]
+        return [self.tokenizer.cls_token_id, *body, self.tokenizer.sep_token_id]
+
+
+def load_entity_encoder(source: str = MINILM, **options: Any) -> EntityEncoder:
+    """Open an entity encoder.
+
+    source (str): "minilm", a hub id, or a directory: a plain transformers model (encoded with the
+        default settings) or one that `EntityEncoder.to_disk` wrote (with its own).
+    """
+    settings_file = Path(source).expanduser() / SETTINGS_FILE
+    if source != MINILM and settings_file.is_file():
+        try:
+            settings = EntityEncoderSettings(**srsly.read_json(settings_file))
+        except (TypeError, ValueError) as error:
+            raise ElqError(Errors.ELQ111.format(path=settings_file, error=error)) from None
+        return EntityEncoder(source, settings, **options)
+    return EntityEncoder(source, **options)

@@ -1,0 +1,162 @@
+"""Documents → wordpiece vectors, with the component's own transformer.
+
+The other source of vectors, a `transformer` component that several components share, is in
+`shared.py`. Both are thinc layers with one interface, `Model[list[Doc], list[EncodedBatch]]`. In
+training the vectors are part of torch's graph, and the layer's backprop, called after
+`loss.backward()`, carries on to where torch cannot reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..errors import ElqError, Errors
+from .sources import resolve_source
+from .windows import Window, batch_by_length, cut_windows, pad
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("fp32", "bf16")
+OWN_ENCODER = "elq-encoder"
+
+
+@dataclass
+class EncodedBatch:
+    """Windows of similar length, encoded together.
+
+    windows (list[Window]): B windows.
+    mask (ndarray): True at wordpieces, False at padding; bool (B, T).
+    vectors (Tensor): Last-layer vectors, float (B, T, h), on the encoder's device.
+    """
+
+    windows: list[Window]
+    mask: np.ndarray
+    vectors: torch.Tensor
+
+
+Encoder = Model[list[Doc], list[EncodedBatch]]
+Backprop = Callable[[], None]
+
+
+def own_encoder(
+    transformer: Model,
+    *,
+    max_length: int,
+    overlap: int,
+    truncate: bool,
+    max_batch_items: int,
+    precision: str,
+) -> Encoder:
+    """An encoder around a `spacy_transformers.TransformerModel`, which keeps weights, configuration
+    and tokenizer. It is run directly on wordpiece windows instead of through its span getter:
+    no second tokenization, no alignment to tokens, and batches sorted by length.
+
+    max_length (int): Most wordpieces of a window, special tokens included.
+    overlap (int): Wordpieces that neighbouring windows of a long document share.
+    truncate (bool): Read the first window of a long document only.
+    max_batch_items (int): Most wordpieces of a padded batch.
+    precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference.
+    """
+    return Model(
+        OWN_ENCODER,
+        _own_forward,
+        init=_own_init,
+        layers=[transformer],
+        dims={"nO": None},
+        attrs={
+            "max_length": max_length,
+            "overlap": overlap,
+            "truncate": truncate,
+            "max_batch_items": max_batch_items,
+            "precision": check_precision(precision),
+            "train_precision": "fp32",
+        },
+    )
+
+
+def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
+    """RETURNS (Optional[Module]): The encoder's own transformer; None for a shared one, which is
+    trained by its own component."""
+    return encoder.layers[0].transformer if encoder.name == OWN_ENCODER else None
+
+
+def check_precision(precision: str) -> str:
+    if precision not in PRECISIONS:
+        raise ElqError(Errors.ELQ110.format(name="precision", value=precision, of=PRECISIONS))
+    return precision
+
+
+def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
+    transformer = model.layers[0]
+    if not transformer.attrs["has_transformer"]:
+        transformer.attrs["name"] = resolve_source(transformer.attrs["name"])
+        transformer.initialize()
+    model.set_dim("nO", transformer.get_dim("nO"))
+
+
+def _own_forward(
+    model: Encoder, docs: list[Doc], is_train: bool
+) -> tuple[list[EncodedBatch], Backprop]:
+    transformer = model.layers[0]
+    tokenizer = transformer.tokenizer
+    if not getattr(tokenizer, "is_fast", False):
+        raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__))
+    windows = cut_windows(
+        tokenizer,
+        [doc.text for doc in docs],
+        min(model.attrs["max_length"], tokenizer.model_max_length),
+        model.attrs["overlap"],
+        truncate=model.attrs["truncate"],
+    )
+    precision = model.attrs["train_precision" if is_train else "precision"]
+    batches = [
+        _encode(transformer, [windows[i] for i in batch], is_train, precision)
+        for batch in split(windows, model.attrs["max_batch_items"], is_train)
+    ]
+    return batches, _nothing_left
+
+
+def split(windows: list[Window], max_items: int, is_train: bool) -> Iterable[list[int]]:
+    """Indices of the windows of each padded batch. A training batch is not split: the losses are
+    means over all of it."""
+    if is_train:
+        return [list(range(len(windows)))] if windows else []
+    return batch_by_length(windows, max_items)
+
+
+def _encode(
+    transformer: Any, windows: list[Window], is_train: bool, precision: str
+) -> EncodedBatch:
+    import torch
+
+    bert = transformer.transformer
+    ids, mask = pad(windows, transformer.tokenizer.pad_token_id)
+    bert.train(is_train)
+    grad = torch.enable_grad() if is_train else torch.inference_mode()
+    with grad, autocast(bert.device.type, precision):
+        vectors = bert(
+            input_ids=torch.from_numpy(ids).to(bert.device),
+            attention_mask=torch.from_numpy(mask).to(bert.device).long(),
+        ).last_hidden_state
+        return EncodedBatch(windows, mask, vectors.float())
+
+
+def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:
+    """RETURNS (ContextManager): bfloat16 matrix products inside, float32 weights outside."""
+    if precision == "fp32":
+        return nullcontext()
+    import torch
+
+    return torch.autocast(device_type, dtype=torch.bfloat16)
+
+
+def _nothing_left() -> None:
+    """The own transformer is part of torch's graph: `loss.backward()` has reached it already."""

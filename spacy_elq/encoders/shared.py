@@ -1,0 +1,122 @@
+"""Documents → wordpiece vectors, read from a `transformer` component earlier in the pipeline.
+
+The listener gives wordpieces aligned to tokens, without characters; a wordpiece's characters are
+taken to be those of the tokens it belongs to, which is as fine as `doc.ents` can be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model, get_array_module, torch2xp, xp2torch
+
+from .question import Backprop, EncodedBatch, Encoder, split
+from .windows import NO_CHARS, Window, share_cores
+
+if TYPE_CHECKING:
+    import torch
+    from spacy_transformers.data_classes import TransformerData
+
+
+def shared_encoder(listener: Model, *, max_batch_items: int) -> Encoder:
+    """An encoder that reads the output of a `transformer` component.
+
+    listener (Model): A raw `spacy_transformers.TransformerListener`: wordpieces, not pooled tokens.
+    max_batch_items (int): Most wordpieces of a padded batch.
+    """
+    return Model(
+        "elq-shared-encoder",
+        _forward,
+        init=_init,
+        layers=[listener],
+        dims={"nO": None},
+        attrs={"max_batch_items": max_batch_items},
+    )
+
+
+def _init(model: Encoder, X: Any = None, Y: Any = None) -> None:
+    listener = model.layers[0]
+    if listener.has_dim("nO"):
+        model.set_dim("nO", listener.get_dim("nO"))
+
+
+def _forward(
+    model: Encoder, docs: list[Doc], is_train: bool
+) -> tuple[list[EncodedBatch], Backprop]:
+    outputs, bp_outputs = model.layers[0](docs, is_train)
+    states = [_states(data, is_train) for data in outputs]
+    windows: list[Window] = []
+    rows: list[torch.Tensor] = []
+    for i, (doc, data, state) in enumerate(zip(docs, outputs, states, strict=True)):
+        if state is not None:
+            for window, row in zip(_windows(i, doc, data), state, strict=True):
+                if (window.chars != NO_CHARS).any():
+                    windows.append(window)
+                    rows.append(row[: len(window)])
+    share_cores(windows)
+    batches = [
+        _batch([windows[i] for i in batch], [rows[i] for i in batch])
+        for batch in split(windows, model.attrs["max_batch_items"], is_train)
+    ]
+
+    def backprop() -> None:
+        bp_outputs(
+            [
+                _gradient(data, state)
+                for data, state in zip(outputs, states, strict=True)
+                if state is not None
+            ]
+        )
+
+    return batches, backprop
+
+
+def _states(data: TransformerData, is_train: bool) -> torch.Tensor | None:
+    """The last hidden states of one document's windows, (windows, T, h); none when it is empty."""
+    if "last_hidden_state" not in data.model_output or not data.model_output.last_hidden_state.size:
+        return None
+    return xp2torch(data.model_output.last_hidden_state, requires_grad=is_train)
+
+
+def _windows(text: int, doc: Doc, data: TransformerData) -> list[Window]:
+    mask = np.asarray(data.wordpieces.attention_mask, dtype=bool)
+    ids = np.asarray(data.wordpieces.input_ids)
+    chars = np.full((mask.size, 2), NO_CHARS, dtype=np.int32)
+    owners = np.repeat(np.arange(len(doc)), _to_numpy(data.align.lengths))
+    pieces = _to_numpy(data.align.dataXd).ravel()
+    starts = np.array([token.idx for token in doc], dtype=np.int32)
+    ends = np.array([token.idx + len(token) for token in doc], dtype=np.int32)
+    # Written backwards and forwards: a wordpiece of several tokens runs from the first to the last.
+    chars[pieces[::-1], 0] = starts[owners[::-1]]
+    chars[pieces, 1] = ends[owners]
+    chars = chars.reshape(*mask.shape, 2)
+    return [
+        Window(text, ids[i, :length].tolist(), chars[i, :length])
+        for i, length in enumerate(mask.sum(1))
+    ]
+
+
+def _batch(windows: list[Window], rows: list[torch.Tensor]) -> EncodedBatch:
+    import torch
+
+    vectors = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = np.arange(vectors.shape[1]) < np.array([len(window) for window in windows])[:, None]
+    return EncodedBatch(windows, mask, vectors)
+
+
+def _gradient(data: TransformerData, state: torch.Tensor) -> TransformerData:
+    from spacy_transformers.data_classes import TransformerData
+    from transformers.file_utils import ModelOutput
+
+    gradient = state.grad if state.grad is not None else state.detach() * 0
+    return TransformerData(
+        model_output=ModelOutput(last_hidden_state=torch2xp(gradient)),
+        wordpieces=data.wordpieces,
+        align=data.align,
+    )
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    return array if get_array_module(array) is np else array.get()

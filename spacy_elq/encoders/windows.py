@@ -1,0 +1,126 @@
+"""Texts as wordpiece windows: what one forward pass of the question encoder reads.
+
+A text that fits the encoder is one window. A longer one becomes overlapping windows, so that no
+tail is lost; each character belongs to the *core* of exactly one window, and a mention is taken
+from the window whose core holds its first character. Half an overlap is wider than any mention,
+so the mention lies whole in that window, with context on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
+NO_CHARS = -1
+# The core of a text's only window: every character.
+WHOLE = (0, np.iinfo(np.int32).max)
+
+
+@dataclass
+class Window:
+    """A run of wordpieces of one text, with the special tokens around it.
+
+    text (int): Which text of the batch it is cut from.
+    ids (Sequence[int]): Wordpiece ids, length T.
+    chars (ndarray): Character offsets into the text, int32 (T, 2), end exclusive; `NO_CHARS` for
+        special tokens.
+    core (tuple[int, int]): The range of characters whose mentions are taken from this window.
+    """
+
+    text: int
+    ids: Sequence[int]
+    chars: np.ndarray
+    core: tuple[int, int] = WHOLE
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def cut_windows(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    max_length: int,
+    overlap: int,
+    *,
+    truncate: bool = False,
+) -> list[Window]:
+    """Tokenize texts and cut the long ones into overlapping windows.
+
+    max_length (int): Most wordpieces of a window, special tokens included.
+    overlap (int): Wordpieces that neighbouring windows share, less than half a window. Twice the
+        longest mention at least, for mentions to lie whole in one window.
+    truncate (bool): Keep only the first window of each text, as the published ELQ does.
+    RETURNS (list[Window]): In the order of the texts; a text without wordpieces has none.
+    """
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=max_length,
+        stride=0 if truncate else min(overlap, max_length // 2 - 1),
+        return_overflowing_tokens=not truncate,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    windows = []
+    # The encodings are read directly: building the offset lists in `tokenizer` costs more time.
+    for i, encoding in enumerate(encoded.encodings):
+        ids = encoding.ids
+        special = np.asarray(encoding.special_tokens_mask, dtype=bool)
+        if special.all():
+            continue
+        chars = np.asarray(encoding.offsets, dtype=np.int32)
+        chars[special] = NO_CHARS
+        text = encoded["overflow_to_sample_mapping"][i] if not truncate else i
+        windows.append(Window(text, ids, chars))
+    share_cores(windows)
+    return windows
+
+
+def share_cores(windows: Sequence[Window]) -> None:
+    """Divide each text's characters among its windows, in the middle of every overlap. Windows of
+    one text stand next to each other, in reading order."""
+    for left, right in zip(windows, windows[1:], strict=False):
+        if left.text == right.text:
+            border = (int(left.chars.max()) + _first_char(right)) // 2
+            left.core = (left.core[0], border)
+            right.core = (border, WHOLE[1])
+
+
+def _first_char(window: Window) -> int:
+    starts = window.chars[:, 0]
+    return int(starts[starts != NO_CHARS].min())
+
+
+def batch_by_length(items: Sequence[Sized], max_items: int) -> Iterator[list[int]]:
+    """Group wordpiece sequences of similar length, so that little of a padded batch is padding.
+
+    max_items (int): Most wordpieces of a padded batch; a longer sequence is a batch of its own.
+    YIELDS (list[int]): Indices into `items`, longest first.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(items)), key=lambda i: -len(items[i])):
+        if batch and len(items[batch[0]]) * (len(batch) + 1) > max_items:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def pad(windows: Sequence[Window], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest window, and the
+    mask of real wordpieces, bool (B, T)."""
+    lengths = np.array([len(window) for window in windows])
+    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = np.concatenate([window.ids for window in windows]) if windows else []
+    return ids, mask

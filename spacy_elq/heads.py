@@ -1,0 +1,160 @@
+"""The torch modules on top of the question encoder: mention logits, mention vectors, entity scores.
+
+Formulas: ELQ (Li et al., EMNLP 2020), sections 3.2 (mention detection) and 3.3 (entity
+disambiguation).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .errors import ElqError, Errors
+from .lexical import ENTITY_FEATURES, MENTION_FEATURES
+
+MENTION_SCORERS = ("qa_linear", "qa_mlp")
+AGGREGATIONS = ("all_avg", "fl_avg", "all_avg_linear", "fl_linear")
+# Of the published "qa_mlp" scorer.
+MLP_DROPOUT = 0.1
+
+
+class MentionScorer(nn.Module):
+    """Three logits a wordpiece: it starts a mention, it ends one, it is inside one."""
+
+    def __init__(self, width: int, kind: str = "qa_linear") -> None:
+        super().__init__()
+        if kind not in MENTION_SCORERS:
+            raise ElqError(Errors.ELQ110.format(name="scorer", value=kind, of=MENTION_SCORERS))
+        self.layers: nn.Module = nn.Linear(width, 3)
+        if kind == "qa_mlp":
+            self.layers = nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(), nn.Dropout(MLP_DROPOUT), nn.Linear(width, 3)
+            )
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """vectors (Tensor): (B, T, h). RETURNS (Tensor): float32 (B, T, 3)."""
+        return self.layers(vectors).float()
+
+
+class MentionPooling(nn.Module):
+    """A span's wordpiece vectors → its mention vector.
+
+    "all_avg" is the mean of all of them, "fl_avg" of the first and the last; "all_avg_linear" and
+    "fl_linear" put a linear layer on the mean, or on first and last side by side.
+    """
+
+    def __init__(self, width: int, kind: str = "all_avg") -> None:
+        super().__init__()
+        if kind not in AGGREGATIONS:
+            raise ElqError(Errors.ELQ110.format(name="aggregation", value=kind, of=AGGREGATIONS))
+        self.kind = kind
+        self.linear: nn.Module = nn.Identity()
+        if kind.endswith("_linear"):
+            self.linear = nn.Linear(2 * width if kind == "fl_linear" else width, width)
+
+    def forward(self, vectors: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """Pool spans.
+
+        vectors (Tensor): Wordpiece vectors, (B, T, h).
+        spans (Tensor): Row of the batch, first and last wordpiece (inclusive), int64 (N, 3).
+        RETURNS (Tensor): Mention vectors, (N, h).
+        """
+        rows, first, last = spans.unbind(1)
+        if self.kind == "fl_linear":
+            pooled = torch.cat([vectors[rows, first], vectors[rows, last]], dim=-1)
+        elif self.kind == "fl_avg":
+            pooled = (vectors[rows, first] + vectors[rows, last]) / 2
+        else:
+            pooled = _span_means(vectors, rows, first, last)
+        return self.linear(pooled)
+
+
+class EntityScorer(nn.Module):
+    """Mention vectors → query vectors, whose inner product with an entity vector is its score.
+
+    Published: the mention vector itself. With `cosine`, its direction times a learned scale, for
+    entity vectors of length 1.
+    """
+
+    def __init__(self, *, cosine: bool = False, scale: float = 20.0) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if cosine else None
+
+    def forward(self, mentions: torch.Tensor) -> torch.Tensor:
+        """mentions (Tensor): (N, h). RETURNS (Tensor): (N, h)."""
+        if self.log_scale is None:
+            return mentions
+        return nn.functional.normalize(mentions, dim=-1) * self.log_scale.exp()
+
+
+class NameWeights(nn.Module):
+    """Learned weights of the name features of `lexical`: what it adds to a mention's logit that its
+    text is a name in the knowledge base, and to an entity's score that the mention is its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mention = nn.Parameter(torch.zeros(len(MENTION_FEATURES)))
+        self.entity = nn.Parameter(torch.zeros(len(ENTITY_FEATURES)))
+
+
+class Heads(nn.Module):
+    """Everything learned on top of the question encoder."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        scorer: str = "qa_linear",
+        aggregation: str = "all_avg",
+        cosine: bool = False,
+        scale: float = 20.0,
+        names: bool = False,
+    ) -> None:
+        """
+        width (int): Width of the question encoder's vectors, h.
+        names (bool): Add the features of `lexical` to both scores.
+        The rest are the arguments of the parts above.
+        """
+        super().__init__()
+        self.mention_scorer = MentionScorer(width, scorer)
+        self.pooling = MentionPooling(width, aggregation)
+        self.entity_scorer = EntityScorer(cosine=cosine, scale=scale)
+        self.names = NameWeights() if names else None
+
+    def queries(self, vectors: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """vectors (Tensor): (B, T, h). spans (Tensor): int64 (N, 3), as in `MentionPooling`.
+        RETURNS (Tensor): Query vectors, float32 (N, h)."""
+        return self.entity_scorer(self.pooling(vectors, spans)).float()
+
+
+def span_logits(
+    logits: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, max_mention_length: int
+) -> torch.Tensor:
+    """m(i, j) = start_i + end_j + Σ inside_t: `decoding.span_logits` as a part of torch's graph.
+
+    logits (Tensor): Start, end and inside logits, float32 (B, T, 3).
+    starts, ends (Tensor): Where a span may begin and end, bool (B, T).
+    RETURNS (Tensor): float32 (B, T, max_mention_length + 1); -inf where there is no span.
+    """
+    start, end, inside = logits.unbind(-1)
+    sums = inside.cumsum(1)
+    at_start = (start - sums + inside).masked_fill(~starts, -torch.inf)
+    at_end = (end + sums).masked_fill(~ends, -torch.inf)
+    at_end = nn.functional.pad(at_end, (0, max_mention_length), value=-torch.inf)
+    return at_start[..., None] + at_end.unfold(1, max_mention_length + 1, 1)
+
+
+def _span_means(
+    vectors: torch.Tensor, rows: torch.Tensor, first: torch.Tensor, last: torch.Tensor
+) -> torch.Tensor:
+    """Direct sums: differences of running sums would lose digits on long windows."""
+    length = vectors.shape[1]
+    widths = last - first + 1
+    owner = torch.repeat_interleave(widths)
+    within = torch.arange(len(owner), device=owner.device) - (widths.cumsum(0) - widths)[owner]
+    positions = (rows * length + first)[owner] + within
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    sums = torch.zeros(len(rows), flat.shape[1], dtype=flat.dtype, device=flat.device)
+    return sums.index_add(0, owner, flat[positions]) / widths.unsqueeze(1)

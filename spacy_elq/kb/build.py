@@ -1,0 +1,272 @@
+"""Entities → catalogue → vectors → names and index: a knowledge base directory, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from ..corpora.entities import entity_to_dict
+from ..errors import ElqError, Errors
+from ..types import Entity
+from .catalogue import Catalogue
+from .index import FaissIndex, check_spec
+from .names import NameIndex
+from .npy import NpyAppender
+from .store import (
+    CATALOGUE,
+    EXACT,
+    INDEX,
+    OWNERS,
+    VECTORS,
+    Manifest,
+    check_replaceable,
+    describe_files,
+    now,
+    publish,
+)
+from .vectors import check_vectors
+
+PROGRESS = "progress.json"
+
+
+class EntityEncoder(Protocol):
+    """What turns entities into vectors.
+
+    width (int): Width h of the vectors.
+    fingerprint (str): Names the weights and the way of encoding; vectors of encoders with
+        different fingerprints cannot be compared.
+    normalized (bool): Whether the vectors have length 1.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def normalized(self) -> bool: ...
+
+    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        """Encode entities.
+
+        RETURNS (tuple[ndarray, ndarray]): Vectors (V, h), float32, and the place in `entities` of
+            each vector's owner (V,), int, ascending, each at least once.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the vectors of an unfinished build have come, and of what they are.
+
+    digest (str): Checksum of the entities.
+    fingerprint (str): Of the entity encoder.
+    entities, vectors (int): How many are safely on disk.
+    """
+
+    digest: str
+    fingerprint: str
+    dtype: str
+    entities: int = 0
+    vectors: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Progress | None:
+        """RETURNS (Progress | None): What an earlier run wrote, if it can be read."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write, in place of what was there, in one step."""
+        new = path.with_name(f"{path.name}.new")
+        with new.open("w", encoding="utf8") as file:
+            file.write(json.dumps(asdict(self)))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+    def of(self, entities: int, vectors: int) -> Progress:
+        """RETURNS (Progress): The same build, this far."""
+        return Progress(self.digest, self.fingerprint, self.dtype, entities, vectors)
+
+
+def build_kb(
+    entities: Iterable[Entity],
+    out: str | Path,
+    encoder: EntityEncoder,
+    *,
+    index: str = "auto",
+    batch_size: int = 2048,
+    dtype: str = "float32",
+    progress: bool = True,
+    source: str = "",
+    snapshot: str = "",
+    overwrite: bool = False,
+) -> Manifest:
+    """Build a knowledge base directory.
+
+    The work is done in a directory beside `out` whose name ends in ".building". It stays there if
+    the build is broken off, and the next build of the same entities with the same encoder goes on
+    from it.
+
+    entities (Iterable[Entity]): Read once.
+    out (str | Path): The directory to make.
+    encoder (EntityEncoder): Makes the vectors.
+    index (str): "auto", "exact", or a FAISS factory string such as "HNSW32".
+    batch_size (int): Entities given to the encoder at once, and kept at once.
+    dtype (str): How vectors are stored, "float32" or "float16".
+    progress (bool): Whether to show a progress bar on stderr.
+    source, snapshot (str): Where the entities come from and of which date; kept in the manifest.
+    overwrite (bool): Whether a knowledge base at `out` may be replaced.
+    RETURNS (Manifest): What was built.
+    """
+    out = Path(out).absolute()
+    _check_target(out, overwrite)
+    spec = check_spec(index, encoder.width)
+    work = working_directory(out)
+    digest = _Digest(entities)
+    catalogue = _write_catalogue(work, digest)
+    state = _resume(work, Progress(digest.hex, encoder.fingerprint, dtype), show=progress)
+    vectors = _embed(work, catalogue, encoder, state, batch_size, digest.count, show=progress)
+    _write_lookups(work, catalogue, spec)
+    (work / PROGRESS).unlink()
+    manifest = Manifest(
+        entities=digest.count,
+        vectors=vectors,
+        width=encoder.width,
+        dtype=dtype,
+        index=spec,
+        fingerprint=encoder.fingerprint,
+        normalized=encoder.normalized,
+        source=source,
+        snapshot=snapshot,
+        created=now(),
+        digest=digest.hex,
+        files=describe_files(work),
+    )
+    manifest.write(work)
+    publish(work, out)
+    return manifest
+
+
+def working_directory(out: Path) -> Path:
+    """RETURNS (Path): Where the knowledge base `out` is while it is being built."""
+    return out.with_name(f"{out.name}.building")
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    check_replaceable(out)
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise ElqError(Errors.ELQ211.format(path=out))
+
+
+def digest_of(entities: Iterable[Entity]) -> str:
+    """RETURNS (str): The checksum that the manifest of a build from these entities has."""
+    digest = _Digest(entities)
+    for _ in digest:
+        pass
+    return digest.hex
+
+
+class _Digest:
+    """Entities on their way into the catalogue, counted and summed up."""
+
+    def __init__(self, entities: Iterable[Entity]) -> None:
+        self.entities = entities
+        self.count = 0
+        self._sum = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Entity]:
+        for entity in self.entities:
+            line = json.dumps(entity_to_dict(entity), sort_keys=True)
+            self._sum.update(line.encode("utf8") + b"\n")
+            self.count += 1
+            yield entity
+
+    @property
+    def hex(self) -> str:
+        return self._sum.hexdigest()
+
+
+def _write_catalogue(work: Path, entities: _Digest) -> Catalogue:
+    work.mkdir(parents=True, exist_ok=True)
+    (work / CATALOGUE).unlink(missing_ok=True)
+    try:
+        catalogue = Catalogue.build(work / CATALOGUE, entities)
+        if not entities.count:
+            raise ElqError(Errors.ELQ214)
+    except ElqError:
+        if not (work / PROGRESS).exists():  # nothing here that a next run could use
+            shutil.rmtree(work)
+        raise
+    return catalogue
+
+
+def _resume(work: Path, fresh: Progress, *, show: bool) -> Progress:
+    """How far an earlier run came, if it was the same build; else nothing is done yet."""
+    old = Progress.read(work / PROGRESS)
+    if old is None:
+        return fresh
+    if old.of(0, 0) != fresh:
+        _say("The entities or the encoder changed since the unfinished build: starting over", show)
+        return fresh
+    _say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
+    return old
+
+
+def _say(text: str, show: bool) -> None:
+    if show:
+        tqdm.write(text, file=sys.stderr)
+
+
+def _embed(
+    work: Path,
+    catalogue: Catalogue,
+    encoder: EntityEncoder,
+    state: Progress,
+    batch_size: int,
+    count: int,
+    *,
+    show: bool,
+) -> int:
+    """Encode what is left to encode. RETURNS (int): The number of vectors."""
+    vectors = NpyAppender(work / VECTORS, (encoder.width,), state.dtype, rows=state.vectors)
+    owners = NpyAppender(work / OWNERS, (), "int32", rows=state.vectors)
+    bar = tqdm(total=count, initial=state.entities, unit=" entities", disable=not show)
+    with closing(vectors), closing(owners), closing(bar):
+        done = state.entities
+        rest = catalogue.iterate(done)
+        while chunk := list(islice(rest, batch_size)):
+            ids = [entity.id for entity in chunk]
+            found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
+            vectors.append(found)
+            owners.append(local + done)
+            vectors.flush()
+            owners.flush()
+            done += len(chunk)
+            state.of(done, vectors.rows).write(work / PROGRESS)
+            bar.update(len(chunk))
+    return vectors.rows
+
+
+def _write_lookups(work: Path, catalogue: Catalogue, spec: str) -> None:
+    NameIndex.build(work, enumerate(catalogue))
+    (work / INDEX).unlink(missing_ok=True)
+    if spec != EXACT:
+        vectors = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
+        FaissIndex.build(work / INDEX, np.asarray(vectors), spec)

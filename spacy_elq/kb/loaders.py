@@ -1,0 +1,133 @@
+"""How a config names a knowledge base: functions for spaCy's registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ElqError, Errors
+
+if TYPE_CHECKING:
+    from spacy.vocab import Vocab
+
+    from ..types import Entity
+    from .build import EntityEncoder
+    from .knowledge_base import FaissKB
+
+
+class KBLoader(Protocol):
+    """What a component calls to get its knowledge base.
+
+    spaCy's own components call it with the vocab alone. A component that has an entity encoder
+    passes it: it embeds the entities, or must match the vectors that are there.
+    """
+
+    def __call__(self, vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB: ...
+
+
+def kb_from_directory(path: str | Path) -> KBLoader:
+    """Registered as "spacy-elq.KBFromDirectory.v1" in `misc`: open a knowledge base directory.
+
+    path (str | Path): What `python -m spacy elq kb build` made.
+    RETURNS (KBLoader): Refuses an encoder other than the one that made the vectors.
+    """
+
+    def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+        from .knowledge_base import FaissKB
+
+        kb = FaissKB.open(path, vocab)
+        if encoder is not None:
+            check_fingerprint(kb, encoder)
+        return kb
+
+    return load
+
+
+def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoader:
+    """Registered as "spacy-elq.KBFromEntities.v1" in `misc`: embed the entities of a file.
+
+    path (str | Path): Entity file, JSONL.
+    cache (str | Path | None): A directory to keep the knowledge base in; it is used again as long
+        as entities and encoder are the same. Without it a temporary one is made each time.
+    RETURNS (KBLoader): Needs an encoder.
+    """
+
+    def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+        if encoder is None:
+            raise ElqError(Errors.ELQ217)
+        if not Path(path).is_file():
+            raise ElqError(Errors.ELQ218.format(path=path, what="entities file"))
+        if cache is None:
+            from ..corpora.entities import read_entities
+
+            return _build_temporary(read_entities(path), vocab, encoder, source=Path(path).name)
+        return _build_once(Path(path), Path(cache), vocab, encoder)
+
+    return load
+
+
+def empty_kb() -> Callable[[Vocab, int], FaissKB]:
+    """For `generate_empty_kb` of spaCy's own `entity_linker`.
+
+    RETURNS (Callable): Vocab and vector width → an empty FaissKB.
+    """
+    from .knowledge_base import FaissKB
+
+    return FaissKB
+
+
+def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
+    """Raise an ElqError if the vectors were made by another encoder."""
+    if kb.fingerprint != encoder.fingerprint:
+        raise ElqError(
+            Errors.ELQ213.format(
+                kb=kb.path or "", expected=kb.fingerprint, found=encoder.fingerprint
+            )
+        )
+
+
+def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
+    """Embed the live entities of a knowledge base again, after a change of the encoder.
+
+    RETURNS (FaissKB): A new one, in a temporary directory that lives as long as it does.
+    """
+    manifest = kb.manifest
+    return _build_temporary(
+        kb,
+        kb.vocab,
+        encoder,
+        dtype=manifest.dtype,
+        index=manifest.index,
+        source=manifest.source,
+        snapshot=manifest.snapshot,
+    )
+
+
+def _build_temporary(
+    entities: Iterable[Entity], vocab: Vocab, encoder: EntityEncoder, **settings: Any
+) -> FaissKB:
+    import tempfile
+
+    from .build import build_kb
+    from .knowledge_base import FaissKB
+
+    directory = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
+    out = Path(directory.name) / "kb"
+    build_kb(entities, out, encoder, **settings)
+    return FaissKB.open(out, vocab).keep(directory)
+
+
+def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
+    from ..corpora.entities import read_entities
+    from .build import build_kb, digest_of
+    from .knowledge_base import FaissKB
+    from .store import MANIFEST
+
+    if (cache / MANIFEST).exists():
+        kb = FaissKB.open(cache, vocab)
+        same = kb.manifest.digest == digest_of(read_entities(path))
+        if same and kb.fingerprint == encoder.fingerprint:
+            return kb
+    build_kb(read_entities(path), cache, encoder, source=path.name, overwrite=True)
+    return FaissKB.open(cache, vocab)

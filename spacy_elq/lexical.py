@@ -1,0 +1,187 @@
+"""Which spans of a text are names in the knowledge base, and of which entities.
+
+A span that is a name is more likely a mention, and more likely of the entity so called. How much
+more is learned: this module only tells the features, and works with any knowledge base.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .encoders.windows import NO_CHARS, Window
+from .kb.names import ALIAS, TITLE, Word, exact_hash, loose_key, verbatim_hash, words
+
+# Features of a span that is a name.
+# verbatim: its punctuation is the name's too; title, alias: whose name; loose: the same but for a
+# plural s, an article or spaces; inside: within a longer name; length: log of its number of words.
+MENTION_FEATURES = ("verbatim", "title", "alias", "loose", "inside", "length")
+# Features of an entity that has the mention as its name: as title, as alias, loosely.
+LOOSE = 2
+ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
+# Longest name, in words, that is looked up.
+MAX_WORDS = 10
+
+
+class NameTable(Protocol):
+    """What this module needs of a knowledge base."""
+
+    def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """keys (ndarray): Loose name keys, uint64 (M,).
+        RETURNS (tuple[ndarray, ndarray]): Offsets, int64 (M + 1,), into the second array, whose
+            entries tell the names of live entities (`kb.names.ENTRY`)."""
+        ...
+
+
+@dataclass
+class NameHit:
+    """A span that is a name.
+
+    rows (ndarray): The entities that have it, int64 (C,).
+    kinds (ndarray): Which of `ENTITY_FEATURES` each has, int64 (C,).
+    features (ndarray): Its `MENTION_FEATURES`, float32 (6,).
+    """
+
+    rows: np.ndarray
+    kinds: np.ndarray
+    features: np.ndarray
+
+
+# (first, last) wordpiece of a window, inclusive → the name that stands there.
+Hits = dict[tuple[int, int], NameHit]
+
+
+@dataclass
+class _Name:
+    """A run of words of a text that is a name."""
+
+    first: int
+    last: int
+    entries: np.ndarray
+    exact: np.ndarray
+
+    @property
+    def is_exact(self) -> bool:
+        return bool(self.exact.any())
+
+
+def find_hits(kb: NameTable, texts: Sequence[str], windows: Sequence[Window]) -> list[Hits]:
+    """The names in each window.
+
+    texts (Sequence[str]): The texts that `Window.text` counts.
+    RETURNS (list[Hits]): One for each window.
+    """
+    used = sorted({window.text for window in windows})
+    split = {i: words(texts[i]) for i in used}
+    names = dict(zip(used, _find_names(kb, list(split.values())), strict=True))
+    return [
+        _place(texts[window.text], split[window.text], names[window.text], window)
+        for window in windows
+    ]
+
+
+@dataclass
+class NameCells:
+    """The names of a batch of windows, as cells of its span logits.
+
+    places (tuple[ndarray, ndarray, ndarray]): Window, first wordpiece and width, int64 (n,) each.
+    features (ndarray): float32 (n, features).
+    """
+
+    places: tuple[np.ndarray, np.ndarray, np.ndarray]
+    features: np.ndarray
+
+
+def name_cells(hits: Sequence[Hits], widths: int) -> NameCells:
+    """hits (Sequence[Hits]): Of each window of the batch.
+    widths (int): Last axis of the span logits, W; wider names are left out.
+    RETURNS (NameCells): Where to add the weighted features."""
+    cells = [
+        (window, first, last - first)
+        for window, of_window in enumerate(hits)
+        for first, last in of_window
+        if last - first < widths
+    ]
+    features = [hits[w][first, first + width].features for w, first, width in cells]
+    places = np.array(cells, dtype=np.int64).reshape(-1, 3)
+    stacked = np.array(features, dtype=np.float32).reshape(-1, len(MENTION_FEATURES))
+    return NameCells((places[:, 0], places[:, 1], places[:, 2]), stacked)
+
+
+def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]:
+    runs = [(i, *run) for i, text in enumerate(texts) for run in _runs(len(text))]
+    folded = [[word.folded for word in texts[i][first : last + 1]] for i, first, last in runs]
+    keys = np.fromiter((loose_key(run) for run in folded), dtype=np.uint64, count=len(runs))
+    offsets, entries = kb.find_names(keys)
+    found: list[list[_Name]] = [[] for _ in texts]
+    # Most runs are nobody's name.
+    for r in np.flatnonzero(offsets[1:] > offsets[:-1]).tolist():
+        i, first, last = runs[r]
+        chosen = entries[offsets[r] : offsets[r + 1]]
+        found[i].append(_Name(first, last, chosen, chosen["exact"] == exact_hash(folded[r])))
+    return found
+
+
+def _runs(n_words: int) -> Iterator[tuple[int, int]]:
+    for first in range(n_words):
+        for last in range(first, min(n_words, first + MAX_WORDS)):
+            yield first, last
+
+
+def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> Hits:
+    """Find the wordpieces of each name. A name may take in the punctuation next to it: whether it
+    should is for the features and the encoder to say."""
+    hits: Hits = {}
+    pieces = [i for i, start in enumerate(window.chars[:, 0].tolist()) if start != NO_CHARS]
+    if not names or not pieces:
+        return hits
+    starts = window.chars[pieces, 0]
+    ends = window.chars[pieces, 1]
+    exact = [(n.first, n.last) for n in names if n.is_exact]
+    for name in names:
+        begin, end = split[name.first].start, split[name.last].end
+        before = split[name.first - 1].end if name.first else 0
+        after = split[name.last + 1].start if name.last + 1 < len(split) else len(text)
+        # Wordpieces from the end of the word before to the begin of the word after.
+        firsts = np.flatnonzero((starts >= before) & (starts <= begin) & (ends > before))
+        lasts = np.flatnonzero((ends >= end) & (ends <= after))
+        if not len(firsts) or not len(lasts) or starts[firsts[-1]] > begin:
+            continue
+        inside = any(a <= name.first and name.last <= b and b - a > name.last - name.first
+                     for a, b in exact)  # fmt: skip
+        for s in firsts.tolist():
+            for e in lasts.tolist():
+                if starts[s] <= begin and ends[e] >= end:
+                    surface = text[starts[s] : ends[e]]
+                    hits[pieces[s], pieces[e]] = _hit(name, surface, inside)
+    return hits
+
+
+def _hit(name: _Name, surface: str, inside: bool) -> NameHit:
+    entries, exact = name.entries, name.exact
+    kinds = np.where(exact, entries["kind"], LOOSE).astype(np.int64)
+    rows, kinds = _best_kinds(entries["row"].astype(np.int64), kinds)
+    verbatim = bool((entries["verbatim"] == verbatim_hash(surface)).any())
+    is_title, is_exact = bool((kinds == TITLE).any()), name.is_exact
+    features = (
+        verbatim,
+        is_title,
+        is_exact and not is_title,
+        not is_exact,
+        is_exact and inside,
+        is_exact * math.log(name.last - name.first + 1),
+    )
+    return NameHit(rows, kinds, np.array(features, dtype=np.float32))
+
+
+def _best_kinds(rows: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each entity once, with its best kind: title before alias before loose."""
+    order = np.lexsort((kinds, rows))
+    rows, kinds = rows[order], kinds[order]
+    first = np.ones(len(rows), dtype=bool)
+    first[1:] = rows[1:] != rows[:-1]
+    return rows[first], kinds[first]

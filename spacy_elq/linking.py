@@ -1,0 +1,259 @@
+"""A batch of documents → mentions with ranked entities: the flow from wordpiece vectors to scores.
+
+Settings decide everything that is not learned; nothing here knows about annotations on a `Doc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from spacy.tokens import Doc
+
+from .boundaries import boundaries
+from .decoding import DecodingSettings, Spans, log_sigmoid, log_softmax, propose, span_logits
+from .encoders.windows import NO_CHARS, Window
+from .lexical import Hits, NameHit, find_hits, name_cells
+from .model import ElqModel, ScoredBatch, get_heads
+from .targets import locate
+
+if TYPE_CHECKING:
+    from .heads import Heads
+    from .kb.knowledge_base import FaissKB
+
+# Character ranges of one document's mentions, end exclusive.
+CharSpans = Sequence[tuple[int, int]]
+# Of the entities that share a mention's name, this many join the retrieved ones.
+MAX_NAMESAKES = 100
+
+
+@dataclass
+class Mentions:
+    """N mentions of a batch of documents with their candidates, best first.
+
+    doc (ndarray): Which document, int64 (N,).
+    first, last (ndarray): Wordpieces of its window, inclusive, int64 (N,).
+    chars (ndarray): Characters, int64 (N, 2), end exclusive; `NO_CHARS` for a mention of nothing
+        but special tokens.
+    given (ndarray): Which of the document's given mentions it is, int64 (N,); -1 for found ones.
+    logit (ndarray): Span logits, float32 (N,).
+    mention_score (ndarray): log P(mention), float (N,); 0 for mentions that were given.
+    rows (ndarray): Entity rows, int64 (N, C); -1 where a mention has fewer than C candidates.
+    raw_scores (ndarray): Entity scores, float32 (N, C); -inf beside -1.
+    entity_scores (ndarray): log P(entity | mention), float (N, C).
+    """
+
+    doc: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    chars: np.ndarray
+    given: np.ndarray
+    logit: np.ndarray
+    mention_score: np.ndarray
+    rows: np.ndarray
+    raw_scores: np.ndarray
+    entity_scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.doc)
+
+    @property
+    def joint(self) -> np.ndarray:
+        """RETURNS (ndarray): Joint log-score of each mention's best entity, float (N,)."""
+        return self.mention_score + self.entity_scores[:, 0]
+
+    def select(self, chosen: np.ndarray | list[int]) -> Mentions:
+        """RETURNS (Mentions): Those that `chosen`, a mask or positions, picks."""
+        return Mentions(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+@dataclass
+class _Found:
+    """The mentions of one padded batch, before entities are looked up."""
+
+    windows: list[Window]
+    spans: Spans
+    given: np.ndarray
+    queries: np.ndarray
+    names: list[NameHit | None]
+
+
+def rank_mentions(
+    model: ElqModel,
+    kb: FaissKB,
+    docs: Sequence[Doc],
+    settings: DecodingSettings,
+    given: Sequence[CharSpans] | None = None,
+) -> Mentions:
+    """Find mentions and rank entities for each; nothing is cut by the joint score yet.
+
+    given (Sequence[CharSpans]): The mentions of each document, where they are known; only their
+        entities are looked for then. A mention without a wordpiece (white space) is left out.
+    """
+    heads = get_heads(model)
+    texts = [doc.text for doc in docs]
+    found = []
+    for batch in model.predict(list(docs)):
+        windows = batch.encoded.windows
+        hits: list[Hits] = [{} for _ in windows]
+        if heads.names is not None:
+            hits = find_hits(kb, texts, windows)
+        logits = _scored_spans(batch, texts, hits, heads, settings, everywhere=given is not None)
+        if given is None:
+            spans = propose(logits, settings)
+            which = np.full(len(spans), -1)
+        else:
+            spans, which = _locate(windows, given, logits)
+        queries = _queries(heads, batch, spans)
+        places = zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True)
+        names = [hits[w].get((first, last)) for w, first, last in places]
+        found.append(_Found(windows, spans, which, queries, names))
+    return _rank(found, kb, heads, settings.top_k, is_given=given is not None)
+
+
+def _scored_spans(
+    batch: ScoredBatch,
+    texts: Sequence[str],
+    hits: Sequence[Hits],
+    heads: Heads,
+    settings: DecodingSettings,
+    *,
+    everywhere: bool,
+) -> np.ndarray:
+    """Span logits, float32 (B, T, W), with what the names add.
+
+    everywhere (bool): Leave no span out: given mentions may begin and end anywhere.
+    """
+    mask = batch.encoded.mask
+    starts, ends = mask, mask
+    if not everywhere:
+        starts, ends = boundaries(
+            batch.encoded.windows,
+            texts,
+            mask,
+            words=settings.word_boundaries,
+            special_tokens=settings.special_tokens,
+        )
+    logits = batch.logits.cpu().numpy()
+    scores = span_logits(logits, starts, ends, settings.max_mention_length)
+    if heads.names is not None:
+        names = name_cells(hits, scores.shape[2])
+        scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
+    return scores
+
+
+def _locate(
+    windows: list[Window], given: Sequence[CharSpans], logits: np.ndarray
+) -> tuple[Spans, np.ndarray]:
+    """Given mentions as wordpieces of the windows whose core they begin in.
+
+    RETURNS (tuple[Spans, ndarray]): The spans, and which of the text's given mentions each is.
+    """
+    cells = []
+    for row, window in enumerate(windows):
+        for i, (begin, end) in enumerate(given[window.text]):
+            place = locate(window, begin, end)
+            if place and window.core[0] <= max(begin, window.chars[place[0], 0]) < window.core[1]:
+                cells.append((row, *place, i))
+    rows, first, last, which = np.array(cells, dtype=np.int64).reshape(-1, 4).T
+    width = last - first
+    fits = width < logits.shape[2]
+    logit = np.full(len(cells), -np.inf, dtype=np.float32)
+    logit[fits] = logits[rows[fits], first[fits], width[fits]]
+    return Spans(rows, first, last, logit), which
+
+
+def _queries(heads: Heads, batch: ScoredBatch, spans: Spans) -> np.ndarray:
+    import torch
+
+    places = np.stack([spans.window, spans.first, spans.last], axis=1)
+    vectors = batch.encoded.vectors
+    with torch.inference_mode():
+        queries = heads.queries(vectors, torch.from_numpy(places).to(vectors.device))
+        return queries.cpu().numpy()
+
+
+def _rank(
+    found: Sequence[_Found], kb: FaissKB, heads: Heads, top_k: int, *, is_given: bool
+) -> Mentions:
+    queries = np.concatenate(
+        [part.queries for part in found] or [np.zeros((0, kb.entity_vector_length), np.float32)]
+    )
+    candidates = kb.search(queries, top_k)
+    rows, scores = candidates.rows, candidates.scores
+    if heads.names is not None:
+        names = [name for part in found for name in part.names]
+        bonus = heads.names.entity.detach().cpu().numpy()
+        rows, scores = join_namesakes(kb, queries, rows, scores, names, bonus)
+    logit = _join([part.spans.logit for part in found], np.float32)
+    return Mentions(
+        doc=_join([_doc_of(part) for part in found]),
+        first=_join([part.spans.first for part in found]),
+        last=_join([part.spans.last for part in found]),
+        chars=_join([_chars_of(part) for part in found]).reshape(-1, 2),
+        given=_join([part.given for part in found]),
+        logit=logit,
+        mention_score=np.zeros(len(logit)) if is_given else log_sigmoid(logit),
+        rows=rows,
+        raw_scores=scores,
+        entity_scores=log_softmax(scores),
+    )
+
+
+def join_namesakes(
+    kb: FaissKB,
+    queries: np.ndarray,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[NameHit | None],
+    bonus: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Let the entities that have a mention's name join the retrieved ones, and add to the score of
+    each entity what its name is worth.
+
+    queries (ndarray): float32 (N, h).
+    rows, scores (ndarray): Retrieved entities, int64 and float32 (N, K).
+    names (Sequence[NameHit | None]): What the text of each mention is a name of.
+    bonus (ndarray): One for each of `lexical.ENTITY_FEATURES`.
+    RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, K + most namesakes), best first.
+    """
+    most = max((min(len(name.rows), MAX_NAMESAKES) for name in names if name), default=0)
+    if not most:
+        return rows, scores
+    namesakes = np.full((len(rows), most), -1, dtype=np.int64)
+    worth = np.zeros((len(rows), most), dtype=np.float32)
+    for i, name in enumerate(names):
+        if name:
+            n = min(len(name.rows), most)
+            namesakes[i, :n] = name.rows[:n]
+            worth[i, :n] = bonus[name.kinds[:n]]
+    same = (rows[:, :, None] == namesakes[:, None, :]) & (rows >= 0)[:, :, None]
+    scores = scores + np.where(same, worth[:, None, :], 0).sum(axis=2, dtype=np.float32)
+    namesakes[same.any(axis=1)] = -1
+    joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
+    rows = np.concatenate([rows, namesakes], axis=1)
+    scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _doc_of(part: _Found) -> np.ndarray:
+    return np.array([window.text for window in part.windows], dtype=np.int64)[part.spans.window]
+
+
+def _chars_of(part: _Found) -> np.ndarray:
+    """From the first to the last wordpiece that stands for text; special tokens do not."""
+    spans = part.spans
+    chars = np.empty((len(spans), 2), dtype=np.int64)
+    places = zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True)
+    for i, (window, first, last) in enumerate(places):
+        inside = part.windows[window].chars[first : last + 1]
+        real = inside[inside[:, 0] != NO_CHARS]
+        chars[i] = (real[0, 0], real[-1, 1]) if len(real) else NO_CHARS
+    return chars
+
+
+def _join(arrays: list[np.ndarray], dtype: type = np.int64) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype)

@@ -1,0 +1,97 @@
+"""The training losses (ELQ, section 3.5): mention loss + entity loss, both means."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+IN_BATCH = "in_batch"
+HARD_NEGATIVES = "hard_negatives"
+FULL_SOFTMAX = "full_softmax"
+ENTITY_LOSSES = (IN_BATCH, HARD_NEGATIVES, FULL_SOFTMAX)
+
+
+def mention_loss(
+    logits: torch.Tensor, gold: torch.Tensor, *, reduction: str = "mean"
+) -> torch.Tensor:
+    """Binary cross-entropy over every candidate span of the batch.
+
+    logits (Tensor): Span logits, any shape; -inf where there is no span, which is left out.
+    gold (Tensor): True at gold spans, same shape.
+    reduction (str): "mean", as published, or "sum".
+    RETURNS (Tensor): Scalar.
+    """
+    real = logits > -torch.inf
+    targets = gold[real].to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits[real], targets, reduction=reduction)
+
+
+def in_batch_loss(
+    queries: torch.Tensor, entities: torch.Tensor, ids: torch.Tensor, *, exact: bool = False
+) -> torch.Tensor:
+    """Cross-entropy of each gold mention against the gold entities of the batch.
+
+    queries (Tensor): Query vectors of the N gold mentions, (N, h).
+    entities (Tensor): Vectors of their entities, (N, h).
+    ids (Tensor): Which entity each is, int64 (N,).
+    exact (bool): Count another mention's copy of the same entity as a negative, as the published
+        code does; else copies are left out.
+    RETURNS (Tensor): Scalar.
+    """
+    scores = queries @ entities.T
+    target = torch.arange(len(scores), device=scores.device)
+    if not exact:
+        copies = (ids[:, None] == ids[None, :]) & (target[:, None] != target[None, :])
+        scores = scores.masked_fill(copies, -torch.inf)
+    return F.cross_entropy(scores, target)
+
+
+def hard_negatives_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy over the gold entities and their nearest neighbours in the index.
+
+    scores (Tensor): Entity score of each (mention, entity) pair, (P,).
+    gold (Tensor): True where the entity is the mention's gold one, (P,).
+    RETURNS (Tensor): Scalar.
+    """
+    return F.binary_cross_entropy_with_logits(scores, gold.to(scores.dtype))
+
+
+def full_softmax_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over all entities of the knowledge base.
+
+    scores (Tensor): (N, E), from `EntityMatrix.scores`.
+    gold (Tensor): Gold entity of each mention, int64 (N,).
+    RETURNS (Tensor): Scalar.
+    """
+    return F.cross_entropy(scores, gold)
+
+
+class EntityMatrix:
+    """All entity vectors of a small knowledge base, for scoring every entity in training.
+
+    An entity's score is that of its best vector, so gradients flow through that vector's score
+    alone. The vectors themselves are constants.
+    """
+
+    def __init__(self, vectors: torch.Tensor, owners: torch.Tensor, n_entities: int) -> None:
+        """
+        vectors (Tensor): (V, h), grouped by entity; products are taken in their type.
+        owners (Tensor): Entity of each vector, int64 (V,), ascending.
+        n_entities (int): E; entities without a vector score -inf.
+        """
+        counts = torch.bincount(owners, minlength=n_entities)
+        self._first = (counts.cumsum(0) - counts).clamp(max=max(len(owners) - 1, 0))
+        self._missing = counts == 0
+        others = torch.ones(len(owners), dtype=torch.bool, device=owners.device)
+        others[self._first] = False
+        self._others = others.nonzero()[:, 0]
+        self._other_owners = owners[self._others]
+        self._transposed = vectors.T.contiguous()
+
+    def scores(self, queries: torch.Tensor) -> torch.Tensor:
+        """queries (Tensor): (N, h).
+        RETURNS (Tensor): Score of each entity's best vector, float32 (N, E)."""
+        products = (queries.to(self._transposed.dtype) @ self._transposed).float()
+        best = products[:, self._first].masked_fill(self._missing, -torch.inf)
+        owners = self._other_owners.expand(len(queries), -1)
+        return best.scatter_reduce(1, owners, products[:, self._others], "amax")

@@ -1,0 +1,84 @@
+"""Gold mentions of reference documents as wordpiece spans: what the losses compare with."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from spacy.tokens import Doc
+
+from .corpora.gold import gold_spans
+from .encoders.windows import NO_CHARS, Window
+
+logger = logging.getLogger("spacy")
+
+
+@dataclass
+class Targets:
+    """G gold mentions of a padded batch, in the order of windows.
+
+    window, first, last (ndarray): Window of the batch, wordpieces (inclusive), int64 (G,).
+    row (ndarray): Entity rows, int64 (G,); -1 for an entity that the knowledge base lacks: the
+        mention is learned, the entity is not.
+    """
+
+    window: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    def select(self, chosen: np.ndarray) -> Targets:
+        """RETURNS (Targets): Those that the mask `chosen` picks."""
+        return Targets(self.window[chosen], self.first[chosen], self.last[chosen], self.row[chosen])
+
+
+def find_targets(
+    windows: Sequence[Window],
+    references: Sequence[Doc],
+    row_of: Callable[[str], int | None],
+    problems: Counter[str],
+) -> Targets:
+    """Locate gold mentions in the windows whose core they begin in.
+
+    references (Sequence[Doc]): The documents that `Window.text` counts, with gold spans.
+    row_of (Callable): Entity id → row, None for an unknown one.
+    problems (Counter): Counts, by kind, the mentions that can't be learned from as they are.
+    """
+    gold = [
+        [(span.start_char, span.end_char, span.kb_id_) for span in gold_spans(doc)]
+        for doc in references
+    ]
+    found = []
+    for w, window in enumerate(windows):
+        for start, end, entity_id in gold[window.text]:
+            if not window.core[0] <= start < window.core[1]:
+                continue
+            place = locate(window, start, end)
+            row = row_of(entity_id)
+            if place is None:
+                problems["no wordpiece"] += 1
+                continue
+            if row is None:
+                problems["unknown entity"] += 1
+            found.append((w, *place, -1 if row is None else row))
+    return Targets(*np.array(found, dtype=np.int64).reshape(-1, 4).T)
+
+
+def locate(window: Window, start: int, end: int) -> tuple[int, int] | None:
+    """RETURNS (Optional[tuple[int, int]]): First and last wordpiece (inclusive) that share a
+    character with [start, end); None if there is none."""
+    begins, ends = window.chars[:, 0], window.chars[:, 1]
+    inside = np.flatnonzero((begins != NO_CHARS) & (ends > start) & (begins < end))
+    return (int(inside[0]), int(inside[-1])) if len(inside) else None
+
+
+def report(problems: Counter[str], seen: int) -> None:
+    """Log, once in a while, how many gold mentions could not be used as they are."""
+    for kind, count in problems.items():
+        logger.warning("elq: %d of %d gold mentions so far: %s", count, seen, kind)

@@ -1,0 +1,288 @@
+"""One training step: gold mentions → losses → gradients, and the optimizer step after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from thinc.api import Optimizer
+
+from .boundaries import boundaries
+from .decoding import DecodingSettings
+from .encoders.entity import EntityEncoder
+from .encoders.question import autocast, check_precision, get_transformer
+from .errors import ElqError, Errors
+from .heads import span_logits
+from .lexical import Hits, NameHit, find_hits, name_cells
+from .losses import (
+    ENTITY_LOSSES,
+    FULL_SOFTMAX,
+    HARD_NEGATIVES,
+    EntityMatrix,
+    full_softmax_loss,
+    hard_negatives_loss,
+    in_batch_loss,
+    mention_loss,
+)
+from .model import ElqModel, ScoredBatch, get_encoder, get_heads
+from .optim import TorchStepper, freeze
+from .targets import Targets, find_targets
+
+if TYPE_CHECKING:
+    from .heads import Heads
+    from .kb.knowledge_base import FaissKB
+
+MENTION_MEANS = ("text", "span")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the component learns.
+
+    entity_loss (str): "full_softmax" over the whole knowledge base (small ones), "hard_negatives":
+        the gold entity against its nearest neighbours, or "in_batch": against the gold entities
+        of the batch.
+    hard_negatives (int): Neighbours a mention, for "hard_negatives".
+    train_entity_encoder (bool): Train it too; needs "in_batch".
+    mention_mean (str): Sum the mention loss over the spans of a text and take the mean over texts,
+        "text", or the mean over all spans of the batch, "span", as published.
+    mention_weight, entity_weight (float): Factors on the two losses.
+    names_hidden (float): Share of texts whose name features are hidden, so that names are not
+        leaned on alone.
+    head_rate, names_rate (float): Factors on the learning rate for the heads and for the weights
+        of the name features.
+    freeze (list[str]): Parameters of the transformer that are not trained, by prefix.
+    precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
+    """
+
+    entity_loss: str = FULL_SOFTMAX
+    hard_negatives: int = 10
+    train_entity_encoder: bool = False
+    mention_mean: str = "text"
+    mention_weight: float = 1.0
+    entity_weight: float = 1.0
+    names_hidden: float = 0.1
+    head_rate: float = 5.0
+    names_rate: float = 50.0
+    freeze: Sequence[str] = ("embeddings", "pooler")
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        for name, known in (("entity_loss", ENTITY_LOSSES), ("mention_mean", MENTION_MEANS)):
+            if getattr(self, name) not in known:
+                raise ElqError(Errors.ELQ110.format(name=name, value=getattr(self, name), of=known))
+        check_precision(self.precision)
+        if self.train_entity_encoder and self.entity_loss in (FULL_SOFTMAX, HARD_NEGATIVES):
+            raise ElqError(Errors.ELQ113)
+
+
+@dataclass
+class Trainer:
+    """The state of a training: settings, the optimizer's state, the entity vectors.
+
+    problems (Counter): Gold mentions that could not be learned from as they are, by kind.
+    """
+
+    model: ElqModel
+    kb: FaissKB
+    entity_encoder: EntityEncoder
+    decoding: DecodingSettings
+    settings: TrainingSettings
+    problems: Counter[str] = field(default_factory=Counter)
+    n_gold: int = 0
+    _stepper: TorchStepper | None = None
+    _matrix: EntityMatrix | None = None
+
+    def __post_init__(self) -> None:
+        encoder = get_encoder(self.model)
+        encoder.attrs["train_precision"] = self.settings.precision
+        transformer = get_transformer(encoder)
+        if transformer is not None:
+            freeze(transformer, self.settings.freeze)
+
+    def accumulate(self, docs: Sequence[Doc], references: Sequence[Doc]) -> tuple[float, float]:
+        """Run one batch forward and backward; gradients add up until `step`.
+
+        docs, references (Sequence[Doc]): The same texts without and with gold mentions.
+        RETURNS (tuple[float, float]): Mention loss and entity loss.
+        """
+        batches, backprop = self.model.begin_update(list(docs))
+        if not batches:
+            return 0.0, 0.0
+        (batch,) = batches
+        targets = find_targets(batch.encoded.windows, references, self.kb.row, self.problems)
+        self.n_gold += len(targets)
+        hits = self._hits(batch, docs)
+        mention = self._mention_loss(batch, docs, targets, hits)
+        entity = self._entity_loss(batch, targets, hits)
+        backprop(self.settings.mention_weight * mention + self.settings.entity_weight * entity)
+        return float(mention.detach()), float(entity.detach())
+
+    def step(self, sgd: Optimizer) -> None:
+        """Step all parameters with the gradients added up so far."""
+        if self._stepper is None:
+            self._stepper = self._make_stepper()
+        self._stepper.step(sgd)
+        if self.settings.train_entity_encoder:
+            self.entity_encoder.weights_changed()
+
+    @property
+    def heads(self) -> Heads:
+        return get_heads(self.model)
+
+    def _make_stepper(self) -> TorchStepper:
+        modules: dict[str, torch.nn.Module] = {}
+        encoder = get_encoder(self.model)
+        transformer = get_transformer(encoder)
+        if transformer is not None:  # a shared one is stepped by its own component
+            modules["transformer"] = transformer
+        modules |= dict(self.heads.named_children())
+        if self.settings.train_entity_encoder:
+            modules["entity_encoder"] = self.entity_encoder.transformer
+        rates = dict.fromkeys(modules, self.settings.head_rate)
+        rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.names_rate}
+        return TorchStepper(modules, rates)
+
+    def _hits(self, batch: ScoredBatch, docs: Sequence[Doc]) -> list[Hits]:
+        """The names in each window, none for the texts whose names are hidden this time."""
+        windows = batch.encoded.windows
+        if self.heads.names is None:
+            return [{} for _ in windows]
+        hits = find_hits(self.kb, [doc.text for doc in docs], windows)
+        hidden = torch.rand(len(docs)) < self.settings.names_hidden
+        return [
+            {} if hidden[window.text] else of_window
+            for window, of_window in zip(windows, hits, strict=True)
+        ]
+
+    def _mention_loss(
+        self, batch: ScoredBatch, docs: Sequence[Doc], targets: Targets, hits: Sequence[Hits]
+    ) -> torch.Tensor:
+        scores = self.span_logits(batch, docs, hits)
+        gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+        width = targets.last - targets.first
+        fits = width < scores.shape[2]
+        self.problems["wider than max_mention_length"] += int((~fits).sum())
+        gold[targets.window[fits], targets.first[fits], width[fits]] = True
+        self.problems["not at word boundaries"] += int((gold & (scores == -torch.inf)).sum())
+        if self.settings.mention_mean == "span":
+            return mention_loss(scores, gold)
+        n_texts = len({window.text for window in batch.encoded.windows})
+        return mention_loss(scores, gold, reduction="sum") / n_texts
+
+    def span_logits(
+        self, batch: ScoredBatch, docs: Sequence[Doc], hits: Sequence[Hits]
+    ) -> torch.Tensor:
+        """The same span logits as in inference, as a part of torch's graph.
+
+        RETURNS (Tensor): float32 (B, T, W); -inf where there is no span.
+        """
+        starts, ends = boundaries(
+            batch.encoded.windows,
+            [doc.text for doc in docs],
+            batch.encoded.mask,
+            words=self.decoding.word_boundaries,
+            special_tokens=self.decoding.special_tokens,
+        )
+        scores = span_logits(
+            batch.logits,
+            torch.from_numpy(starts).to(batch.logits.device),
+            torch.from_numpy(ends).to(batch.logits.device),
+            self.decoding.max_mention_length,
+        )
+        names = name_cells(hits, scores.shape[2])
+        if self.heads.names is None or not len(names.features):
+            return scores
+        bonus = torch.from_numpy(names.features).to(scores.device) @ self.heads.names.mention
+        places = tuple(torch.from_numpy(i).to(scores.device) for i in names.places)
+        return scores.index_put(places, bonus, accumulate=True)
+
+    def _entity_loss(
+        self, batch: ScoredBatch, targets: Targets, hits: Sequence[Hits]
+    ) -> torch.Tensor:
+        known = targets.select(targets.row >= 0)
+        if not len(known):
+            return batch.logits.sum() * 0
+        places = np.stack([known.window, known.first, known.last], axis=1)
+        vectors = batch.encoded.vectors
+        queries = self.heads.queries(vectors, torch.from_numpy(places).to(vectors.device))
+        if self.settings.train_entity_encoder:
+            return self._loss_with_entity_encoder(queries, known.row)
+        names = [hits[w].get((int(i), int(j))) for w, i, j in places]
+        if self.settings.entity_loss == FULL_SOFTMAX:
+            scores = self._full_matrix().scores(queries)
+            scores = self._with_names(scores, names, None)
+            return full_softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
+        return self._loss_over_some(queries, known.row, names)
+
+    def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        with autocast(queries.device.type, self.settings.precision):
+            entities = self.entity_encoder.forward_entities(self.kb.records(rows.tolist()))
+        entities = entities.float().to(queries.device)
+        return in_batch_loss(queries, entities, torch.from_numpy(rows).to(queries.device))
+
+    def _loss_over_some(
+        self, queries: torch.Tensor, rows: np.ndarray, names: Sequence[NameHit | None]
+    ) -> torch.Tensor:
+        """The losses that need the vectors of some entities only: the gold ones, and with hard
+        negatives the nearest others of each mention."""
+        hard = self.settings.entity_loss == HARD_NEGATIVES
+        candidates = rows[:, None]
+        if hard:
+            found = self.kb.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
+            negatives = np.where(found.rows == rows[:, None], -1, found.rows)
+            candidates = np.concatenate([candidates, negatives], axis=1)
+        some = np.unique(candidates[candidates >= 0])
+        vectors, owners = self.kb.vectors_of(some)
+        device = queries.device
+        matrix = EntityMatrix(
+            torch.from_numpy(vectors).to(device), torch.from_numpy(owners).to(device), len(some)
+        )
+        scores = self._with_names(matrix.scores(queries), names, some)
+        columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
+        if not hard:
+            return full_softmax_loss(scores, columns[:, 0])
+        real = torch.from_numpy(candidates >= 0).to(device)
+        chosen = scores.gather(1, columns.clamp(max=len(some) - 1))
+        gold = torch.zeros_like(real)
+        gold[:, 0] = True
+        return hard_negatives_loss(chosen[real], gold[real])
+
+    def _with_names(
+        self, scores: torch.Tensor, names: Sequence[NameHit | None], some: np.ndarray | None
+    ) -> torch.Tensor:
+        """Add to entity scores what it is worth that a mention is an entity's name.
+
+        some (ndarray): Entity row of each column, ascending; None where columns are rows.
+        """
+        if self.heads.names is None or not any(names):
+            return scores
+        mention = np.concatenate([np.full(len(n.rows), i) for i, n in enumerate(names) if n])
+        row = np.concatenate([n.rows for n in names if n])
+        kind = np.concatenate([n.kinds for n in names if n])
+        if some is not None:
+            column = np.searchsorted(some, row).clip(max=len(some) - 1)
+            there = some[column] == row
+            mention, row, kind = mention[there], column[there], kind[there]
+        worth = self.heads.names.entity[torch.from_numpy(kind).to(scores.device)]
+        cells = (torch.from_numpy(mention), torch.from_numpy(row))
+        places = tuple(cell.to(scores.device) for cell in cells)
+        return scores.index_put(places, worth, accumulate=True)
+
+    def _full_matrix(self) -> EntityMatrix:
+        """Made once: the knowledge base does not change during a training."""
+        if self._matrix is None:
+            vectors, owners = self.kb.vector_matrix()
+            device = next(self.heads.parameters()).device
+            dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
+            self._matrix = EntityMatrix(
+                torch.from_numpy(vectors).to(device, dtype),
+                torch.from_numpy(owners.astype(np.int64)).to(device),
+                self.kb.n_rows,
+            )
+        return self._matrix

@@ -1,0 +1,218 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import spacy
+import typer
+from spacy.cli._util import app as spacy_app
+from spacy.language import Language
+from typer.testing import CliRunner
+
+from spacy_elq import ElqError
+from spacy_elq.cli import app
+from spacy_elq.cli._run import guarded
+from spacy_elq.cli._table import table
+from spacy_elq.evaluate import Result
+from spacy_elq.scorer import make_elq_scorer
+
+ROWS = [
+    {"text": "is Paris big", "spans": [{"start": 3, "end": 8, "id": "Q90"}]},
+    {"text": "is Rome big", "spans": [{"start": 3, "end": 6, "id": "Q220"}]},
+]
+ENTITIES = [{"id": "Q220", "title": "Rome"}, {"id": "Q90", "title": "Paris"}]
+
+
+@Language.component("cli_test_linker")
+def link_paris(doc):
+    doc.set_ents(
+        [
+            doc.char_span(token.idx, token.idx + len(token), label="ENTITY", kb_id="Q90")
+            for token in doc
+            if token.text == "Paris"
+        ]
+    )
+    return doc
+
+
+def write_jsonl(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_jsonl(tmp_path / "dev.jsonl", ROWS)
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("cli_test_linker")
+    nlp.to_disk(tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+def run(*args):
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_mounted_in_spacys_command_line():
+    result = CliRunner().invoke(spacy_app, ["elq", "--help"])
+    assert result.exit_code == 0
+    assert {"convert", "evaluate", "visualise"} <= set(result.stdout.split())
+    listing = CliRunner().invoke(spacy_app, ["--help"]).stdout
+    assert any(line.split()[:1] == ["elq"] for line in listing.splitlines())
+
+
+def test_starts_from_spacys_main_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy", "elq", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "visualise" in done.stdout
+
+
+def test_importing_the_commands_loads_nothing_heavy():
+    # What spaCy itself loads is not ours to avoid.
+    heavy = {"faiss", "transformers", "spacy_transformers", "tqdm"}
+    code = (
+        "import sys, spacy.cli; before = set(sys.modules); import spacy_elq.cli;"
+        f"sys.exit(repr(({heavy!r} & set(sys.modules)) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("command", ["convert", "evaluate", "visualise"])
+def test_help_has_an_example(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"python -m spacy elq {command}" in " ".join(result.stdout.split())
+
+
+def test_convert_there_and_back(data, tmp_path):
+    result = run("convert", data, tmp_path / "a.spacy")
+    assert result.exit_code == 0
+    assert "2 texts, 2 spans" in result.stderr
+    assert "widened to whole tokens: 1" in result.stderr
+    assert result.stdout == ""
+    result = run("convert", tmp_path / "a.spacy", tmp_path / "b.txt", "--to", "spans-jsonl", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    lines = (tmp_path / "b.txt").read_text().splitlines()
+    assert [json.loads(line)["spans"][0]["id"] for line in lines] == ["Q90", "Q220"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convert", "none.jsonl", "a.spacy"), "none.jsonl: No such file or directory"),
+        (("convert", "bad.jsonl", "a.spacy"), "bad.jsonl:1"),
+        (("convert", "dev.jsonl", "a.odd"), "ELQ312"),
+        (("convert", "dev.jsonl", "a.spacy", "--lang", "qq"), "ELQ404"),
+        (("convert", "dev.jsonl", "."), "ELQ312"),
+        (("evaluate", "no-such-pipeline", "dev.jsonl"), "ELQ401"),
+        (("evaluate", "pipeline", "none.jsonl"), "none.jsonl"),
+        (("evaluate", "pipeline", "empty.jsonl"), "ELQ406"),
+        (("evaluate", "pipeline", "dev.jsonl", "--part", "x"), "ELQ405"),
+        (("evaluate", "pipeline", "dev.jsonl", "--threshold", "-2"), "ELQ403"),
+        (("visualise", "pipeline", "empty.jsonl", "a.html"), "ELQ406"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_1(
+    arguments, message, data, pipeline, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.jsonl").write_text("no json\n")
+    Path("empty.jsonl").touch()
+    result = run(*arguments, "--quiet")
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+    assert result.stdout == ""
+
+
+def test_evaluate_prints_a_table_and_writes_json(data, pipeline, tmp_path):
+    entities = write_jsonl(tmp_path / "entities.jsonl", ENTITIES)
+    part = write_jsonl(tmp_path / "part.jsonl", ROWS[1:])
+    output = tmp_path / "scores.json"
+    result = run(
+        *("evaluate", pipeline, data, data, "--output", output),
+        *("--baseline", entities, "--train", data, "--part", f"rome={part}", "-b", 8),
+    )
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:3] == ["set", "system", "texts"]
+    assert len(lines) == 1 + 2 * 4
+    assert "batch size 8" in result.stderr
+    saved = json.loads(output.read_text())
+    assert saved["batch_size"] == 8
+    found = {(r["system"], r["part"]): r for r in saved["results"]}
+    assert found["linker", ""]["scores"]["elq_strong_r"] == 0.5
+    assert found["linker", "rome"]["scores"]["elq_strong_r"] == 0.0
+    assert found["alias dictionary", ""]["scores"]["elq_strong_f"] == 1.0
+    assert found["linker", ""]["speed"] > 0
+
+
+def test_visualise_writes_one_page(data, pipeline, tmp_path):
+    page = tmp_path / "page.html"
+    result = run("visualise", pipeline, data, page, "--limit", 1, "--kb-url", "https://kb/{}")
+    assert result.exit_code == 0, result.output
+    content = page.read_text(encoding="utf8")
+    assert "https://kb/Q90" in content
+    assert "Q220" not in content
+    assert "The first 1 of 2 texts" in content
+
+
+def test_table_is_aligned_and_leaves_out_what_nobody_has():
+    scores = {"elq_weak_p": 0.25, "elq_links_per_text": 1.5}
+    text = table(
+        [
+            Result("dev", "linker", "", 1000, {**scores, "elq_r1": 1.0}, 148.4),
+            Result("dev", "linker", "unseen", 9, scores),
+        ]
+    )
+    assert text.splitlines() == [
+        "set  system    texts  weak P    R@1  links/text  texts/s",
+        "dev  linker     1000   0.250  1.000        1.50      148",
+        "       unseen      9   0.250      -        1.50        -",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ElqError("[ELQ999] two\n  lines"), 1, "Error: [ELQ999] two lines"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 1, "Error: x: No such file"),
+        (OSError("disk full"), 1, "Error: disk full"),
+        (KeyboardInterrupt(), 130, "Interrupted. The rest is kept."),
+    ],
+)
+def test_how_commands_end(error, status, message):
+    single = typer.Typer()
+
+    @single.command()
+    @guarded("The rest is kept.")
+    def fail() -> None:
+        raise error
+
+    result = CliRunner().invoke(single, [])
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_other_errors_are_not_hidden():
+    @guarded()
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        fail()
+
+
+def test_entry_points_name_things_that_exist():
+    assert spacy.registry.cli.get("elq") is app
+    assert spacy.registry.scorers.get("spacy-elq.elq_scorer.v1") is make_elq_scorer

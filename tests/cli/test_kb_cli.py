@@ -1,0 +1,162 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spacy_elq.cli.kb import app
+
+LINES = [
+    {"id": "Q90", "title": "Paris", "description": "capital of France", "mine": 1},
+    {"id": "Q220", "title": "Rome", "aliases": ["Eternal City"]},
+    {"id": "Q64", "title": "Berlin"},
+]
+
+
+class TitleEncoder:
+    """The same title, the same vector: a search for a title finds its entity at score 1."""
+
+    width = 16
+    normalized = True
+
+    def __init__(self, source):
+        if source == "none":
+            raise OSError("no such encoder")
+        self.fingerprint = f"title-{source}"
+
+    def encode(self, entities):
+        seeds = [list(hashlib.sha256(e.title.encode()).digest()) for e in entities]
+        vectors = np.stack([np.random.default_rng(s).standard_normal(self.width) for s in seeds])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors.astype("f4"), np.arange(len(entities))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def fake_encoder(monkeypatch):
+    monkeypatch.setattr("spacy_elq.cli.kb._load_encoder", TitleEncoder)
+
+
+@pytest.fixture
+def entities(tmp_path):
+    return write(tmp_path / "entities.jsonl", LINES)
+
+
+@pytest.fixture
+def kb(entities, tmp_path):
+    result = run("build", entities, tmp_path / "kb", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    return tmp_path / "kb"
+
+
+def export(kb):
+    return [json.loads(line) for line in run("export", kb, "-").stdout.splitlines()]
+
+
+def fails(result, message):
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_build_says_what_it_made_on_stderr(entities, tmp_path):
+    result = run("build", entities, tmp_path / "kb")
+    assert result.exit_code == 0
+    assert "3 entities, 3 vectors" in result.stderr
+    assert result.stdout == ""
+
+
+def test_build_refuses_bad_input(entities, kb, tmp_path):
+    fails(run("build", entities, kb, "-q"), "ELQ211")
+    assert run("build", entities, kb, "-q", "--overwrite").exit_code == 0
+    fails(run("build", tmp_path / "no.jsonl", tmp_path / "new", "-q"), "ELQ218")
+    fails(run("build", entities, tmp_path / "new", "-q", "--index", "x"), "ELQ215")
+    fails(run("build", entities, tmp_path / "new", "-q", "--encoder", "none"), "no such encoder")
+    bad = write(tmp_path / "bad.jsonl", [*LINES, {"id": "Q1"}])
+    fails(run("build", bad, tmp_path / "new", "-q"), "bad.jsonl:4: the entity has no 'title'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_interrupted_build_goes_on(entities, tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TitleEncoder, "encode", interrupt)
+        result = run("build", entities, tmp_path / "kb", "-q")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+    assert not (tmp_path / "kb").exists()
+    assert run("build", entities, tmp_path / "kb", "-q").exit_code == 0
+
+
+def test_info(kb):
+    result = run("info", kb, "-q")
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "," not in line)
+    assert rows["entities"] == "3"
+    assert rows["index"] == "exact"
+    assert rows["encoder"] == "title-minilm"
+    assert rows["source"] == "entities.jsonl"
+    fails(run("info", kb / "nowhere"), "ELQ200")
+
+
+def test_check(kb):
+    result = run("check", kb, "-q")
+    assert result.exit_code == 0
+    assert "recall  1.000" in result.stdout
+    content = bytearray((kb / "vectors.npy").read_bytes())
+    content[-1] ^= 1
+    (kb / "vectors.npy").write_bytes(content)
+    fails(run("check", kb, "-q"), "ELQ206")
+
+
+def test_search_shows_names_first(kb):
+    result = run("search", kb, "eternal city", "-k", 2, "-q")
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert lines[0] == ["name", "Q220", "Rome", ""]
+    assert len(lines) == 3
+    lines = run("search", kb, "Paris", "-k", 9, "-q").stdout.splitlines()
+    assert lines[:2] == [
+        "name\tQ90\tParis\tcapital of France",
+        "1.000\tQ90\tParis\tcapital of France",
+    ]
+    assert len(lines) == 4
+    fails(run("search", kb, "Paris", "--encoder", "other"), "ELQ213")
+
+
+def test_add_replaces_and_remove_removes(kb, tmp_path):
+    more = write(
+        tmp_path / "more.jsonl", [{"id": "Q64", "title": "Bonn"}, {"id": "N", "title": "n"}]
+    )
+    result = run("add", kb, more)
+    assert "1 added, 1 replaced, 4 now" in result.stderr
+    assert run("remove", kb, "Q90").exit_code == 0
+    assert [line["id"] for line in export(kb)] == ["Q220", "Q64", "N"]
+    assert export(kb)[1]["title"] == "Bonn"
+    fails(run("remove", kb, "Q220", "Q90"), "ELQ210")
+    fails(run("add", kb, more, "--encoder", "other"), "ELQ213")
+    assert len(export(kb)) == 3
+    assert run("check", kb, "-q").exit_code == 0
+
+
+def test_export_is_what_was_read(kb, tmp_path):
+    assert export(kb) == LINES
+    assert run("export", kb, tmp_path / "out.jsonl", "-q").exit_code == 0
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").open()] == LINES
+
+
+@pytest.mark.parametrize("name", ["build", "info", "check", "search", "add", "remove", "export"])
+def test_help_has_an_example(name):
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert f"elq kb {name}" in " ".join(result.output.split())

@@ -1,0 +1,222 @@
+import gzip
+import json
+import os
+import warnings
+
+import pytest
+import spacy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_elq import ElqError
+from spacy_elq.corpora.files import replacing
+from spacy_elq.corpora.gold import GOLD_KEY, gold_fields, gold_spans
+from spacy_elq.corpora.spans import (
+    Row,
+    RowSpan,
+    Tally,
+    docs_from_rows,
+    read_rows,
+    row_from_dict,
+    row_from_doc,
+    row_to_dict,
+    write_rows,
+)
+
+BERLIN = {"text": "is Berlin big?", "spans": [{"start": 3, "end": 9, "id": "Q64"}]}
+
+
+@pytest.fixture(scope="module")
+def nlp():
+    return spacy.blank("en")
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf8")
+    return path
+
+
+def test_reads_texts_spans_and_other_fields(tmp_path):
+    record = {**BERLIN, "topic": "Q64", "nested": {"a": [1, None]}}
+    record["spans"] = [{**BERLIN["spans"][0], "score": -0.5}]
+    path = write(tmp_path / "a.jsonl", json.dumps(record), "", '{"text": "nothing"}')
+    rows = list(read_rows(path))
+    span = RowSpan(3, 9, "Q64", {"score": -0.5})
+    assert rows[0] == Row("is Berlin big?", (span,), {"topic": "Q64", "nested": {"a": [1, None]}})
+    assert rows[1] == Row("nothing")
+    assert row_to_dict(rows[0]) == record
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_write_and_read_again(tmp_path, name):
+    rows = [row_from_dict(BERLIN, ""), Row("Zürich — 東京\u2028x", (), {"id": "7"})]
+    write_rows(rows, tmp_path / name)
+    assert list(read_rows(tmp_path / name)) == rows
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_gzip_is_written_as_gzip(tmp_path):
+    write_rows([row_from_dict(BERLIN, "")], tmp_path / "a.jsonl.gz")
+    with gzip.open(tmp_path / "a.jsonl.gz", "rt", encoding="utf8") as lines:
+        assert json.loads(lines.read()) == BERLIN
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(BERLIN).encode())
+    assert next(read_rows(tmp_path / "a.jsonl")).text == BERLIN["text"]
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "word"),
+    [
+        ('{"text": "x"', "ELQ302", "JSON"),
+        ("[1, 2]", "ELQ303", "list"),
+        ('{"spans": []}', "ELQ304", "text"),
+        ('{"text": 5}', "ELQ304", "text"),
+        ('{"text": "\\ud800"}', "ELQ304", "text"),
+        ('{"text": "x", "spans": {}}', "ELQ305", "spans"),
+        ('{"text": "x", "spans": [[0, 1, "Q1"]]}', "ELQ305", "spans"),
+        ('{"text": "x", "spans": [{"end": 1, "id": "Q1"}]}', "ELQ306", "None"),
+        ('{"text": "x", "spans": [{"start": "0", "end": 1, "id": "Q1"}]}', "ELQ306", "'0'"),
+        ('{"text": "x", "spans": [{"start": 0, "end": 1.0, "id": "Q1"}]}', "ELQ306", "1.0"),
+        ('{"text": "x", "spans": [{"start": true, "end": 1, "id": "Q1"}]}', "ELQ306", "True"),
+        ('{"text": "x", "spans": [{"start": 0, "end": 2, "id": "Q1"}]}', "ELQ307", "[0, 2)"),
+        ('{"text": "x", "spans": [{"start": -1, "end": 1, "id": "Q1"}]}', "ELQ307", "[-1, 1)"),
+        ('{"text": "x", "spans": [{"start": 1, "end": 1, "id": "Q1"}]}', "ELQ307", "[1, 1)"),
+        ('{"text": "x", "spans": [{"start": 0, "end": 1}]}', "ELQ308", "id"),
+        ('{"text": "x", "spans": [{"start": 0, "end": 1, "id": ""}]}', "ELQ308", "id"),
+        ('{"text": "x", "spans": [{"start": 0, "end": 1, "id": 90}]}', "ELQ308", "id"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, code, word):
+    path = write(tmp_path / "bad.jsonl", json.dumps(BERLIN), line)
+    with pytest.raises(ElqError) as caught:
+        list(read_rows(path))
+    message = str(caught.value)
+    assert message.startswith(f"[{code}] {path}:2")
+    assert word in message
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\x00{")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    for name in ("a.jsonl", "b.jsonl.gz"):
+        with pytest.raises(ElqError, match="ELQ301"):
+            list(read_rows(tmp_path / name))
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = write(tmp_path / "a.jsonl", "old")
+
+    def rows():
+        yield Row("new")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(rows(), path)
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_creates_folders_and_spares_links_and_devices(tmp_path):
+    real = write(tmp_path / "real.txt", "old")
+    link = tmp_path / "link.txt"
+    link.symlink_to(real)
+    with replacing(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    with replacing(tmp_path / "deep" / "er.txt") as partial:
+        partial.write_text("x")
+    assert (tmp_path / "deep" / "er.txt").read_text() == "x"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with replacing(fifo) as partial:
+        assert partial == fifo
+
+
+def test_documents_carry_gold_mentions(nlp):
+    span = {"start": 3, "end": 15, "id": "Q1", "label": "person"}
+    row = row_from_dict(
+        {
+            "text": "is Paris Hilton in Paris?",
+            "spans": [
+                {"start": 3, "end": 8, "id": "Q90"},
+                span,
+                {"start": 19, "end": 24, "id": "Q90"},
+            ],
+            "topic": "Q1",
+        },
+        "",
+    )
+    (doc,) = docs_from_rows(nlp, [row])
+    found = [(s.text, s.kb_id_, s.label_) for s in doc.spans[GOLD_KEY]]
+    assert found == [
+        ("Paris", "Q90", "ENTITY"),
+        ("Paris Hilton", "Q1", "person"),
+        ("Paris", "Q90", "ENTITY"),
+    ]
+    assert [(ent.text, ent.kb_id_) for ent in doc.ents] == [
+        ("Paris Hilton", "Q1"),
+        ("Paris", "Q90"),
+    ]
+    assert gold_fields(doc) == {"topic": "Q1"}
+    assert row_from_doc(doc) == row
+
+
+def test_gold_spans_fall_back_on_linked_entities(nlp):
+    doc = nlp.make_doc("Paris and Berlin")
+    linked = doc.char_span(0, 5, label="GPE", kb_id="Q90")
+    doc.set_ents([linked, doc.char_span(10, 16, label="GPE")])
+    assert [span.text for span in gold_spans(doc)] == ["Paris"]
+    assert row_from_doc(doc).spans == (RowSpan(0, 5, "Q90", {"label": "GPE"}),)
+    doc.spans[GOLD_KEY] = []
+    assert gold_spans(doc) == []
+
+
+def test_spans_inside_tokens_are_widened_and_counted(nlp):
+    spans = [{"start": 5, "end": 8, "id": "Q1"}, {"start": 0, "end": 3, "id": "Q2"}]
+    row = row_from_dict({"text": "foo barbaz", "spans": spans}, "")
+    with pytest.warns(UserWarning, match=r"ELQ351.* 1 of 2 spans"):
+        (doc,) = docs_from_rows(nlp, [row])
+    assert [span.text for span in gold_spans(doc)] == ["barbaz", "foo"]
+
+
+def test_white_space_is_trimmed_or_reported(nlp):
+    spans = [{"start": 2, "end": 9, "id": "Q1"}, {"start": 8, "end": 10, "id": "Q2"}]
+    row = row_from_dict({"text": "in Rome   now", "spans": spans}, "")
+    tally = Tally()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (doc,) = docs_from_rows(nlp, [row], tally)
+    assert [span.text for span in gold_spans(doc)] == ["Rome"]
+    assert tally == Tally(texts=1, spans=2, misaligned=1, blank=1)
+    with pytest.warns(UserWarning, match=r"ELQ352.* 1 of 2 spans"):
+        list(docs_from_rows(nlp, [row]))
+
+
+def test_a_tokenizer_that_changes_texts_is_refused():
+    class Lossy:
+        def __call__(self, text):
+            return spacy.tokens.Doc(nlp.vocab, words=text.split())
+
+    nlp = spacy.blank("en")
+    nlp.tokenizer = Lossy()
+    with pytest.raises(ElqError, match="ELQ309"):
+        list(docs_from_rows(nlp, [Row("two  spaces")]))
+
+
+@given(st.data())
+def test_every_widened_span_covers_what_was_marked(nlp, data):
+    text = data.draw(st.text("ab.'é東 -\n", min_size=1, max_size=20))
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    tally = Tally()
+    (doc,) = docs_from_rows(nlp, [Row(text, (RowSpan(start, end, "Q1"),))], tally)
+    marked = text[start:end].strip()
+    assert tally.blank == (not marked)
+    for span in gold_spans(doc):
+        assert marked in span.text
+        assert span.start_char <= start + text[start:end].index(marked)
+        exact = (span.start_char, span.end_char) == (start, end)
+        assert tally.misaligned == (not exact)

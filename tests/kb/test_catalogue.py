@@ -1,0 +1,84 @@
+import multiprocessing
+import pickle
+import threading
+
+import pytest
+
+from spacy_elq.errors import ElqError
+from spacy_elq.kb.catalogue import RECENT, Catalogue
+from spacy_elq.types import Entity
+
+from .conftest import ENTITIES
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    return Catalogue.build(tmp_path / "entities.sqlite", iter(ENTITIES))
+
+
+def test_records_come_back_whole_and_in_order(catalogue):
+    rows = [4, 0, 3, 0, 44]
+    for _ in range(2):  # the second time some come from memory
+        assert catalogue.records(rows) == [ENTITIES[row] for row in rows]
+    assert catalogue.ids(rows) == [ENTITIES[row].id for row in rows]
+    assert catalogue.records([]) == []
+    assert list(catalogue) == ENTITIES
+    assert list(catalogue.iterate(43)) == ENTITIES[43:]
+    assert len(catalogue) == len(ENTITIES)
+
+
+def test_rows_of_ids(catalogue):
+    assert catalogue.rows(["Q3", "nobody", "Q90"]) == [3, None, 0]
+    assert catalogue.row("Q8409") == 2
+    assert catalogue.row("' OR 1=1 --") is None
+
+
+@pytest.mark.parametrize("row", [-1, len(ENTITIES)])
+def test_unknown_row(catalogue, row):
+    with pytest.raises(ElqError, match=r"ELQ220.*rows 0 to 44"):
+        catalogue.records([0, row])
+
+
+def test_duplicate_ids_are_named_with_their_places(tmp_path):
+    entities = [Entity("a", "A"), Entity("b", "B"), Entity("c", "C"), Entity("b", "B2")]
+    with pytest.raises(ElqError, match=r"ELQ207.*'b'.*entity 2 and as entity 4"):
+        Catalogue.build(tmp_path / "entities.sqlite", entities)
+
+
+def test_memory_is_bounded(tmp_path):
+    count = RECENT + 50
+    entities = (Entity(str(i), f"T{i}") for i in range(count))
+    catalogue = Catalogue.build(tmp_path / "entities.sqlite", entities)
+    for start in range(0, count, 1000):
+        rows = range(start, min(start + 1000, count))
+        assert [entity.id for entity in catalogue.records(rows)] == [str(row) for row in rows]
+    assert len(catalogue._recent) <= RECENT
+
+
+def test_odd_path(tmp_path):
+    odd = tmp_path / "what? a # 100% path"
+    odd.mkdir()
+    assert len(Catalogue.build(odd / "e.sqlite", ENTITIES)) == len(ENTITIES)
+
+
+def test_nothing_is_written_when_read(catalogue, tmp_path):
+    catalogue.path.chmod(0o444)
+    assert catalogue.row("Q90") == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["entities.sqlite"]
+
+
+def test_shared_by_threads_pickles_and_forks(catalogue):
+    assert catalogue.row("Q90") == 0
+    assert pickle.loads(pickle.dumps(catalogue)).row("Q3") == 3
+    found = []
+    thread = threading.Thread(target=lambda: found.append(catalogue.row("Q3")))
+    thread.start()
+    thread.join()
+    assert found == [3]
+    queue = multiprocessing.get_context("fork").SimpleQueue()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: queue.put(catalogue.rows(["Q4", "Q90"]))
+    )
+    child.start()
+    child.join(20)
+    assert queue.get() == [4, 0]

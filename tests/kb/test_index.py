@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_elq.errors import ElqError
+from spacy_elq.kb import index as index_module
+from spacy_elq.kb.index import ExactIndex, FaissIndex, best, check_spec, top_k
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("f4")
+
+
+def plain_top(scores, k):
+    """Column numbers by falling score, then rising number, one query at a time."""
+    return [sorted(range(len(line)), key=lambda j: (-line[j], j))[:k] for line in scores.tolist()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 4), st.integers(1, 700), st.integers(1, 12), st.integers(0, 5))
+def test_top_k_sorts_like_plain_python(queries, vectors, k, seed):
+    # Few distinct values: equal scores everywhere.
+    scores = np.random.default_rng(seed).integers(0, 50, (queries, vectors)).astype("f4")
+    found, columns = top_k(scores, k)
+    expected = plain_top(scores, k)
+    assert [[c for c in line if c >= 0] for line in columns.tolist()] == expected
+    assert columns.shape == found.shape == (queries, k)
+    assert (np.isneginf(found) == (columns < 0)).all()
+
+
+def test_best_pads():
+    scores, rows = best(np.array([[1.0, 2.0]], "f4"), np.array([[7, 3]]), 4)
+    assert rows.tolist() == [[3, 7, -1, -1]]
+    assert scores.tolist() == [[2.0, 1.0, -np.inf, -np.inf]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_exact_search_by_blocks(monkeypatch, dtype):
+    monkeypatch.setattr(index_module, "SCORES_AT_ONCE", 700)
+    vectors, queries = random(500, 8).astype(dtype), random(3, 8, seed=1)
+    scores, rows = ExactIndex(vectors).search(queries, 7)
+    expected = queries.astype("f8") @ vectors.astype("f8").T
+    assert rows.tolist() == plain_top(expected, 7)
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, rows, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["Flat", "SQfp16", "HNSW16", "IVF8,Flat"])
+def test_faiss_index_is_written_and_mapped(tmp_path, spec):
+    vectors, queries = random(600, 16), random(20, 16, seed=1)
+    FaissIndex.build(tmp_path / "index.faiss", vectors, check_spec(spec, 16))
+    scores, rows = FaissIndex.open(tmp_path / "index.faiss").search(queries, 5)
+    truth = plain_top(queries @ vectors.T, 5)
+    recall = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(rows.tolist(), truth, strict=True)])
+    assert recall >= 0.9
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_faiss_index_pads_when_it_finds_too_few(tmp_path):
+    FaissIndex.build(tmp_path / "index.faiss", random(3, 4), "Flat")
+    scores, rows = FaissIndex.open(tmp_path / "index.faiss").search(random(1, 4, seed=1), 5)
+    assert rows[0, 3:].tolist() == [-1, -1]
+    assert np.isneginf(scores[0, 3:]).all()
+
+
+def test_specs(tmp_path):
+    assert check_spec("auto", 8) == check_spec("exact", 8) == "exact"
+    with pytest.raises(ElqError, match=r"ELQ215.*Nonsense9"):
+        check_spec("Nonsense9", 8)
+    with pytest.raises(ElqError, match=r"ELQ215.*IVF64"):
+        FaissIndex.build(tmp_path / "index.faiss", random(5, 8), "IVF64,Flat")

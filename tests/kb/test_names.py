@@ -1,0 +1,128 @@
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spacy.strings import hash_string
+
+from spacy_elq.kb.names import (
+    ALIAS,
+    TITLE,
+    NameIndex,
+    exact_hash,
+    fold,
+    loose_key,
+    name_words,
+    verbatim_hash,
+    words,
+)
+from spacy_elq.types import Entity
+
+LATIN = st.text(st.characters(max_codepoint=0x24F), max_size=30)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Paris", "paris"),
+        ("  Saint-Étienne,  Loire ", "saint etienne loire"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("O'Hara\u2019s", "o hara"),
+        ("Smith & Co.", "smith and co"),
+        ("snake_case", "snake case"),
+        ("ﬁnal Ⅳ", "final iv"),
+        ("İstanbul", "istanbul"),
+        ("東京", "東京"),
+        ("!!!", "!!!"),
+        (" $Ä ", "a"),
+        ("", ""),
+        (" ", ""),
+    ],
+)
+def test_fold(text, expected):
+    assert fold(text) == expected
+
+
+def test_words_have_the_offsets_of_the_original_text():
+    text = "Où est l\u2019ﬁn — Zu\u0308rich?"
+    spans = [text[start:end] for _, start, end in words(text)]
+    assert spans == ["Où", "est", "l", "ﬁn", "Zu\u0308rich"]
+    assert [word for word, _, _ in words(text)] == ["ou", "est", "l", "fin", "zurich"]
+
+
+@given(st.text(max_size=40))
+def test_fold_is_the_words_joined(text):
+    found = words(text)
+    assert all(text[start:end] for _, start, end in found)
+    assert all(a[2] <= b[1] for a, b in pairwise(found))
+    if folded := [word for word, _, _ in found if word]:
+        assert fold(text) == " ".join(folded)
+
+
+@given(LATIN)
+def test_fold_ignores_composition_and_case(text):
+    decomposed = unicodedata.normalize("NFD", text)
+    assert fold(decomposed) == fold(unicodedata.normalize("NFC", text))
+    if text.isascii():
+        assert fold(text.upper()) == fold(text.lower())
+
+
+def loose(text):
+    return loose_key([word.folded for word in words(text)])
+
+
+def test_hashes_are_stable():
+    # On disk: these must never change. "det" is one of spaCy's symbols, which have small numbers.
+    assert loose("Paris") == hash_string("pari") == 8152102064397881578
+    assert loose("det") == 2755633202201383569
+    assert loose_key([]) == loose_key([""]) == exact_hash([]) == 0
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("the beatles", "Beatle"),
+        ("car port", "carports"),
+        ("O'Hara's", "ohara"),
+        ("Smith & Co", "smith and co"),
+    ],
+)
+def test_loosely_the_same(one, other):
+    assert loose(one) == loose(other)
+    assert fold(one) != fold(other) or one.casefold() != other.casefold()
+
+
+@pytest.mark.parametrize("one, other", [("glass", "glas"), ("the", "a"), ("bus", "bu")])
+def test_not_even_loosely_the_same(one, other):
+    assert loose(one) != loose(other)
+
+
+NAMES = ["a", "B", "b", "ç", "x y", "X-Y", "xy", "?", "The Xy", "Xys"]
+ENTITIES = st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), max_size=12)
+
+
+@given(names=ENTITIES)
+def test_index_finds_what_plain_loops_find(tmp_path_factory, names):
+    entities = [Entity(str(i), all_[0], aliases=tuple(all_[1:])) for i, all_ in enumerate(names)]
+    index = NameIndex.build(tmp_path_factory.mktemp("names"), enumerate(entities))
+    asked = [name_words(name) for name in ("xy", "nobody", "?", "B", "x y")]
+    places, entries = index.find(np.array([loose_key(w) for w in asked], dtype=np.uint64))
+    for place, wanted in enumerate(asked):
+        expected = {
+            (row, exact_hash(name_words(name)), verbatim_hash(name), kind)
+            for row, entity in enumerate(entities)
+            for name in entity.names
+            for kind in [TITLE if name == entity.title else ALIAS]
+            if loose_key(name_words(name)) == loose_key(wanted)
+        }
+        assert sorted(entries[places == place].tolist()) == sorted(expected)
+    assert (np.diff(places) >= 0).all()
+
+
+def test_find_nothing(tmp_path):
+    index = NameIndex.build(tmp_path, [(0, Entity("a", "A"))])
+    places, entries = index.find(np.zeros(0, dtype=np.uint64))
+    assert len(places) == len(entries) == 0

@@ -1,0 +1,154 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from spacy_elq.errors import ElqError
+from spacy_elq.kb import store
+from spacy_elq.kb.npy import NpyAppender
+from spacy_elq.kb.store import Manifest, atomic_directory
+
+
+def edit(directory, **changes):
+    values = json.loads((directory / "manifest.json").read_text())
+    (directory / "manifest.json").write_text(json.dumps({**values, **changes}))
+
+
+def test_manifest_round_trip(directory):
+    manifest = Manifest.read(directory)
+    assert Manifest.from_json(manifest.to_json(), directory) == manifest
+    assert (manifest.entities, manifest.width, manifest.fingerprint) == (45, 8, "hash-1")
+    assert set(manifest.files) == {path.name for path in directory.iterdir()} - {"manifest.json"}
+    manifest.verify(directory)
+
+
+def test_every_wrong_case_has_its_own_error(directory, tmp_path):
+    with pytest.raises(ElqError, match=r"ELQ200.*nowhere"):
+        Manifest.read(tmp_path / "nowhere")
+    with pytest.raises(ElqError, match=r"ELQ201.*manifest\.json"):
+        Manifest.read(tmp_path)
+    vectors = directory / "vectors.npy"
+    content = vectors.read_bytes()
+    vectors.write_bytes(content[:-1])
+    with pytest.raises(ElqError, match=r"ELQ204.*vectors\.npy"):
+        Manifest.read(directory)
+    vectors.unlink()
+    with pytest.raises(ElqError, match=r"ELQ203.*vectors\.npy"):
+        Manifest.read(directory)
+    vectors.write_bytes(content[:-1] + b"x")
+    with pytest.raises(ElqError, match=r"ELQ206.*vectors\.npy"):
+        Manifest.read(directory).verify(directory)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "ELQ202"),
+        ("[]", "ELQ202"),
+        ('{"format_version": 1}', "ELQ202.*no 'entities'"),
+        ('{"format_version": 2}', "ELQ205.*version 2.*version 1"),
+    ],
+)
+def test_broken_manifest(tmp_path, text, message):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ElqError, match=message):
+        Manifest.read(tmp_path)
+
+
+def test_manifest_values_are_checked(directory):
+    edit(directory, width="8")
+    with pytest.raises(ElqError, match=r"ELQ202.*width"):
+        Manifest.read(directory)
+    edit(directory, width=8, files={"../outside": {"size": 1, "sha256": ""}})
+    with pytest.raises(ElqError, match=r"ELQ202.*outside"):
+        Manifest.read(directory)
+
+
+def test_unknown_fields_of_later_releases_are_ignored(directory):
+    edit(directory, invented_later=1)
+    assert Manifest.read(directory).width == 8
+
+
+def fill(path, text):
+    with atomic_directory(path) as work:
+        (work / "manifest.json").write_text(text)
+
+
+def test_directory_appears_whole(tmp_path):
+    path = tmp_path / "deep" / "kb"
+    with atomic_directory(path) as work:
+        (work / "manifest.json").write_text("one")
+        assert not path.exists()
+    assert (path / "manifest.json").read_text() == "one"
+    fill(path, "two")
+    assert (path / "manifest.json").read_text() == "two"
+    assert [item.name for item in path.parent.iterdir()] == ["kb"]
+
+
+def test_interruption_keeps_the_old_directory(tmp_path):
+    fill(tmp_path / "kb", "old")
+    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "kb") as work:
+        (work / "manifest.json").write_text("half")
+        raise KeyboardInterrupt
+    assert (tmp_path / "kb" / "manifest.json").read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["kb"]
+
+
+def test_failed_rename_keeps_the_old_directory(tmp_path, monkeypatch):
+    fill(tmp_path / "kb", "old")
+    rename = store.Path.rename
+
+    def fail_for_new(self, target):
+        if self.name == "new":
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(store.Path, "rename", fail_for_new)
+    with pytest.raises(OSError, match="disk full"):
+        fill(tmp_path / "kb", "new")
+    assert (tmp_path / "kb" / "manifest.json").read_text() == "old"
+
+
+def test_killed_between_the_renames_is_put_right(directory, vocab):
+    # What a process leaves behind that dies after the first rename and before the second.
+    directory.rename(directory.with_name(".kb.old"))
+    assert Manifest.read(directory).entities == 45
+    assert not directory.with_name(".kb.old").exists()
+
+
+def test_other_directories_are_not_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ElqError, match="ELQ212"):
+        fill(tmp_path / "mine", "kb")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_files_are_copied_where_links_are_impossible(tmp_path, monkeypatch):
+    def no_links(*args):
+        raise OSError("cross-device link")
+
+    (tmp_path / "a").write_bytes(b"content")
+    monkeypatch.setattr(os, "link", no_links)
+    store.link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("shape, dtype", [((3,), "float32"), ((), "int32"), ((2,), "float16")])
+def test_growing_npy(tmp_path, shape, dtype):
+    blocks = [np.full((n, *shape), n, dtype=dtype) for n in (2, 0, 5)]
+    file = NpyAppender(tmp_path / "a.npy", shape, dtype)
+    for block in blocks:
+        file.append(block)
+        file.flush()
+    file.append(np.full((4, *shape), 9, dtype=dtype))  # never flushed: a run that broke off
+    file.close()
+    again = NpyAppender(tmp_path / "a.npy", shape, dtype, rows=7)
+    again.append(np.full((1, *shape), 3, dtype=dtype))
+    again.flush()
+    again.close()
+    found = np.load(tmp_path / "a.npy", mmap_mode="r", allow_pickle=False)
+    expected = np.concatenate([*blocks, np.full((1, *shape), 3, dtype=dtype)])
+    assert found.dtype == expected.dtype
+    assert (found == expected).all()

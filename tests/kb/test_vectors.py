@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_elq.errors import ElqError
+from spacy_elq.kb import vectors as vectors_module
+from spacy_elq.kb.index import FaissIndex
+from spacy_elq.kb.vectors import VectorTable, check_vectors
+
+WIDTH = 5
+
+
+def plain_scores(vectors, owners, queries, entities):
+    scores = np.full((len(queries), entities), -np.inf)
+    for vector, owner in zip(vectors.astype("f8"), owners, strict=True):
+        scores[:, owner] = np.maximum(scores[:, owner], queries.astype("f8") @ vector)
+    return scores
+
+
+@st.composite
+def tables(draw):
+    """Integer-valued vectors, so that scores are exact, with many equal ones among them."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    entities = draw(st.integers(1, 60))
+    owners = np.repeat(np.arange(entities), rng.integers(1, 6, entities)).astype("i4")
+    vectors = rng.integers(-1, 2, (len(owners), WIDTH)).astype("f4")
+    queries = rng.integers(-2, 3, (draw(st.integers(0, 4)), WIDTH)).astype("f4")
+    alive = rng.random(entities) < draw(st.sampled_from([0.1, 0.5, 1.0]))
+    return vectors, owners, queries, alive
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables(), st.integers(1, 12))
+def test_search_is_a_sort_of_all_live_entities(table, k):
+    vectors, owners, queries, alive = table
+    expected = plain_scores(vectors, owners, queries, len(alive))
+    found = VectorTable(vectors, owners, len(alive)).search(queries, k, alive)
+    for line, rows, scores in zip(expected, found.rows, found.scores, strict=True):
+        order = sorted(np.flatnonzero(alive).tolist(), key=lambda row: (-line[row], row))[:k]
+        padding = k - len(order)
+        assert rows.tolist() == order + [-1] * padding
+        assert scores.tolist() == [*line[order].tolist(), *[-np.inf] * padding]
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_log_partition_is_the_sum_over_all_live_entities(table):
+    vectors, owners, queries, alive = table
+    expected = plain_scores(vectors, owners, queries, len(alive))[:, alive]
+    found = VectorTable(vectors, owners, len(alive)).log_partition(queries, 0.5, alive)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(found, np.log(np.exp(0.5 * expected).sum(axis=1)), rtol=1e-5)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(3)
+    owners = np.repeat(np.arange(200), rng.integers(1, 4, 200)).astype("i4")
+    vectors = rng.standard_normal((len(owners), WIDTH)).astype("f4")
+    queries = rng.standard_normal((7, WIDTH)).astype("f4")
+    rows = rng.integers(-1, 200, (7, 30))
+    table = VectorTable(vectors, owners, 200)
+    scores, partition = table.scores(queries, rows), table.log_partition(queries, 3.0)
+    monkeypatch.setattr(vectors_module, "PAIRS_AT_ONCE", 11)
+    monkeypatch.setattr(vectors_module, "SCORES_AT_ONCE", 70)
+    assert (table.scores(queries, rows) == scores).all()
+    np.testing.assert_allclose(table.log_partition(queries, 3.0), partition, rtol=1e-5)
+
+
+def test_large_scores_do_not_overflow():
+    table = VectorTable(np.array([[1000.0], [999.0]], "f4"), np.array([0, 1]), 2)
+    found = table.log_partition(np.ones((1, 1), "f4"), 1.0)
+    np.testing.assert_allclose(found, 1000 + np.log1p(np.exp(-1.0)), rtol=1e-6)
+
+
+def test_scores_do_not_depend_on_the_batch():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((300, 384)).astype("f4")
+    queries = rng.standard_normal((9, 384)).astype("f4")
+    table = VectorTable(vectors, np.arange(300), 300)
+    together = table.search(queries, 5)
+    for i in range(9):
+        alone = table.search(queries[i : i + 1], 5)
+        assert (alone.scores[0] == together.scores[i]).all()
+        assert (alone.rows[0] == together.rows[i]).all()
+    assert (table.scores(queries, together.rows) == together.scores).all()
+
+
+def test_equal_vectors_come_in_row_order():
+    vectors = np.ones((500, 3), "f4")
+    found = VectorTable(vectors, np.arange(500), 500).search(np.ones((2, 3), "f4"), 4)
+    assert found.rows.tolist() == [[0, 1, 2, 3]] * 2
+
+
+def test_scores_of_an_approximate_index_are_exact(tmp_path):
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(200), 2)
+    vectors = rng.standard_normal((400, 16)).astype("f4")
+    queries = rng.standard_normal((8, 16)).astype("f4")
+    index = FaissIndex.build(tmp_path / "index.faiss", vectors, "SQ4")
+    found = VectorTable(vectors, owners, 200, index).search(queries, 10)
+    expected = plain_scores(vectors, owners, queries, 200)
+    np.testing.assert_allclose(
+        found.scores, np.take_along_axis(expected, found.rows, 1), rtol=1e-5, atol=1e-5
+    )
+    truth = np.argsort(-expected, axis=1)[:, :10]
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(found.rows, truth, strict=True)]) > 9
+
+
+@pytest.mark.parametrize(
+    "vectors, owners, message",
+    [
+        (np.ones((2, 4)), [0, 1], "ELQ209.*shape"),
+        (np.ones(5), [0, 1], "ELQ209.*shape"),
+        (np.ones((2, 5)), [0, 1, 1], "ELQ209.*owners"),
+        (np.ones((2, 5)), [0, 0], "ELQ209.*each of the 2"),
+        (np.ones((3, 5)), [0, 1, 2], "ELQ209.*each of the 2"),
+        (np.ones((3, 5)), [1, 0, 1], "ELQ209.*ascending"),
+        (np.array([[1.0] * 5, [np.nan] * 5]), [0, 1], "ELQ208.*'b'"),
+        (np.array([[np.inf] * 5, [1.0] * 5]), [0, 1], "ELQ208.*'a'"),
+    ],
+)
+def test_wrong_vectors_are_refused(vectors, owners, message):
+    with pytest.raises(ElqError, match=message):
+        check_vectors(["a", "b"], vectors, np.array(owners), WIDTH)
