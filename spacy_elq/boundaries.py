@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def boundaries(
 
     texts (Sequence[str]): The texts that `Window.text` counts.
     mask (ndarray): True at wordpieces, bool (B, T).
-    words (bool): Only where words begin and end, not at a wordpiece within a word.
+    words (bool): Only where words begin and end: not within a word, and no begin at punctuation.
     special_tokens (bool): At [CLS] and [SEP] too.
     RETURNS (tuple[ndarray, ndarray]): Begin and end, bool (B, T).
     """
@@ -39,9 +40,11 @@ def boundaries(
         end[:] = special_tokens | (begin != NO_CHARS)
         start[:] = end & (special_tokens | (begin >= window.core[0])) & (begin < window.core[1])
         if words:
-            within = _within_words(texts[window.text], window)
+            text = texts[window.text]
+            within = _within_words(text, window)
             start[within] = False
             end[within - 1] = False
+            start &= ~_is_punctuation(text, begin)
     return starts, ends
 
 
@@ -53,6 +56,11 @@ def _within_words(text: str, window: Window) -> np.ndarray:
         _is_word(text[i - 1]) and _is_word(text[i]) for i in window.chars[joined, 0].tolist()
     ]
     return joined[np.array(goes_on, dtype=bool)]
+
+
+def _is_punctuation(text: str, begin: np.ndarray) -> np.ndarray:
+    marks = [i != NO_CHARS and unicodedata.category(text[i])[0] == "P" for i in begin.tolist()]
+    return np.array(marks, dtype=bool)
 
 
 def _is_word(char: str) -> bool:

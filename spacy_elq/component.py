@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -277,9 +277,11 @@ class ElqLinker(TrainablePipe):
         """
         docs = list(docs)
         given = None if self.mentions == FIND else [self._given(doc) for doc in docs]
-        mentions = self.rank_mentions(docs, given)
-        floor = self.threshold if self.floor is None else min(self.floor, self.threshold)
-        passed = mentions.select(passes(self.decoding, mentions.logit, mentions.joint, floor))
+        settings = self.decoding
+        if self.floor is not None:
+            settings = replace(settings, threshold=min(self.floor, self.threshold))
+        mentions = self.rank_mentions(docs, given, settings)
+        passed = mentions.select(passes(settings, mentions.logit, mentions.joint))
         links = _make_links(passed, self.kb)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
@@ -288,16 +290,20 @@ class ElqLinker(TrainablePipe):
         return result
 
     def rank_mentions(
-        self, docs: Sequence[Doc], given: Sequence[CharSpans] | None = None
+        self,
+        docs: Sequence[Doc],
+        given: Sequence[CharSpans] | None = None,
+        settings: DecodingSettings | None = None,
     ) -> Mentions:
         """Mentions with ranked candidates, before any is cut by the joint score.
 
         given (Sequence[CharSpans]): Mentions of each document, instead of finding them.
+        settings (DecodingSettings): In place of the component's own.
         """
         if not is_initialized(self.model):
             raise ElqError(Errors.ELQ106.format(name=self.name))
         self._refresh_kb()
-        return rank_mentions(self.model, self.kb, docs, self.decoding, given)
+        return rank_mentions(self.model, self.kb, docs, settings or self.decoding, given)
 
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Sequence[Link]]) -> None:
         """Write links to `doc.ents` and `doc.spans[spans_key]`.

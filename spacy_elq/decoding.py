@@ -89,11 +89,10 @@ def log_sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): Over the last axis; entries of -inf take no part."""
-    top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
-    shifted = x - np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
-        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    """RETURNS (ndarray): Over the last axis; entries of -inf take no part and stay -inf."""
+    with np.errstate(invalid="ignore"):
+        total = np.logaddexp.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
+        return np.where(x > -np.inf, x - total, -np.inf)
 
 
 def span_logits(
@@ -136,22 +135,19 @@ def propose(scores: np.ndarray, settings: DecodingSettings) -> Spans:
     return Spans(window, first, first + width, flat[window, cell])
 
 
-def passes(
-    settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray, threshold: float | None = None
-) -> np.ndarray:
+def passes(settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray) -> np.ndarray:
     """Which mentions keep their best entity.
 
     logit (ndarray): Span logits, float (N,).
     joint (ndarray): Joint log-score of each span's best entity, float (N,).
-    threshold (float): In place of the settings' own.
     RETURNS (ndarray): bool (N,).
     """
-    threshold = settings.threshold if threshold is None else threshold
+    above = joint > settings.threshold
     if settings.threshold_type == JOINT:
-        return joint > threshold
+        return above
     # The published code compares the raw logit, not its log-probability, with this threshold.
     mention = logit > settings.mention_threshold
-    return mention if settings.threshold_type == TOP_ENTITY else mention & (joint > threshold)
+    return mention if settings.threshold_type == TOP_ENTITY else mention & above
 
 
 def without_overlaps(score: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[int]:

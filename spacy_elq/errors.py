@@ -124,8 +124,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} was replaced by another file after it was opened. Open the knowledge base again."
     )
     ELQ223 = (
-        "The files of the knowledge base {path} do not agree: {problem}. Restore the directory from "
-        "a copy, or build it again."
+        "The files of the knowledge base {path} do not agree: {problem}. Restore the directory "
+        "from a copy, or build it again."
     )
     # ELQ23x: entity files
     ELQ230 = "{where}: not a line of JSON ({reason})."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from spacy.tokens import Doc, Span
@@ -30,12 +31,12 @@ def make_elq_scorer(overlapping: bool = False) -> Callable[..., dict[str, Any]]:
         `spans_key`.
     """
 
-    def score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        key = kwargs.get("spans_key", "elq") if overlapping else ""
-        # An untrained component has seen nothing: there is no seen part to compare with.
-        return score_links(examples, seen_ids=kwargs.get("seen_ids") or None, spans_key=key)
+    return partial(_score, overlapping)
 
-    return score
+
+def _score(overlapping: bool, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    key = kwargs.get("spans_key", "elq") if overlapping else ""
+    return score_links(examples, seen_ids=kwargs.get("seen_ids"), spans_key=key)
 
 
 def score_links(

@@ -18,6 +18,7 @@ from .encoders.entity import EntityEncoder
 from .encoders.question import autocast, check_precision, get_transformer
 from .errors import ElqError, Errors
 from .heads import span_logits
+from .kb.index import as_tensor
 from .lexical import Hits, NameHit, find_hits, name_cells
 from .losses import (
     ENTITY_LOSSES,
@@ -281,7 +282,7 @@ class Trainer:
             device = next(self.heads.parameters()).device
             dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
             self._matrix = EntityMatrix(
-                torch.from_numpy(vectors).to(device, dtype),
+                as_tensor(vectors).to(device, dtype),
                 torch.from_numpy(owners.astype(np.int64)).to(device),
                 self.kb.n_rows,
             )

@@ -102,10 +102,16 @@ class EntityEncoder:
     def transformer(self) -> PreTrainedModel:
         from thinc.api import get_torch_default_device
         from transformers import AutoModel
+        from transformers.utils import logging
 
-        model = AutoModel.from_pretrained(
-            str(self.directory), add_pooling_layer=False, use_safetensors=True
-        )
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # it warns that the pooler, which nothing here uses, is left
+        try:
+            model = AutoModel.from_pretrained(
+                str(self.directory), add_pooling_layer=False, use_safetensors=True
+            )
+        finally:
+            logging.set_verbosity(verbosity)
         return model.to(self.device or get_torch_default_device()).eval()
 
     @cached_property
@@ -151,10 +157,7 @@ class EntityEncoder:
         """RETURNS (ndarray): One vector a text, float32 (N, width)."""
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
-        ids = self.tokenizer(
-            list(texts), truncation=True, max_length=self.settings.max_length
-        ).input_ids
-        return self.encode_ids(ids)
+        return self.encode_ids(self._text_ids(texts))
 
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """ids (Sequence[Sequence[int]]): Wordpiece ids with their special tokens.
@@ -191,6 +194,21 @@ class EntityEncoder:
             pooled = (hidden * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(pooled, dim=-1) if self.normalized else pooled
 
+    def forward_entities(self, entities: Sequence[Entity]) -> torch.Tensor:
+        """The first vector of each entity, with gradients where they are enabled.
+
+        RETURNS (Tensor): (N, width), on the encoder's device.
+        """
+        if self.settings.template == "elq":
+            return self.forward([self._elq_ids(entity) for entity in entities])
+        import torch
+
+        titles = [entity.title for entity in entities]
+        described = [f"{e.title}: {e.description}" if e.description else e.title for e in entities]
+        vectors = self.forward(self._text_ids([*titles, *described]))
+        main = vectors[: len(titles)] + vectors[len(titles) :]
+        return torch.nn.functional.normalize(main, dim=-1) if self.normalized else main / 2
+
     def to_disk(self, path: Path) -> None:
         """Write the model, its tokenizer and the settings."""
         path.mkdir(parents=True, exist_ok=True)
@@ -221,6 +239,10 @@ class EntityEncoder:
         owners = np.array([*range(len(titles)), *(i for i, _ in aliases)], dtype=np.int32)
         order = np.argsort(owners, kind="stable")
         return np.concatenate([main, vectors[second:]])[order], owners[order]
+
+    def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        longest = self.settings.max_length
+        return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
 
     def _elq_ids(self, entity: Entity) -> list[int]:
         """Title wordpieces, the separator, description wordpieces; cut before the specials."""

@@ -79,7 +79,7 @@ class FaissKB(KnowledgeBase):
 
     @property
     def base(self) -> Base | None:
-        """RETURNS (Base | None): The files, without the live changes; None if there are none."""
+        """RETURNS (Base | None): The files without the live changes, if there are any."""
         return self._base
 
     @property
@@ -323,9 +323,8 @@ class FaissKB(KnowledgeBase):
     def get_vector(self, entity: str) -> np.ndarray:
         """RETURNS (ndarray): The first vector (h,) of an entity, zeros for an unknown id."""
         row = self.row(entity)
-        if row is None:
-            return np.zeros(self.entity_vector_length, dtype=np.float32)
-        return self._vector(row)
+        unknown = np.zeros(self.entity_vector_length, dtype=np.float32)
+        return unknown if row is None else self._vector(row)
 
     def get_vectors(self, entities: Iterable[str]) -> list[np.ndarray]:
         """RETURNS (list[ndarray]): The first vector of each entity."""
@@ -333,7 +332,6 @@ class FaissKB(KnowledgeBase):
 
     # Files
 
-    # spaCy passes `exclude`; there is nothing in a knowledge base that could be left out.
     def to_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> None:
         """Write everything into a directory. Until it is whole, what was there before stays.
 

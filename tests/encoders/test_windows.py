@@ -1,0 +1,79 @@
+"""Windows: every character of a text is read, and belongs to exactly one window."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_elq.encoders.windows import NO_CHARS, batch_by_length, cut_windows, pad
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bert):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(tiny_bert))
+
+
+TEXTS = st.lists(
+    st.text(alphabet=st.sampled_from("ab c.é\U0001f600ß\u0301\n"), max_size=120), max_size=4
+)
+
+
+@given(texts=TEXTS)
+@settings(max_examples=80, deadline=None)
+def test_windows_cover_each_wordpiece_once_by_their_cores(tokenizer, texts):
+    windows = cut_windows(tokenizer, texts, max_length=16, overlap=6)
+    for i, text in enumerate(texts):
+        whole = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        expected = [tuple(pair) for pair in whole.offset_mapping]
+        owned = []
+        for window in windows:
+            assert len(window) <= 16
+            if window.text == i:
+                for start, end in window.chars.tolist():
+                    if start != NO_CHARS and window.core[0] <= start < window.core[1]:
+                        owned.append((start, end))
+        assert owned == expected
+
+
+def test_offsets_point_into_the_text(tokenizer):
+    text = "\U0001f600 what River  runs\tthrough Par\u00eds?"
+    (window,) = cut_windows(tokenizer, [text], 64, 16)
+    surfaces = [text[a:b] for a, b in window.chars.tolist() if a != NO_CHARS]
+    assert "".join(surfaces).lower() == "".join(text.split()).lower()
+
+
+def test_a_mention_has_context_on_both_sides_of_a_border(tokenizer):
+    text = " ".join("abcdefghij"[i % 10] for i in range(100))
+    windows = cut_windows(tokenizer, [text], 32, 12)
+    for window in windows[:-1]:
+        after_core = (window.chars[:, 0] >= window.core[1]).sum()
+        assert after_core >= 5  # half an overlap, less the border's own wordpiece
+
+
+def test_truncate_reads_the_first_window_only(tokenizer):
+    windows = cut_windows(tokenizer, ["a b c d e f g h i j", "a"], 6, 2, truncate=True)
+    assert [len(window) for window in windows] == [6, 3]
+    assert [window.text for window in windows] == [0, 1]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["  ", "\n\t"]])
+def test_texts_without_wordpieces_have_no_window(tokenizer, texts):
+    assert cut_windows(tokenizer, texts, 32, 8) == []
+
+
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 60))
+def test_batches_hold_everything_once_and_stay_small(lengths, most):
+    items = ["x" * n for n in lengths]
+    batches = list(batch_by_length(items, most))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= most
+
+
+def test_pad(tokenizer):
+    windows = cut_windows(tokenizer, ["a b c", "a"], 32, 8)
+    ids, mask = pad(windows, 0)
+    assert mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert np.array_equal(ids[1], [*windows[1].ids, 0, 0])

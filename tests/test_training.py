@@ -1,0 +1,139 @@
+"""Training: what moves, what does not, and that each loss learns."""
+
+import numpy as np
+import pytest
+from spacy.training import Example
+from thinc.api import Adam
+
+from spacy_elq import ElqError
+from spacy_elq.model import get_encoder, get_heads
+
+from .conftest import TEXTS, examples, train
+
+LOSSES = ["full_softmax", "hard_negatives", "in_batch"]
+
+
+def weights(elq):
+    transformer = get_encoder(elq.model).layers[0].transformer
+    modules = {"transformer": transformer, "heads": get_heads(elq.model)}
+    return {
+        f"{part}.{name}": parameter.detach().numpy().copy()
+        for part, module in modules.items()
+        for name, parameter in module.named_parameters()
+    }
+
+
+def moved(before, after):
+    return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_learns_the_texts_by_heart(make_nlp, loss):
+    nlp = make_nlp(training={"entity_loss": loss})
+    first = train(nlp, steps=1)
+    last = train(nlp, steps=80)
+    assert last["elq"] < 0.2 * first["elq"]
+    scores = nlp.evaluate(examples(nlp))
+    assert scores["elq_strong_f"] > 0.9
+
+
+def test_gradients_add_up_until_finish_update(make_nlp):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    before = weights(elq)
+    elq.update(examples(nlp))
+    assert moved(before, weights(elq)) == set()
+    elq.finish_update(Adam(1e-3))
+    assert moved(before, weights(elq))
+
+
+def test_two_halves_give_the_gradient_of_the_whole(make_nlp):
+    """Sums over texts: two accumulated batches step as their sum does."""
+    nlp = make_nlp(training={"entity_weight": 0.0})
+    elq = nlp.get_pipe("elq")
+    gold = examples(nlp)[:6]
+
+    def gradient(*batches):
+        for batch in batches:
+            elq.update(batch)
+        head = get_heads(elq.model).mention_scorer.layers.weight
+        result = head.grad.clone().numpy()
+        for module in (get_encoder(elq.model).layers[0].transformer, get_heads(elq.model)):
+            module.zero_grad()
+        return result
+
+    halves = gradient(gold[:3], gold[3:])
+    np.testing.assert_allclose(halves / 2, gradient(gold), atol=1e-5)
+
+
+def test_frozen_parameters_stay(make_nlp):
+    nlp = make_nlp(training={"freeze": ["embeddings", "encoder.layer.0"]})
+    elq = nlp.get_pipe("elq")
+    before = weights(elq)
+    train(nlp, steps=2)
+    changed = moved(before, weights(elq))
+    assert not any(n.startswith(("transformer.embeddings", "transformer.encoder.layer.0")) for n in changed)
+    assert any(n.startswith("transformer.encoder.layer.1") for n in changed)
+
+
+def test_clipping_is_by_the_global_norm(make_nlp):
+    """With plain SGD-like steps impossible under Adam, look at the gradients themselves."""
+    import torch
+
+    from spacy_elq.optim import clip_by_global_norm
+
+    parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(4))]
+    for i, parameter in enumerate(parameters):
+        parameter.grad = torch.full_like(parameter, float(i + 1))
+    norm = np.sqrt(3 * 1 + 4 * 4)
+    clip_by_global_norm(parameters, 1.0)
+    together = torch.cat([p.grad for p in parameters])
+    assert float(together.norm()) == pytest.approx(1.0, abs=1e-5)
+    assert float(together[-1]) == pytest.approx(2 / norm, abs=1e-5)
+
+
+def test_the_schedule_of_the_config_sets_the_rate(make_nlp):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    before = weights(elq)
+    elq.update(examples(nlp))
+    elq.finish_update(Adam(0.0))
+    assert moved(before, weights(elq)) == set()
+
+
+def test_bf16_training_stays_close(make_nlp):
+    losses = [train(make_nlp(training={"precision": p}), steps=5) for p in ("fp32", "bf16")]
+    assert losses[1]["elq"] == pytest.approx(losses[0]["elq"], rel=0.1)
+
+
+def test_training_the_entity_encoder_embeds_the_kb_again(make_nlp):
+    nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
+    elq = nlp.get_pipe("elq")
+    vectors, fingerprint = elq.kb.vector_matrix()[0].copy(), elq.kb.fingerprint
+    train(nlp, steps=80)
+    nlp("who did paris marry")
+    assert not np.allclose(elq.kb.vector_matrix()[0], vectors)
+    assert elq.kb.fingerprint == elq.entity_encoder.fingerprint != fingerprint
+    assert nlp.evaluate(examples(nlp))["elq_weak_f"] > 0.9
+
+
+def test_the_entity_encoder_needs_in_batch_negatives(make_nlp):
+    nlp = make_nlp(training={"train_entity_encoder": True})
+    with pytest.raises(ElqError, match="ELQ113"):
+        nlp.update(examples(nlp))
+
+
+def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp):
+    nlp = make_nlp()
+    rows = [{"text": row["text"], "spans": [{**s, "id": "X9"} for s in row["spans"]]} for row in TEXTS]
+    nlp.update(examples(nlp, rows), sgd=Adam(1e-3))
+    trainer = nlp.get_pipe("elq")._get_trainer()
+    assert trainer.problems["unknown entity"] == 6
+
+
+def test_empty_texts_can_be_trained_on(make_nlp):
+    nlp = make_nlp()
+    empty = [Example(nlp.make_doc(text), nlp.make_doc(text)) for text in ("", " ")]
+    assert nlp.update(empty, sgd=Adam(1e-3))["elq"] == 0.0
+    losses = nlp.update([*empty, *examples(nlp)], sgd=Adam(1e-3))
+    assert np.isfinite(losses["elq"])
