@@ -7,13 +7,14 @@ more is learned: this module only tells the features, and works with any knowled
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from .encoders.windows import NO_CHARS, Window
+from .encoders.windows import NO_CHARS, WHOLE, Window
 from .kb.names import ALIAS, TITLE, Word, exact_hash, loose_key, verbatim_hash, words
 
 # Features of a span that is a name.
@@ -57,7 +58,7 @@ Hits = dict[tuple[int, int], NameHit]
 
 @dataclass
 class _Name:
-    """A run of words of a text that is a name."""
+    """A run of words of a window that is a name."""
 
     first: int
     last: int
@@ -75,12 +76,12 @@ def find_hits(kb: NameTable, texts: Sequence[str], windows: Sequence[Window]) ->
     texts (Sequence[str]): The texts that `Window.text` counts.
     RETURNS (list[Hits]): One for each window.
     """
-    used = sorted({window.text for window in windows})
-    split = {i: words(texts[i]) for i in used}
-    names = dict(zip(used, _find_names(kb, list(split.values())), strict=True))
+    split = {i: words(texts[i]) for i in {window.text for window in windows}}
+    in_window = [_words_in(window, split[window.text]) for window in windows]
+    names = _find_names(kb, in_window)
     return [
-        _place(texts[window.text], split[window.text], names[window.text], window)
-        for window in windows
+        _place(texts[window.text], in_window[i], names[i], window)
+        for i, window in enumerate(windows)
     ]
 
 
@@ -112,6 +113,15 @@ def name_cells(hits: Sequence[Hits], widths: int) -> NameCells:
     return NameCells((places[:, 0], places[:, 1], places[:, 2]), stacked)
 
 
+def _words_in(window: Window, split: list[Word]) -> list[Word]:
+    """The words that lie whole in a window; most texts are one window."""
+    if window.core == WHOLE:
+        return split
+    real = window.chars[window.chars[:, 0] != NO_CHARS]
+    first = bisect_left(split, real[0, 0], key=lambda word: word.start)
+    return split[first : bisect_right(split, real[-1, 1], key=lambda word: word.end)]
+
+
 def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]:
     runs = [(i, *run) for i, text in enumerate(texts) for run in _runs(len(text))]
     folded = [[word.folded for word in texts[i][first : last + 1]] for i, first, last in runs]
@@ -136,29 +146,35 @@ def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> 
     """Find the wordpieces of each name. A name may take in the punctuation next to it: whether it
     should is for the features and the encoder to say."""
     hits: Hits = {}
-    pieces = [i for i, start in enumerate(window.chars[:, 0].tolist()) if start != NO_CHARS]
-    if not names or not pieces:
+    if not names:
         return hits
-    starts = window.chars[pieces, 0]
-    ends = window.chars[pieces, 1]
-    exact = [(n.first, n.last) for n in names if n.is_exact]
-    for name in names:
+    pieces = np.flatnonzero(window.chars[:, 0] != NO_CHARS).tolist()
+    starts, ends = window.chars[pieces].T.tolist()
+    for name, inside in zip(names, _within_longer(names), strict=True):
         begin, end = split[name.first].start, split[name.last].end
         before = split[name.first - 1].end if name.first else 0
         after = split[name.last + 1].start if name.last + 1 < len(split) else len(text)
         # Wordpieces from the end of the word before to the begin of the word after.
-        firsts = np.flatnonzero((starts >= before) & (starts <= begin) & (ends > before))
-        lasts = np.flatnonzero((ends >= end) & (ends <= after))
-        if not len(firsts) or not len(lasts) or starts[firsts[-1]] > begin:
-            continue
-        inside = any(a <= name.first and name.last <= b and b - a > name.last - name.first
-                     for a, b in exact)  # fmt: skip
-        for s in firsts.tolist():
-            for e in lasts.tolist():
-                if starts[s] <= begin and ends[e] >= end:
-                    surface = text[starts[s] : ends[e]]
-                    hits[pieces[s], pieces[e]] = _hit(name, surface, inside)
+        firsts = range(bisect_right(ends, before), bisect_right(starts, begin))
+        lasts = range(bisect_left(ends, end), bisect_right(ends, after))
+        for s in firsts:
+            for e in lasts:
+                hits[pieces[s], pieces[e]] = _hit(name, text[starts[s] : ends[e]], inside)
     return hits
+
+
+def _within_longer(names: list[_Name]) -> list[bool]:
+    """Which names, in the order of `_runs`, lie within a longer one that is exact."""
+    longest: dict[int, int] = {}
+    for name in names:
+        if name.is_exact:
+            longest[name.first] = name.last
+    result, reach, current, pending = [], -1, -1, -1
+    for name in names:
+        if name.first != current:
+            reach, current, pending = max(reach, pending), name.first, longest.get(name.first, -1)
+        result.append(reach >= name.last or pending > name.last)
+    return result
 
 
 def _hit(name: _Name, surface: str, inside: bool) -> NameHit:
