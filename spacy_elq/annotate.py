@@ -7,7 +7,8 @@ Links are kept as plain values in the attributes of a span group, so that they s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
@@ -46,8 +47,9 @@ def to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
             link.start, link.end, label=link.label, kb_id=link.id, alignment_mode="expand"
         )
         if span is not None and (span.start, span.end) not in best:
-            moved = replace(link, start=span.start_char, end=span.end_char)
-            best[span.start, span.end] = (span, moved)
+            if (span.start_char, span.end_char) != (link.start, link.end):
+                link = replace(link, start=span.start_char, end=span.end_char)
+            best[span.start, span.end] = (span, link)
     return list(best.values())
 
 
@@ -59,9 +61,14 @@ def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
         spans=[span for span, _ in linked],
         attrs={
             "scores": [link.score for _, link in linked],
-            "links": [asdict(link) for _, link in linked],
+            "links": [_to_dict(link) for _, link in linked],
         },
     )
+
+
+def _to_dict(link: Link) -> dict[str, Any]:
+    # dataclasses.asdict copies deeply: a tenth of the whole pipeline's time.
+    return {**vars(link), "candidates": [dict(vars(c)) for c in link.candidates]}
 
 
 def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
