@@ -163,6 +163,37 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ313 = (
         "No such corpus file: {path}. Set the path in the config's [paths] or on the command line."
     )
+    ELQ320 = (
+        '{where}: the mention [{start}, {end}) has no entity id: the row has no "wikidata_id". Say '
+        "which entities the line numbers in \"label_id\" count (--entities, ELQ's entity.jsonl or "
+        "a knowledge base directory made of it)."
+    )
+    ELQ321 = (
+        "{where}: the entity {line} is no line of {path}, which has {count}, counted from 0. Give "
+        "the entity catalogue that the file was made with."
+    )
+    ELQ322 = '{where}: "{name}" has {found} values for {expected} mentions.'
+    ELQ323 = '{where}: "{name}" must be {expected}, not {found}.'
+    ELQ324 = (
+        '{where}: neither "mentions" nor "tokenized_text_ids" with "tokenized_mention_idxs" says '
+        'where the mentions of "label_id" are.'
+    )
+    ELQ325 = (
+        "{where}: the wordpieces of the text are not those in \"{name}\", so its mentions can't be "
+        "placed. Name the tokenizer that the file was made with (--tokenizer)."
+    )
+    ELQ326 = "{where}: [{start}, {end}) is no range of the {count} wordpieces of the text."
+    ELQ327 = (
+        "{where}: the entity {id!r} has no line number. Give the entity catalogue that has it "
+        "(--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
+    )
+    ELQ328 = "The tokenizer {tokenizer} tells no character offsets. Use a model with a fast one."
+    ELQ329 = '{where}: the entity has no "title".'
+    ELQ330 = "{where}: no wordpiece is in the span [{start}, {end})."
+    ELQ331 = (
+        "{where}: the file names entities by line number. Give the entity catalogue that it was made "
+        "with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
+    )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -179,3 +210,4 @@ class Warnings(metaclass=ErrorsWithCodes):
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
     )
     ELQ352 = "{count} of {spans} spans hold only white space and were left out."
+    ELQ353 = "{count} mentions have no entity and were left out."

@@ -6,14 +6,44 @@ A new format is one more line in `FORMATS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from spacy.language import Language
 
+from ..encoders.sources import MINILM
 from ..errors import ElqError, Errors
 from .docbin import read_docbin, write_docbin
+from .elq_format import ElqReader, ElqWriter, write_raw
+from .elq_outs import OutsReader, OutsWriter
+from .entity_lines import EntityLines
 from .spans import Row, Tally, docs_from_rows, read_rows, row_from_doc, write_rows
+from .wordpieces import Wordpieces
+
+
+@dataclass
+class Context:
+    """What formats need beside a file, each as far as it needs it.
+
+    nlp (Language): Whose tokenizer and vocabulary are used by formats of tokens.
+    catalogue (Path | None): The entities that formats with line numbers count.
+    tokenizer (str): Of the model whose wordpieces a file counts: "minilm", directory or hub id.
+    tally (Tally): Counts what is converted and what has to be changed.
+    """
+
+    nlp: Language
+    catalogue: Path | None = None
+    tokenizer: str = MINILM
+    tally: Tally = field(default_factory=Tally)
+
+    @cached_property
+    def entities(self) -> EntityLines | None:
+        return None if self.catalogue is None else EntityLines(self.catalogue)
+
+    @cached_property
+    def wordpieces(self) -> Wordpieces:
+        return Wordpieces(self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -21,30 +51,51 @@ class Format:
     """One file format.
 
     suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise.
-    read (Callable): (path, nlp) → the rows of the file, streamed.
-    write (Callable): (rows, path, nlp, tally) → None; consumes the rows as it writes. A format of
-        tokens tokenizes with nlp and counts in the tally the spans that do not fit them.
+    read (Callable): (path, context) → the rows of the file, streamed.
+    write (Callable): (rows, path, context) → None; consumes the rows as it writes.
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, Language], Iterator[Row]]
-    write: Callable[[Iterable[Row], Path, Language, Tally], None]
+    read: Callable[[Path, Context], Iterator[Row]]
+    write: Callable[[Iterable[Row], Path, Context], None]
 
 
-def _read_spans_jsonl(path: Path, _nlp: Language) -> Iterator[Row]:
+def _read_spans_jsonl(path: Path, _context: Context) -> Iterator[Row]:
     return read_rows(path)
 
 
-def _write_spans_jsonl(rows: Iterable[Row], path: Path, _nlp: Language, tally: Tally) -> None:
-    write_rows(_counted(rows, tally), path)
+def _write_spans_jsonl(rows: Iterable[Row], path: Path, context: Context) -> None:
+    write_rows(_counted(rows, context.tally), path)
 
 
-def _read_spacy(path: Path, nlp: Language) -> Iterator[Row]:
-    return map(row_from_doc, read_docbin(path, nlp.vocab))
+def _read_spacy(path: Path, context: Context) -> Iterator[Row]:
+    return map(row_from_doc, read_docbin(path, context.nlp.vocab))
 
 
-def _write_spacy(rows: Iterable[Row], path: Path, nlp: Language, tally: Tally) -> None:
-    write_docbin(docs_from_rows(nlp, rows, tally), path)
+def _write_spacy(rows: Iterable[Row], path: Path, context: Context) -> None:
+    write_docbin(docs_from_rows(context.nlp, rows, context.tally), path)
+
+
+def _read_elq(path: Path, context: Context) -> Iterator[Row]:
+    return ElqReader(context.wordpieces, context.entities, context.tally).read(path)
+
+
+def _write_elq(rows: Iterable[Row], path: Path, context: Context) -> None:
+    writer = ElqWriter(context.wordpieces, context.entities)
+    writer.write(_counted(rows, context.tally), path)
+
+
+def _write_elq_raw(rows: Iterable[Row], path: Path, context: Context) -> None:
+    write_raw(_counted(rows, context.tally), path)
+
+
+def _read_elq_outs(path: Path, context: Context) -> Iterator[Row]:
+    return OutsReader(context.wordpieces, context.entities).read(path)
+
+
+def _write_elq_outs(rows: Iterable[Row], path: Path, context: Context) -> None:
+    writer = OutsWriter(context.wordpieces, context.entities)
+    writer.write(_counted(rows, context.tally), path)
 
 
 def _counted(rows: Iterable[Row], tally: Tally) -> Iterator[Row]:
@@ -57,6 +108,9 @@ def _counted(rows: Iterable[Row], tally: Tally) -> Iterator[Row]:
 FORMATS: dict[str, Format] = {
     "spans-jsonl": Format((".jsonl", ".jsonl.gz"), _read_spans_jsonl, _write_spans_jsonl),
     "spacy": Format((".spacy",), _read_spacy, _write_spacy),
+    "elq": Format((), _read_elq, _write_elq),
+    "elq-raw": Format((), _read_elq, _write_elq_raw),
+    "elq-outs": Format((), _read_elq_outs, _write_elq_outs),
 }
 
 
@@ -85,6 +139,8 @@ def convert(
     *,
     read_as: str = "",
     write_as: str = "",
+    entities: Path | None = None,
+    tokenizer: str = MINILM,
     watch: Callable[[Iterator[Row]], Iterable[Row]] = iter,
 ) -> Tally:
     """Convert one file.
@@ -92,15 +148,17 @@ def convert(
     source, target (Path): The files; the target is replaced as a whole.
     nlp (Language): Whose tokenizer and vocabulary are used where a format needs them.
     read_as, write_as (str): Formats; by suffix where empty.
+    entities (Path | None): ELQ's entity.jsonl, or the knowledge base made of it, for its formats.
+    tokenizer (str): Of the model whose wordpieces ELQ's files count.
     watch (Callable): Wraps the stream of rows, for example in a progress bar.
     RETURNS (Tally): What was converted, and what had to be changed.
     """
     reader, writer = find_format(source, read_as), find_format(target, write_as)
-    tally = Tally()
-    writer.write(watch(reader.read(source, nlp)), target, nlp, tally)
-    return tally
+    context = Context(nlp, entities, tokenizer)
+    writer.write(watch(reader.read(source, context)), target, context)
+    return context.tally
 
 
 def read_any(path: Path, nlp: Language) -> Iterator[Row]:
     """RETURNS (Iterator[Row]): The rows of a file, its format chosen by its suffix."""
-    return find_format(path).read(path, nlp)
+    return find_format(path).read(path, Context(nlp))

@@ -57,12 +57,14 @@ class Tally:
 
     misaligned (int): Spans that begin or end inside a token and were widened to whole tokens.
     blank (int): Spans of white space only, left out: no token carries them.
+    unlinked (int): Mentions without an entity, left out.
     """
 
     texts: int = 0
     spans: int = 0
     misaligned: int = 0
     blank: int = 0
+    unlinked: int = 0
 
     def warn(self) -> None:
         """Warn, once for each kind, about spans that were changed or left out."""
@@ -72,6 +74,8 @@ class Tally:
         if self.blank:
             message = Warnings.ELQ352.format(count=self.blank, spans=self.spans)
             warnings.warn(message, stacklevel=2)
+        if self.unlinked:
+            warnings.warn(Warnings.ELQ353.format(count=self.unlinked), stacklevel=2)
 
 
 def read_rows(path: Path) -> Iterator[Row]:

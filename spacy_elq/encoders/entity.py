@@ -1,9 +1,9 @@
 """Entities as vectors: text in, one or more vectors an entity out.
 
-Two ways to write an entity down are known. "names" (the default) gives an entity the normalised
-mean of its "title" and "title: description" vectors, and one more vector for each alias: names
-are what a mention is compared with, and an entity scores by its best vector. "elq" is the
-published input, "[CLS] title [unused2] description [SEP]" (ELQ; BLINK), one vector an entity.
+Two ways to write an entity down are known. "names" (the default) gives an entity one vector for
+its title and one for each alias, the normalised mean of the "name" and "name: description"
+vectors: names are what a mention is compared with, descriptions are what its context is compared
+with, and an entity scores by its best vector. "elq" is the published input, "[CLS] title [unused2] description [SEP]" (ELQ; BLINK), one vector an entity.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EntityEncoderSettings:
     template (str): "names" or "elq", see above.
     pooling (str): "mean" of the wordpiece vectors, or the "cls" vector.
     normalize (bool): Scale vectors to length 1.
-    alias_vectors (bool): One more vector for each alias.
+    alias_vectors (bool): With "names": one more vector for each alias.
     max_length (int): Most wordpieces of a text, special tokens included.
     """
 
@@ -217,28 +217,23 @@ class EntityEncoder:
         srsly.write_json(path / SETTINGS_FILE, asdict(self.settings))
 
     def _encode_names(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
-        titles = [entity.title for entity in entities]
-        described = [i for i, entity in enumerate(entities) if entity.description]
-        aliases = [
-            (i, alias)
+        named = [
+            (i, name)
             for i, entity in enumerate(entities)
-            if self.settings.alias_vectors
-            for alias in entity.names[1:]
+            for name in (entity.names if self.settings.alias_vectors else entity.names[:1])
         ]
-        texts = [
-            *titles,
-            *(f"{entities[i].title}: {entities[i].description}" for i in described),
-            *(alias for _, alias in aliases),
+        described = [
+            (v, f"{name}: {entities[i].description}")
+            for v, (i, name) in enumerate(named)
+            if entities[i].description
         ]
-        vectors = self.encode_texts(texts)
-        first, second = len(titles), len(titles) + len(described)
-        main = vectors[:first]
-        main[described] = (main[described] + vectors[first:second]) / 2
+        vectors = self.encode_texts([name for _, name in named] + [text for _, text in described])
+        vectors, others = vectors[: len(named)], vectors[len(named) :]
+        with_description = [v for v, _ in described]
+        vectors[with_description] = (vectors[with_description] + others) / 2
         if self.normalized:
-            main /= np.linalg.norm(main, axis=1, keepdims=True)
-        owners = np.array([*range(len(titles)), *(i for i, _ in aliases)], dtype=np.int32)
-        order = np.argsort(owners, kind="stable")
-        return np.concatenate([main, vectors[second:]])[order], owners[order]
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors, np.array([i for i, _ in named], dtype=np.int32)
 
     def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         longest = self.settings.max_length

@@ -1,0 +1,157 @@
+"""ELQ's output, `biencoder_outs.jsonl`: what it linked, best first, beside the gold links.
+
+A row has `id`, `text`, `tokens` (wordpieces without special tokens), and for each link a number in
+`scores`, `[line of the entity, first wordpiece, last + 1]` in `pred_triples` and `[title, mention]`
+in `pred_tuples_string`; where the gold links are known also `gold_triples` and
+`gold_tuples_string`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ElqError, Errors
+from .elq_format import TITLE, chars_of, name_entities, piece_range
+from .entity_lines import EntityLines
+from .files import read_jsonl, write_jsonl
+from .spans import Row, RowSpan, row_from_dict
+from .wordpieces import Pieces, Wordpieces
+
+PREDICTED, GOLD = "pred", "gold"
+# Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
+GOLD_FIELD = "gold"
+TOKENS = "tokens"
+NAMES = ("triples", "tuples_string")
+FIELDS = ("text", "scores", TOKENS, *(f"{of}_{name}" for of in (PREDICTED, GOLD) for name in NAMES))
+
+
+class OutsReader:
+    """ELQ's output as rows: its links as spans with `score` and `title`, the gold links as the
+    row's field "gold"."""
+
+    def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None) -> None:
+        """
+        wordpieces (Wordpieces): The tokenizer of the model that wrote the file.
+        entities (EntityLines): Which entity a line number is.
+        """
+        self.wordpieces = wordpieces
+        self.entities = entities
+
+    def read(self, path: Path) -> Iterator[Row]:
+        """Stream a file, gzipped or not.
+
+        YIELDS (Row): One row a line.
+        RAISES (ElqError): On the first bad line, with its file and number.
+        """
+        for where, record in read_jsonl(path):
+            yield self.row(record, where)
+
+    def row(self, record: Mapping[str, Any], where: str) -> Row:
+        """RETURNS (Row): One parsed line; `where` is what messages call it."""
+        text = str(record.get("text"))
+        pieces = self.wordpieces.encode(text)
+        if not _holds(pieces.ids, record.get(TOKENS, [])):
+            raise ElqError(Errors.ELQ325.format(where=where, name=TOKENS))
+        spans = self._spans(record, PREDICTED, pieces, where)
+        scores = record.get("scores", [])
+        if len(scores) != len(spans):
+            counts = {"found": len(scores), "expected": len(spans)}
+            raise ElqError(Errors.ELQ322.format(where=where, name="scores", **counts))
+        fields = {name: value for name, value in record.items() if name not in FIELDS}
+        if f"{GOLD}_triples" in record:
+            fields[GOLD_FIELD] = self._spans(record, GOLD, pieces, where)
+        scored = [{**span, "score": score} for span, score in zip(spans, scores, strict=True)]
+        return row_from_dict({**fields, "text": record.get("text"), "spans": scored}, where)
+
+    def _spans(
+        self, record: Mapping[str, Any], of: str, pieces: Pieces, where: str
+    ) -> list[dict[str, Any]]:
+        triples, titles = (record.get(f"{of}_{name}", []) for name in NAMES)
+        try:
+            numbers = [(int(line), int(first), int(last)) for line, first, last in triples]
+        except (TypeError, ValueError):
+            expected = "triples of a line number and two places"
+            raise ElqError(
+                Errors.ELQ323.format(
+                    where=where, name=f"{of}_triples", expected=expected, found=repr(triples)[:60]
+                )
+            ) from None
+        ids = self._ids([line for line, _, _ in numbers], where)
+        places = [chars_of(pieces, first, last, where) for _, first, last in numbers]
+        known = [{TITLE: title} for title, _ in titles] or [{} for _ in ids]
+        return [
+            {"start": start, "end": end, "id": id_, **fields}
+            for (start, end), id_, fields in zip(places, ids, known, strict=True)
+        ]
+
+    def _ids(self, lines: Sequence[int], where: str) -> list[str]:
+        if not lines:
+            return []
+        if self.entities is None:
+            raise ElqError(Errors.ELQ331.format(where=where))
+        return self.entities.ids(lines, where)
+
+
+class OutsWriter:
+    """Rows with predicted spans as ELQ's output."""
+
+    def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None) -> None:
+        """
+        wordpieces (Wordpieces): The tokenizer whose wordpieces the file counts.
+        entities (EntityLines): Line numbers and titles; without it, spans must have `label_id`.
+        """
+        self.wordpieces = wordpieces
+        self.entities = entities
+
+    def write(self, rows: Iterable[Row], path: Path) -> None:
+        """Write rows as they come, replacing the file as a whole."""
+        write_jsonl(path, (self.record(row, number) for number, row in enumerate(rows)))
+
+    def record(self, row: Row, number: int) -> dict[str, Any]:
+        """One row.
+
+        number (int): Its place in the file, from 0; its id, where it has none.
+        RETURNS (dict[str, Any]): The line: links by descending score.
+        """
+        where = f"text {number}"
+        pieces = self.wordpieces.encode(row.text)
+        spans = sorted(row.spans, key=_score, reverse=True)
+        record = {
+            "id": row.fields.get("id", number),
+            "text": row.text,
+            "scores": [_score(span) for span in spans],
+            **self._links(spans, PREDICTED, pieces, where),
+            TOKENS: pieces.ids,
+        }
+        if GOLD_FIELD in row.fields:
+            gold = {"text": row.text, "spans": row.fields[GOLD_FIELD]}
+            record |= self._links(row_from_dict(gold, where).spans, GOLD, pieces, where)
+        return record
+
+    def _links(
+        self, spans: Sequence[RowSpan], of: str, pieces: Pieces, where: str
+    ) -> dict[str, list[Any]]:
+        named = name_entities(spans, self.entities, where)
+        ranges = [piece_range(pieces, span, where) for span in spans]
+        return {
+            f"{of}_tuples_string": [
+                [title, self.wordpieces.decode(pieces.ids[first:last])]
+                for (_, title, _), (first, last) in zip(named, ranges, strict=True)
+            ],
+            f"{of}_triples": [
+                [str(line), first, last]
+                for (line, _, _), (first, last) in zip(named, ranges, strict=True)
+            ],
+        }
+
+
+def _score(span: RowSpan) -> float:
+    return float(span.fields.get("score", 0.0))
+
+
+def _holds(ids: Sequence[int], window: Sequence[int]) -> bool:
+    """Whether the wordpieces of a window, which a long text was cut to, are among a text's."""
+    width = len(window)
+    return any(list(ids[i : i + width]) == window for i in range(len(ids) - width + 1))

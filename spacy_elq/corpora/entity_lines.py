@@ -1,0 +1,61 @@
+"""Entities by line number: how ELQ's files name them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ElqError, Errors
+from ..types import Entity
+
+if TYPE_CHECKING:
+    from ..kb.catalogue import Catalogue
+
+
+class EntityLines:
+    """The entities of an `entity.jsonl`, by line (counted from 0) and by id; on disk, not in
+    memory."""
+
+    def __init__(self, path: str | Path) -> None:
+        """
+        path (str | Path): ELQ's `entity.jsonl`, or the knowledge base directory made of it, which
+            opens at once: the file is read through first.
+        RAISES (ElqError): If there is nothing at that path, or it is no such file.
+        """
+        self.path = Path(path)
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._catalogue = self._open()
+
+    def ids(self, lines: Sequence[int], where: str) -> list[str]:
+        """The ids of the entities at some lines.
+
+        where (str): What a message calls the place that asks.
+        RAISES (ElqError): If there is no such line.
+        """
+        count = len(self._catalogue)
+        for line in lines:
+            if not 0 <= line < count:
+                raise ElqError(
+                    Errors.ELQ321.format(where=where, line=line, path=self.path, count=count)
+                )
+        return self._catalogue.ids(lines)
+
+    def find(self, ids: Sequence[str]) -> list[tuple[int, Entity] | None]:
+        """RETURNS (list): Line and record of each entity, None for an unknown id."""
+        lines = self._catalogue.rows(ids)
+        known = [line for line in lines if line is not None]
+        records = dict(zip(known, self._catalogue.records(known), strict=True))
+        return [None if line is None else (line, records[line]) for line in lines]
+
+    def _open(self) -> Catalogue:
+        from ..kb.catalogue import Catalogue
+        from ..kb.store import CATALOGUE
+
+        if (self.path / CATALOGUE).is_file():
+            return Catalogue(self.path / CATALOGUE)
+        from .elq_entities import read_elq_entities
+
+        self._directory = tempfile.TemporaryDirectory(prefix="spacy-elq-entities-")
+        return Catalogue.build(Path(self._directory.name) / CATALOGUE, read_elq_entities(self.path))
