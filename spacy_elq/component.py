@@ -20,11 +20,11 @@ from thinc.api import Config, Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
 from .corpora.gold import gold_spans
-from .decoding import JOINT, DecodingSettings, passes
+from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from .errors import ElqError, Errors
 from .linking import CharSpans, Mentions, rank_mentions
-from .model import is_initialized, make_heads
+from .model import get_encoder, is_initialized, make_heads
 from .scorer import RANKS_KEY
 from .settings import Setting, changes, restore
 from .types import Candidate, Entity, Link
@@ -40,7 +40,7 @@ ENTS = "ents"
 
 DEFAULT_CONFIG = """
 [elq]
-threshold = -3.0
+threshold = -2.5
 mention_threshold = -0.6931
 threshold_type = "joint"
 top_k = 10
@@ -95,8 +95,11 @@ head_rate = 5.0
 names_rate = 50.0
 freeze = ["embeddings", "pooler"]
 precision = "bf16"
+exact = false
 """
 
+# Wordpieces of a window that stand for no text: [CLS] and [SEP].
+SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
 DEFAULT_SCORES = {"elq_weak_f": 0.5, "elq_strong_f": 0.5, "elq_r1": None}
@@ -250,6 +253,19 @@ class ElqLinker(TrainablePipe):
             raise ElqError(Errors.ELQ105.format(name=self.name))
         return self._kb
 
+    @property
+    def max_length(self) -> int:
+        """RETURNS (int): Most wordpieces that are read at once, special tokens included; to be
+        changed by assignment. Only where the encoder is the component's own."""
+        return int(get_encoder(self.model).attrs["max_length"])
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        least = SPECIAL_TOKENS + 1
+        if value < least:
+            raise ElqError(Errors.ELQ112.format(name="max_length", value=value, least=least))
+        get_encoder(self.model).attrs["max_length"] = value
+
     def set_kb(self, kb: FaissKB | KBLoader) -> None:
         """Link to another knowledge base from the next call on.
 
@@ -281,7 +297,7 @@ class ElqLinker(TrainablePipe):
         if self.floor is not None:
             settings = replace(settings, threshold=min(self.floor, self.threshold))
         mentions = self.rank_mentions(docs, given, settings)
-        passed = mentions.select(passes(settings, mentions.logit, mentions.joint))
+        passed = mentions.select(mentions.passing(settings))
         links = _make_links(passed, self.kb)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
@@ -415,6 +431,22 @@ class ElqLinker(TrainablePipe):
         trainer.step(sgd)
         self._kb_is_stale = trainer.settings.train_entity_encoder
 
+    def set_training(self, **settings: Any) -> None:
+        """Change how the component learns, from the next update on; the optimizer's state starts
+        anew.
+
+        **settings: Fields of `training.TrainingSettings`; the others stay as they are.
+        """
+        from .training import TrainingSettings
+
+        changed = {**self._training, **settings}
+        unknown = changed.keys() - {field.name for field in fields(TrainingSettings)}
+        if unknown:
+            raise ElqError(Errors.ELQ332.format(names=", ".join(sorted(unknown)), of="training"))
+        TrainingSettings(**changed)  # refuses wrong values before anything is changed
+        self._training = changed
+        self._trainer = None
+
     def _get_trainer(self) -> Trainer:
         if self._trainer is None:
             from .training import Trainer, TrainingSettings
@@ -431,9 +463,9 @@ class ElqLinker(TrainablePipe):
     def _remember(self, references: Sequence[Doc]) -> None:
         """Keep the ids that were trained on, for scores on seen and unseen entities."""
         ids = {span.kb_id_ for doc in references for span in gold_spans(doc)}
-        if not ids.issubset(self._seen):
-            self._seen |= ids
-            self.cfg["seen_ids"] = sorted(self._seen)
+        # In the order of first sight: sorting millions of them at every step would take seconds.
+        self.cfg["seen_ids"].extend(sorted(ids - self._seen))
+        self._seen |= ids
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score predictions; with `rank_gold`, also how the entities of gold mentions rank."""

@@ -28,7 +28,7 @@ class DecodingSettings:
     mention_threshold (float): Used by the threshold types below that are not "joint".
     threshold_type (str): "joint": the joint log-score decides. "top_entity_by_mention": the
         mention's raw logit decides, entity scores only rank, overlaps stay.
-        "thresholded_entity_by_mention": both, overlaps stay.
+        "thresholded_entity_by_mention": the raw logit, and `threshold` on the raw entity score.
     top_k (int): Entities retrieved for a mention, K.
     num_cand_mentions (int): Spans of a window that are considered at most.
     max_mention_length (int): Last wordpiece minus first wordpiece of a mention at most; a mention
@@ -135,19 +135,23 @@ def propose(scores: np.ndarray, settings: DecodingSettings) -> Spans:
     return Spans(window, first, first + width, flat[window, cell])
 
 
-def passes(settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray) -> np.ndarray:
+def passes(
+    settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray, raw: np.ndarray
+) -> np.ndarray:
     """Which mentions keep their best entity.
 
     logit (ndarray): Span logits, float (N,).
     joint (ndarray): Joint log-score of each span's best entity, float (N,).
+    raw (ndarray): Entity score of that entity, float (N,).
     RETURNS (ndarray): bool (N,).
     """
-    above = joint > settings.threshold
     if settings.threshold_type == JOINT:
-        return above
+        return joint > settings.threshold
     # The published code compares the raw logit, not its log-probability, with this threshold.
     mention = logit > settings.mention_threshold
-    return mention if settings.threshold_type == TOP_ENTITY else mention & above
+    if settings.threshold_type == TOP_ENTITY:
+        return mention
+    return mention & (raw > settings.threshold)
 
 
 def without_overlaps(score: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[int]:

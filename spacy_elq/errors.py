@@ -1,7 +1,7 @@
 """Every message that a user can meet, with its code.
 
 Ranges: ELQ1xx component and model, ELQ2xx knowledge base, ELQ3xx corpora and files,
-ELQ4xx commands. A message says what is wrong and what to do about it.
+ELQ4xx commands, ELQ5xx published checkpoints. A message says what is wrong and what to do about it.
 """
 
 from spacy.errors import ErrorsWithCodes
@@ -194,6 +194,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "{where}: the file names entities by line number. Give the entity catalogue that it was made "
         "with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
     )
+    ELQ332 = "No such setting of the component's {of}: {names}. Check the spelling."
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -203,6 +204,65 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    # ELQ50x, ELQ51x: published checkpoints
+    ELQ500 = (
+        "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "
+        "wrote: JSON, or a printed Python dict."
+    )
+    ELQ501 = "{path}: '{name}' is {value!r}; what can be imported is {of}."
+    ELQ502 = "{path} is no file of PyTorch's, or it was cut or damaged ({reason}). Get it again."
+    ELQ503 = (
+        "{path} holds {found}, not one contiguous matrix of floating-point numbers with a row for "
+        "each entity. Give ELQ's entity vectors, such as all_entities_large.t7."
+    )
+    ELQ504 = (
+        "{path} holds no weights by name but {found}. Give ELQ's checkpoint, such as "
+        "elq_wiki_large.bin."
+    )
+    ELQ505 = "{path} can't be read as one JSON object from line numbers to texts ({reason})."
+    ELQ506 = (
+        "{path}: the entities must have titles and be numbered 0, 1, 2, …; number {number} stands "
+        "at place {expected}, or has no title."
+    )
+    ELQ507 = "{path} is no FAISS index, or it was cut or damaged ({reason}). Get it again."
+    ELQ508 = (
+        "The index {path} holds vectors of {found} (count x width), the entity vectors are "
+        "{expected}. Give the index that was built from these vectors."
+    )
+    ELQ509 = (
+        "The index {path} was built from other vectors: its scores are not their inner products. "
+        "Give the index that was built from the entity vectors, or leave it out for exact search."
+    )
+    ELQ510 = (
+        "The index {path} is a {found}. Flat, HNSW and IVF-flat indexes over inner products can be "
+        "imported; leave the index out for exact search."
+    )
+    ELQ511 = (
+        "{path} holds {count} weights that are no part of an ELQ model: {names}. Give a checkpoint "
+        "of ELQ (context_encoder.*, cand_encoder.*, classification_heads.*)."
+    )
+    ELQ512 = "{path} holds no question encoder (context_encoder.bert_model.*)."
+    ELQ513 = (
+        "{path}: the weights {name!r} are {found}; by {maker} they should be {expected}. The files "
+        "do not belong together: give the matching parameters and encoder."
+    )
+    ELQ514 = (
+        "The tokenizer and configuration of {name!r} can't be read ({reason}). Name a directory "
+        "that has them, or a hub id, with --encoder."
+    )
+    ELQ515 = (
+        "{path} holds no entity encoder (cand_encoder.*), so that entities can't be embedded. Give "
+        "their vectors with --vectors."
+    )
+    ELQ516 = "An index can only be imported with the vectors that it was built from (--vectors)."
+    ELQ517 = (
+        "{vectors} has {found} vectors of width {width}, but there are {entities} entities in "
+        "{path} and the encoder's width is {expected}. Give files that belong together."
+    )
+    ELQ518 = (
+        "Links in wordpieces are told for texts that are read in one window: set `truncate = true` "
+        "in [components.elq.model.encoder], as imported pipelines have it."
+    )
 
 
 class Warnings(metaclass=ErrorsWithCodes):
@@ -211,3 +271,16 @@ class Warnings(metaclass=ErrorsWithCodes):
     )
     ELQ352 = "{count} of {spans} spans hold only white space and were left out."
     ELQ353 = "{count} mentions have no entity and were left out."
+    ELQ519 = (
+        "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "
+        "find mentions until it is trained. It links those that are in doc.ents (mentions = "
+        '"ents").'
+    )
+    ELQ550 = (
+        "{path} has no entity encoder (cand_encoder.*): entities can't be added to the imported "
+        "pipeline, because nothing here makes vectors like those of its knowledge base."
+    )
+    ELQ551 = (
+        "The entity encoder in {path} does not make the vectors in {vectors} (a sample differs by "
+        "{difference:.2g}), so it was left out: entities can't be added to the imported pipeline."
+    )

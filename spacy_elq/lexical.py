@@ -123,7 +123,7 @@ def _words_in(window: Window, split: list[Word]) -> list[Word]:
 
 
 def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]:
-    runs = [(i, *run) for i, text in enumerate(texts) for run in _runs(len(text))]
+    runs = [(i, *run) for i, text in enumerate(texts) for run in _runs(text)]
     folded = [[word.folded for word in texts[i][first : last + 1]] for i, first, last in runs]
     keys = np.fromiter((loose_key(run) for run in folded), dtype=np.uint64, count=len(runs))
     offsets, entries = kb.find_names(keys)
@@ -136,10 +136,11 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]
     return found
 
 
-def _runs(n_words: int) -> Iterator[tuple[int, int]]:
-    for first in range(n_words):
-        for last in range(first, min(n_words, first + MAX_WORDS)):
-            yield first, last
+def _runs(split: list[Word]) -> Iterator[tuple[int, int]]:
+    for first, word in enumerate(split):
+        if word.folded:  # no name begins with the s of a possessive
+            for last in range(first, min(len(split), first + MAX_WORDS)):
+                yield first, last
 
 
 def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> Hits:

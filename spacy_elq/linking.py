@@ -13,7 +13,15 @@ import numpy as np
 from spacy.tokens import Doc
 
 from .boundaries import boundaries
-from .decoding import DecodingSettings, Spans, log_sigmoid, log_softmax, propose, span_logits
+from .decoding import (
+    DecodingSettings,
+    Spans,
+    log_sigmoid,
+    log_softmax,
+    passes,
+    propose,
+    span_logits,
+)
 from .encoders.windows import NO_CHARS, Window
 from .lexical import Hits, NameHit, find_hits, name_cells
 from .model import ElqModel, ScoredBatch, get_heads
@@ -63,6 +71,10 @@ class Mentions:
     def joint(self) -> np.ndarray:
         """RETURNS (ndarray): Joint log-score of each mention's best entity, float (N,)."""
         return self.mention_score + self.entity_scores[:, 0]
+
+    def passing(self, settings: DecodingSettings) -> np.ndarray:
+        """RETURNS (ndarray): Which mentions the thresholds let pass, bool (N,)."""
+        return passes(settings, self.logit, self.joint, self.raw_scores[:, 0])
 
     def select(self, chosen: np.ndarray | list[int]) -> Mentions:
         """RETURNS (Mentions): Those that `chosen`, a mask or positions, picks."""

@@ -59,6 +59,9 @@ class TrainingSettings:
         of the name features.
     freeze (list[str]): Parameters of the transformer that are not trained, by prefix.
     precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
+    exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
+        copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
+        mentions of a text where it is the gold entity of one.
     """
 
     entity_loss: str = FULL_SOFTMAX
@@ -72,6 +75,7 @@ class TrainingSettings:
     names_rate: float = 50.0
     freeze: Sequence[str] = ("embeddings", "pooler")
     precision: str = "bf16"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("entity_loss", ENTITY_LOSSES), ("mention_mean", MENTION_MEANS)):
@@ -219,24 +223,36 @@ class Trainer:
             scores = self._full_matrix().scores(queries)
             scores = self._with_names(scores, names, None)
             return full_softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
-        return self._loss_over_some(queries, known.row, names)
+        windows = batch.encoded.windows
+        texts = np.array([windows[w].text for w in known.window.tolist()])
+        return self._loss_over_some(queries, known.row, names, texts)
 
     def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         with autocast(queries.device.type, self.settings.precision):
             entities = self.entity_encoder.forward_entities(self.kb.records(rows.tolist()))
         entities = entities.float().to(queries.device)
-        return in_batch_loss(queries, entities, torch.from_numpy(rows).to(queries.device))
+        ids = torch.from_numpy(rows).to(queries.device)
+        return in_batch_loss(queries, entities, ids, exact=self.settings.exact)
 
     def _loss_over_some(
-        self, queries: torch.Tensor, rows: np.ndarray, names: Sequence[NameHit | None]
+        self,
+        queries: torch.Tensor,
+        rows: np.ndarray,
+        names: Sequence[NameHit | None],
+        texts: np.ndarray,
     ) -> torch.Tensor:
         """The losses that need the vectors of some entities only: the gold ones, and with hard
-        negatives the nearest others of each mention."""
+        negatives the nearest others of each mention.
+
+        texts (ndarray): Which text each mention is of, int64 (N,).
+        """
         hard = self.settings.entity_loss == HARD_NEGATIVES
         candidates = rows[:, None]
         if hard:
             found = self.kb.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
             negatives = np.where(found.rows == rows[:, None], -1, found.rows)
+            if self.settings.exact:
+                negatives = without_gold_ranks(negatives, texts)
             candidates = np.concatenate([candidates, negatives], axis=1)
         some = np.unique(candidates[candidates >= 0])
         vectors, owners = self.kb.vectors_of(some)
@@ -287,3 +303,17 @@ class Trainer:
                 self.kb.n_rows,
             )
         return self._matrix
+
+
+def without_gold_ranks(negatives: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """The published choice of hard negatives: a rank at which one mention of a text found its gold
+    entity is left out for all mentions of that text.
+
+    negatives (ndarray): Entity rows by rank, int64 (N, K); -1 for the gold entity.
+    texts (ndarray): Which text each mention is of, int64 (N,).
+    RETURNS (ndarray): int64 (N, K), -1 where a rank is left out.
+    """
+    _, text = np.unique(texts, return_inverse=True)
+    is_gold = np.zeros((len(negatives), negatives.shape[1]), dtype=bool)
+    np.logical_or.at(is_gold, text, negatives < 0)
+    return np.where(is_gold[text], -1, negatives)

@@ -166,7 +166,7 @@ def test_settings_hold_from_the_next_call_on(trained):
     assert trained(text).ents
     elq.threshold = 0.0
     assert not trained(text).ents
-    elq.threshold = -3.0
+    elq.threshold = -2.0
     elq.top_k = 2
     assert len(trained(text).ents[0]._.elq.candidates) <= 3  # two retrieved, and a namesake
     with pytest.raises(ElqError, match="ELQ112"):

@@ -80,14 +80,16 @@ def test_where_no_span_passes_all_are_kept_unless_the_joint_score_decides():
 def test_threshold_types_compare_what_the_published_code_compares():
     logit = np.array([-0.65, -0.7, 1.0])  # the raw logit against -0.6931, not log P(mention)
     joint = np.array([-9.0, -0.1, -2.0])
+    raw = np.array([40.0, 50.0, 60.0])
 
     def passed(kind, threshold=-1.0):
         settings_ = DecodingSettings(threshold, mention_threshold=-0.6931, threshold_type=kind)
-        return passes(settings_, logit, joint).tolist()
+        return passes(settings_, logit, joint, raw).tolist()
 
     assert passed("joint") == [False, True, False]
     assert passed("top_entity_by_mention") == [True, False, True]
-    assert passed("thresholded_entity_by_mention", threshold=-3.0) == [False, False, True]
+    assert passed("thresholded_entity_by_mention", threshold=-3.0) == [True, False, True]
+    assert passed("thresholded_entity_by_mention", threshold=40.0) == [False, False, True]
     assert passed("joint", threshold=-2.0) == [False, True, False]  # strictly above
 
 

@@ -211,7 +211,7 @@ def _columns(record: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
 def _has_entity(columns: Mapping[str, list[Any]], i: int) -> bool:
     if LINE in columns:
         return columns[LINE][i] not in (NO_ENTITY, None)
-    return bool(columns.get("wikidata_id", [None])[i] if "wikidata_id" in columns else False)
+    return "wikidata_id" in columns and bool(columns["wikidata_id"][i])
 
 
 def _known(columns: Mapping[str, list[Any]], i: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class EntityLines:
         self.path = Path(path)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._catalogue = self._open()
+        self._count = len(self._catalogue)
 
     def ids(self, lines: Sequence[int], where: str) -> list[str]:
         """The ids of the entities at some lines.
@@ -34,12 +35,10 @@ class EntityLines:
         where (str): What a message calls the place that asks.
         RAISES (ElqError): If there is no such line.
         """
-        count = len(self._catalogue)
         for line in lines:
-            if not 0 <= line < count:
-                raise ElqError(
-                    Errors.ELQ321.format(where=where, line=line, path=self.path, count=count)
-                )
+            if not 0 <= line < self._count:
+                place = {"line": line, "path": self.path, "count": self._count}
+                raise ElqError(Errors.ELQ321.format(where=where, **place))
         return self._catalogue.ids(lines)
 
     def find(self, ids: Sequence[str]) -> list[tuple[int, Entity] | None]:

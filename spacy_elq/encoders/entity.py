@@ -165,6 +165,7 @@ class EntityEncoder:
         import torch
 
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
+        _ = self.transformer  # weights that are loaded in inference mode can't be trained later
         with torch.inference_mode():
             for batch in batch_by_length(ids, self.max_batch_items):
                 output = self.forward([ids[i] for i in batch])

@@ -19,7 +19,7 @@ from thinc.api import Model
 
 from ..errors import ElqError, Errors
 from .sources import resolve_source
-from .windows import Window, batch_by_length, cut_windows, pad
+from .windows import Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +109,9 @@ def _own_forward(
     tokenizer = transformer.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__))
-    windows = cut_windows(
+    windows = doc_windows(
         tokenizer,
-        [doc.text for doc in docs],
+        docs,
         min(model.attrs["max_length"], tokenizer.model_max_length),
         model.attrs["overlap"],
         truncate=model.attrs["truncate"],

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from spacy.tokens import Doc
     from transformers import PreTrainedTokenizerFast
 
+# `doc.user_data[WINDOW_KEY]`: {"ids", "chars"} of a window that a document brings along and that is
+# read in place of its text's own wordpieces, as when text is cut the published way.
+WINDOW_KEY = "elq_window"
 # Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
 NO_CHARS = -1
 # The core of a text's only window: every character.
@@ -83,6 +87,31 @@ def cut_windows(
         windows.append(Window(text, ids, chars))
     share_cores(windows)
     return windows
+
+
+def doc_windows(
+    tokenizer: PreTrainedTokenizerFast,
+    docs: Sequence[Doc],
+    max_length: int,
+    overlap: int,
+    *,
+    truncate: bool,
+) -> list[Window]:
+    """The windows of documents: `cut_windows` of their texts, or what they bring along.
+
+    RETURNS (list[Window]): In the order of the documents.
+    """
+    cut = [i for i, doc in enumerate(docs) if WINDOW_KEY not in doc.user_data]
+    texts = [docs[i].text for i in cut]
+    windows = cut_windows(tokenizer, texts, max_length, overlap, truncate=truncate)
+    if len(cut) == len(docs):
+        return windows
+    for window in windows:
+        window.text = cut[window.text]
+    for i, doc in enumerate(docs):
+        if given := doc.user_data.get(WINDOW_KEY):
+            windows.append(Window(i, given["ids"], np.array(given["chars"], dtype=np.int32)))
+    return sorted(windows, key=lambda window: window.text)
 
 
 def share_cores(windows: Sequence[Window]) -> None:

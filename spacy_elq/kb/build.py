@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +66,36 @@ class EntityEncoder(Protocol):
             each vector's owner (V,), int, ascending, each at least once.
         """
         ...
+
+
+class VectorRows(Protocol):
+    """A matrix that may be larger than memory: an array, or a file that is read by rows."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
+@dataclass
+class _GivenVectors:
+    """Hands out vectors in the order in which entities are asked for, from `place` on."""
+
+    vectors: VectorRows
+    place: int
+    fingerprint: str
+    normalized: bool
+
+    @property
+    def width(self) -> int:
+        return self.vectors.shape[1]
+
+    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        start, self.place = self.place, self.place + len(entities)
+        return self.vectors[start : self.place], np.arange(len(entities))
 
 
 @dataclass(frozen=True)
@@ -155,10 +185,76 @@ def build_kb(
         normalized=encoder.normalized,
         source=source,
         snapshot=snapshot,
-        created=now(),
         digest=digest.hex,
-        files=describe_files(work),
     )
+    return _publish(manifest, work, out)
+
+
+def build_kb_from_vectors(
+    entities: Iterable[Entity],
+    out: str | Path,
+    vectors: VectorRows,
+    *,
+    fingerprint: str,
+    identity: str = "",
+    normalized: bool = False,
+    index: str = EXACT,
+    index_file: Path | None = None,
+    batch_size: int = 8192,
+    progress: bool = True,
+    source: str = "",
+    snapshot: str = "",
+    overwrite: bool = False,
+) -> Manifest:
+    """Build a knowledge base directory of vectors that are there already. Resumes as `build_kb`.
+
+    entities (Iterable[Entity]): Read once.
+    out (str | Path): The directory to make.
+    vectors (VectorRows): One for each entity, in their order; read block by block.
+    fingerprint (str): Of the encoder that made the vectors.
+    identity (str): Tells these vectors from others: an unfinished build of others starts over.
+    normalized (bool): Whether the vectors have length 1.
+    index (str): "exact", or the FAISS factory string of the index in `index_file`.
+    index_file (Path): An index of the vectors, to be copied.
+    batch_size (int): Vectors kept at once.
+    progress (bool): Whether to show a progress bar on stderr.
+    source, snapshot (str): Where the entities come from and of which date; kept in the manifest.
+    overwrite (bool): Whether a knowledge base at `out` may be replaced.
+    RETURNS (Manifest): What was built.
+    RAISES (ElqError): If there are more or fewer entities than vectors.
+    """
+    out = Path(out).absolute()
+    _check_target(out, overwrite)
+    work = working_directory(out)
+    digest = _Digest(entities)
+    count, width = vectors.shape
+    catalogue = _write_catalogue(work, digest, expected=count)
+    dtype = "float16" if vectors.dtype == np.float16 else "float32"
+    fresh = Progress(f"{digest.hex} {identity}", fingerprint, dtype)
+    state = _resume(work, fresh, show=progress)
+    given = _GivenVectors(vectors, state.vectors, fingerprint, normalized)
+    _embed(work, catalogue, given, state, batch_size, count, show=progress)
+    _write_lookups(work, catalogue, EXACT)
+    if index_file is not None:
+        shutil.copyfile(index_file, work / INDEX)
+    (work / PROGRESS).unlink()
+    manifest = Manifest(
+        entities=count,
+        vectors=count,
+        width=width,
+        dtype=dtype,
+        index=index,
+        fingerprint=fingerprint,
+        normalized=normalized,
+        source=source,
+        snapshot=snapshot,
+        digest=digest.hex,
+    )
+    return _publish(manifest, work, out)
+
+
+def _publish(manifest: Manifest, work: Path, out: Path) -> Manifest:
+    manifest = replace(manifest, created=now(), files=describe_files(work))
     manifest.write(work)
     publish(work, out)
     return manifest
@@ -203,13 +299,16 @@ class _Digest:
         return self._sum.hexdigest()
 
 
-def _write_catalogue(work: Path, entities: _Digest) -> Catalogue:
+def _write_catalogue(work: Path, entities: _Digest, expected: int | None = None) -> Catalogue:
     work.mkdir(parents=True, exist_ok=True)
     (work / CATALOGUE).unlink(missing_ok=True)
     try:
         catalogue = Catalogue.build(work / CATALOGUE, entities)
         if not entities.count:
             raise ElqError(Errors.ELQ214)
+        if expected is not None and expected != entities.count:
+            problem = f"there are {expected} of them for {entities.count} entities"
+            raise ElqError(Errors.ELQ209.format(problem=problem))
     except ElqError:
         if not (work / PROGRESS).exists():  # nothing here that a next run could use
             shutil.rmtree(work)

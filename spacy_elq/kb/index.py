@@ -81,7 +81,6 @@ class FaissIndex:
 
     def __init__(self, index: Any) -> None:
         self.index = index
-        _set_effort(index)
 
     @classmethod
     def build(cls, path: Path, vectors: np.ndarray, spec: str) -> FaissIndex:
@@ -100,12 +99,13 @@ class FaissIndex:
                 index.add(np.asarray(vectors[start : start + ADD_AT_ONCE], dtype=np.float32))
         except RuntimeError as err:  # too few vectors to train on, above all
             raise ElqError(Errors.ELQ215.format(spec=spec, reason=_last_line(err))) from None
+        _set_effort(index)
         faiss.write_index(index, str(path))
         return cls(index)
 
     @classmethod
     def open(cls, path: Path) -> FaissIndex:
-        """Map the index that `build` wrote."""
+        """Map an index file. How much of the index is searched is what the file says."""
         import faiss
 
         # Older releases map inverted lists only, newer ones flat codes too.

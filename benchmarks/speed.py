@@ -1,0 +1,210 @@
+"""How much of the encoder's own speed the component keeps, as ratios within one run.
+
+python benchmarks/speed.py PIPELINE TEXTS.jsonl [--texts 2000] [--repeat 5] [--threads 2]
+
+Three comparisons, each the median of several runs taken in turns:
+  pipe     texts/s of `nlp.pipe` (batch 64) over texts/s of the bare transformers forward on the
+           same wordpieces in the same padded batches
+  latency  time of `nlp(text)` over the bare forward of that text and one exact search
+  step     time of an `nlp.update` over a bare PyTorch loop with the same arithmetic: forward,
+           span and entity losses, backward, clipping, AdamW
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import spacy
+import torch
+from spacy.training import Example
+from thinc.api import Adam
+from torch.nn import functional as F
+
+from spacy_elq.boundaries import boundaries
+from spacy_elq.corpora.spans import docs_from_rows, read_rows
+from spacy_elq.encoders.windows import cut_windows, pad
+from spacy_elq.heads import span_logits
+from spacy_elq.model import get_encoder, get_heads
+from spacy_elq.targets import find_targets
+
+BATCH = 64
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def in_turns(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
+    """RETURNS (dict): Median seconds of each, after one warm-up; taken in turns, so that whatever
+    else the machine does falls on all of them."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeat):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+class Bare:
+    """The same transformer and arithmetic without spaCy, thinc, records or annotations."""
+
+    def __init__(self, elq) -> None:
+        self.elq = elq
+        self.transformer = get_encoder(elq.model).layers[0]
+        self.bert = self.transformer.transformer
+        self.tokenizer = self.transformer.tokenizer
+
+    def batches(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        result = []
+        for start in range(0, len(texts), BATCH):
+            windows = cut_windows(self.tokenizer, texts[start : start + BATCH], 512, 64)
+            windows.sort(key=len, reverse=True)
+            ids, mask = pad(windows, self.tokenizer.pad_token_id)
+            result.append((torch.from_numpy(ids), torch.from_numpy(mask).long()))
+        return result
+
+    def forward(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.bert.eval()
+        with torch.inference_mode():
+            for ids, mask in batches:
+                self.bert(input_ids=ids, attention_mask=mask)
+
+    def forward_and_search(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.bert.eval()
+        with torch.inference_mode():
+            for ids, mask in batches:
+                vector = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+                self.elq.kb.search(vector.numpy(), 10)
+
+
+def training_batch(elq, gold: list[Example]):
+    """What one step needs, made once: wordpieces, allowed boundaries, gold spans and entities."""
+    docs = [example.reference for example in gold]
+    texts = [doc.text for doc in docs]
+    bare = Bare(elq)
+    windows = cut_windows(bare.tokenizer, texts, 512, 64)
+    ids, mask = pad(windows, bare.tokenizer.pad_token_id)
+    starts, ends = boundaries(windows, texts, mask, words=True, special_tokens=False)
+
+    targets = find_targets(windows, docs, elq.kb.row, Counter())
+    return ids, mask, starts, ends, targets
+
+
+def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners: np.ndarray, batch):
+    """Forward, both losses over the whole knowledge base, backward, clip, step."""
+    ids, mask, starts, ends, targets = batch
+    bert, heads = Bare(elq).bert, get_heads(elq.model)
+    bert.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = bert(
+            input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask).long()
+        ).last_hidden_state.float()
+    scores = span_logits(
+        heads.mention_scorer(hidden), torch.from_numpy(starts), torch.from_numpy(ends), 10
+    )
+    gold = torch.zeros(scores.shape)
+    width = targets.last - targets.first
+    gold[targets.window, targets.first, width] = 1
+    real = scores > -torch.inf
+    mention = F.binary_cross_entropy_with_logits(scores[real], gold[real], reduction="sum")
+    spans = torch.from_numpy(np.stack([targets.window, targets.first, targets.last], 1))
+    queries = heads.queries(hidden, spans)
+    products = (queries.bfloat16() @ rows).float()
+    best = torch.full((len(queries), elq.kb.n_rows), -torch.inf)
+    best = best.scatter_reduce(
+        1, torch.from_numpy(owners).expand(len(queries), -1), products, "amax"
+    )
+    entity = F.cross_entropy(best, torch.from_numpy(targets.row))
+    (mention / len(ids) + entity).backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def compare_steps(nlp, elq, gold: list[Example], repeat: int) -> dict[str, float]:
+    vectors, owners = elq.kb.vector_matrix()
+    rows = torch.tensor(np.asarray(vectors)).bfloat16().T.contiguous()
+    adam = Adam(1e-6, grad_clip=1.0, L2=0.0, use_averages=False)
+    nlp.update(gold, sgd=adam)  # freezes what is not trained
+    heads, bert = get_heads(elq.model), Bare(elq).bert
+    trained = [p for m in (bert, heads) for p in m.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6, weight_decay=0.0)
+    batch = training_batch(elq, gold)
+    return in_turns(
+        {
+            "bare": lambda: bare_step(elq, optimizer, rows, owners.astype(np.int64), batch),
+            "spacy": lambda: nlp.update(gold, sgd=adam),
+        },
+        repeat,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("pipeline")
+    parser.add_argument("texts", type=Path, help="spans JSONL")
+    parser.add_argument("--texts", dest="n", type=int, default=2000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    nlp = spacy.load(args.pipeline)
+    elq = nlp.get_pipe("elq")
+    bare = Bare(elq)
+    rows = list(islice(read_rows(args.texts), args.n))
+    texts = [row.text for row in rows]
+
+    batches = bare.batches(texts)
+    pipe = in_turns(
+        {
+            "bare": lambda: bare.forward(batches),
+            "spacy": lambda: [None for _ in nlp.pipe(texts, batch_size=BATCH)],
+        },
+        args.repeat,
+    )
+    some = texts[:200]
+    singles = [bare.batches([text])[0] for text in some]
+    latency = in_turns(
+        {
+            "bare": lambda: bare.forward_and_search(singles),
+            "spacy": lambda: [nlp(text) for text in some],
+        },
+        args.repeat,
+    )
+    with_spans = [row for row in rows if row.spans][:BATCH]
+    gold = [Example(nlp.make_doc(doc.text), doc) for doc in docs_from_rows(nlp, with_spans)]
+    step = compare_steps(nlp, elq, gold, 4 * args.repeat)
+
+    report = {
+        "texts": len(texts),
+        "threads": args.threads,
+        "entities": len(elq.kb),
+        "pipe texts/s": round(len(texts) / pipe["spacy"], 1),
+        "bare texts/s": round(len(texts) / pipe["bare"], 1),
+        "pipe / bare": round(pipe["bare"] / pipe["spacy"], 3),
+        "latency ms": round(1000 * latency["spacy"] / len(some), 2),
+        "bare latency ms": round(1000 * latency["bare"] / len(some), 2),
+        "latency / bare": round(latency["spacy"] / latency["bare"], 3),
+        "step ms": round(1000 * step["spacy"], 1),
+        "bare step ms": round(1000 * step["bare"], 1),
+        "step / bare": round(step["spacy"] / step["bare"], 3),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""FAISS files that ELQ wrote (their names end in .pkl): what they are, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..errors import ElqError, Errors
+from ..kb.store import EXACT
+
+if TYPE_CHECKING:
+    from ..kb.index import FaissIndex
+
+# Vectors that an index is tried with, neighbours asked for, and how far a score may be off.
+SAMPLES, NEIGHBOURS, TOLERANCE = 8, 10, 1e-3
+
+
+class Rows(Protocol):
+    """A matrix that may be larger than memory: `MatrixFile`, or an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
+def check_index(path: Path, vectors: Rows) -> str:
+    """Check that an index was made of these vectors.
+
+    path (Path): Flat, HNSW or IVF-flat index over inner products.
+    vectors (Rows): One row an entity.
+    RETURNS (str): The FAISS factory string of such an index; "exact" for a flat one, which is not
+        needed beside the vectors.
+    RAISES (ElqError): If it is damaged, of another kind, or of other vectors.
+    """
+    from ..kb.index import FaissIndex
+
+    if not path.is_file():
+        raise ElqError(Errors.ELQ218.format(path=path, what="index"))
+    try:
+        index = FaissIndex.open(path)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ElqError(Errors.ELQ507.format(path=path, reason=reason)) from None
+    spec = _spec(path, index.index)
+    found, expected = (index.index.ntotal, index.index.d), tuple(vectors.shape)
+    if found != expected:
+        raise ElqError(
+            Errors.ELQ508.format(path=path, found=_size(found), expected=_size(expected))
+        )
+    if not _has_vectors(index, vectors):
+        raise ElqError(Errors.ELQ509.format(path=path))
+    return spec
+
+
+def _spec(path: Path, index: Any) -> str:
+    import faiss
+
+    index = faiss.downcast_index(index)
+    kind = type(index).__name__
+    if index.metric_type == faiss.METRIC_INNER_PRODUCT:
+        if isinstance(index, faiss.IndexFlat):
+            return EXACT
+        if isinstance(index, faiss.IndexHNSWFlat):
+            return f"HNSW{index.hnsw.nb_neighbors(1)}"
+        if isinstance(index, faiss.IndexIVFFlat):
+            return f"IVF{index.nlist},Flat"
+    metric = "inner product" if index.metric_type == faiss.METRIC_INNER_PRODUCT else "distance"
+    raise ElqError(Errors.ELQ510.format(path=path, found=f"{kind}, {metric}"))
+
+
+def _has_vectors(index: FaissIndex, vectors: Rows) -> bool:
+    """Whether the scores of some neighbours are their inner products."""
+    places = np.unique(np.linspace(0, len(vectors) - 1, SAMPLES, dtype=np.int64))
+    queries = _rows(vectors, places)
+    scores, rows = index.search(queries, min(NEIGHBOURS, len(vectors)))
+    for query, its_scores, its_rows in zip(queries, scores, rows, strict=True):
+        there = its_rows >= 0
+        products = _rows(vectors, its_rows[there]) @ query
+        if not np.allclose(products, its_scores[there], rtol=TOLERANCE, atol=TOLERANCE):
+            return False
+    return True
+
+
+def _rows(vectors: Rows, places: Sequence[int] | np.ndarray) -> np.ndarray:
+    rows = [vectors[int(i) : int(i) + 1] for i in places]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

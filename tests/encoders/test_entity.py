@@ -1,0 +1,110 @@
+"""Entity encoder against a bare transformers forward."""
+
+import numpy as np
+import pytest
+import torch
+
+from spacy_elq import ElqError, Entity
+from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from spacy_elq.encoders.sources import resolve_source
+
+ENTITIES = [
+    Entity("1", "paris", "capital city", ("city of light",)),
+    Entity("2", "georgia", ""),
+    Entity("3", "mercury", "metal in thermometers", ("quicksilver", "hg")),
+]
+
+
+@pytest.fixture(scope="module")
+def bare(tiny_bert):
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(str(tiny_bert)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_bert))
+
+    def hidden(ids):
+        with torch.inference_mode():
+            return model(torch.tensor([ids])).last_hidden_state[0].double().numpy()
+
+    return tokenizer, hidden
+
+
+def unit(x):
+    return x / np.linalg.norm(x)
+
+
+def test_names_are_means_of_name_and_described_name(tiny_bert, bare):
+    tokenizer, hidden = bare
+
+    def text_vector(text):
+        return unit(hidden(tokenizer(text).input_ids).mean(0))
+
+    vectors, owners = EntityEncoder(str(tiny_bert), max_batch_items=40).encode(ENTITIES)
+    assert owners.tolist() == [0, 0, 1, 2, 2, 2]
+    named = [(e, name) for e in ENTITIES for name in e.names]
+    for vector, (entity, name) in zip(vectors, named, strict=True):
+        expected = text_vector(name)
+        if entity.description:
+            expected = unit(expected + text_vector(f"{name}: {entity.description}"))
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
+def test_elq_template_is_the_published_input(tiny_bert, bare):
+    tokenizer, hidden = bare
+    settings = EntityEncoderSettings("elq", "cls", normalize=False, max_length=12)
+    vectors, owners = EntityEncoder(str(tiny_bert), settings).encode(ENTITIES)
+    assert owners.tolist() == [0, 1, 2]
+    for vector, entity in zip(vectors, ENTITIES, strict=True):
+        title = tokenizer.encode(entity.title, add_special_tokens=False)
+        description = tokenizer.encode(entity.description, add_special_tokens=False)
+        body = [*title, tokenizer.convert_tokens_to_ids("[unused2]"), *description][:10]
+        ids = [tokenizer.cls_token_id, *body, tokenizer.sep_token_id]
+        np.testing.assert_allclose(vector, hidden(ids)[0], atol=1e-5)
+
+
+def test_gradients_flow_into_the_same_first_vectors(tiny_bert):
+    encoder = EntityEncoder(str(tiny_bert))
+    vectors, owners = encoder.encode(ENTITIES)
+    first = vectors[[owners.tolist().index(i) for i in range(3)]]
+    trained = encoder.forward_entities(ENTITIES)
+    np.testing.assert_allclose(trained.detach(), first, atol=1e-5)
+    trained.sum().backward()
+    assert encoder.transformer.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+
+
+def test_fingerprint_names_weights_and_settings(tiny_bert, tmp_path):
+    encoder = EntityEncoder(str(tiny_bert))
+    before = encoder.fingerprint
+    assert EntityEncoder(str(tiny_bert)).fingerprint == before
+    other = EntityEncoder(str(tiny_bert), EntityEncoderSettings(pooling="cls"))
+    assert other.fingerprint != before
+    encoder.to_disk(tmp_path / "saved")
+    assert load_entity_encoder(str(tmp_path / "saved")).fingerprint == before
+    with torch.no_grad():
+        encoder.transformer.embeddings.word_embeddings.weight[7] += 1
+    encoder.weights_changed()
+    assert encoder.fingerprint != before
+
+
+def test_no_entities(tiny_bert):
+    vectors, owners = EntityEncoder(str(tiny_bert)).encode([])
+    assert (vectors.shape, owners.shape) == ((0, 32), (0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("./nowhere", "ELQ101"), ("/a/b/c", "ELQ101"), ("a/b/c", "ELQ101")]
+)
+def test_missing_paths_are_not_taken_for_hub_ids(name, code):
+    with pytest.raises(ElqError, match=code):
+        resolve_source(name)
+
+
+def test_a_directory_without_a_model(tmp_path):
+    with pytest.raises(ElqError, match="ELQ102"):
+        resolve_source(str(tmp_path))
+    assert resolve_source("bert-base-uncased") == "bert-base-uncased"
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ElqError, match="ELQ110"):
+        EntityEncoderSettings(pooling="max")

@@ -1,0 +1,49 @@
+"""Where mentions may begin and end."""
+
+import pytest
+
+from spacy_elq.boundaries import boundaries
+from spacy_elq.encoders.windows import cut_windows, pad
+
+
+@pytest.fixture(scope="module")
+def allowed(tiny_bert):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_bert))
+
+    def allowed(text, **options):
+        windows = cut_windows(tokenizer, [text], 64, 16)
+        _, mask = pad(windows, 0)
+        options = {"words": True, "special_tokens": False, **options}
+        starts, ends = boundaries(windows, [text], mask, **options)
+        chars = windows[0].chars
+        begins = [text[a:b] for (a, b), ok in zip(chars.tolist(), starts[0], strict=True) if ok]
+        finals = [text[a:b] for (a, b), ok in zip(chars.tolist(), ends[0], strict=True) if ok]
+        return begins, finals, starts[0], ends[0]
+
+    return allowed
+
+
+def test_not_within_a_word(allowed):
+    begins, finals, *_ = allowed("zq xyz zq")  # every letter is a wordpiece
+    assert begins == ["z", "x", "z"]
+    assert finals == ["q", "z", "q"]
+
+
+def test_no_begin_at_punctuation_but_an_end(allowed):
+    begins, finals, *_ = allowed("(a) b.")
+    assert begins == ["a", "b"]
+    assert finals == ["(", "a", ")", "b", "."]
+
+
+def test_anywhere_without_word_boundaries(allowed):
+    begins, finals, *_ = allowed("(zq", words=False)
+    assert begins == finals == ["(", "z", "q"]
+
+
+def test_special_tokens_only_when_asked(allowed):
+    *_, starts, ends = allowed("a b")
+    assert [starts[0], starts[-1], ends[0], ends[-1]] == [False] * 4
+    *_, starts, ends = allowed("a b", words=False, special_tokens=True)
+    assert starts.all() and ends.all()

@@ -1,0 +1,183 @@
+"""Every config of configs/: it is valid, and a pipeline learns with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.cli.debug_config import debug_config
+from spacy.cli.init_config import fill_config
+from spacy.cli.train import train
+from thinc.api import Config
+
+from spacy_elq import ElqError
+from spacy_elq.callbacks import create_adapter
+from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
+from spacy_elq.corpora.docbin import write_docbin
+from spacy_elq.corpora.entities import read_entities
+from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
+from spacy_elq.kb.build import build_kb
+from spacy_elq.model import get_encoder
+
+from .conftest import TEXTS
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+OURS = ["minilm", "bert-base", "bert-large"]
+PUBLISHED = ["elq-scratch", "elq-frozen", "elq-finetune"]
+ELQ_ENCODER = EntityEncoderSettings("elq", "cls", normalize=False, alias_vectors=False)
+
+
+def test_each_config_is_tested():
+    assert sorted(path.stem for path in CONFIGS.glob("*.cfg")) == sorted([*OURS, *PUBLISHED])
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """The texts as `.spacy` and as ELQ's jsonl, and a KB of the published kind."""
+    directory = tmp_path_factory.mktemp("corpus")
+    nlp = spacy.blank("en")
+    write_docbin(docs_from_rows(nlp, [row_from_dict(t, "") for t in TEXTS]), directory / "a.spacy")
+    rows = [
+        {
+            "id": i,
+            "text": row["text"],
+            "mentions": [[s["start"], s["end"]] for s in row["spans"]],
+            "wikidata_id": [s["id"] for s in row["spans"]],
+        }
+        for i, row in enumerate(TEXTS)
+    ]
+    (directory / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def elq_kb_path(tmp_path_factory, tiny_bert, entities_path):
+    out = tmp_path_factory.mktemp("elq-kb") / "kb"
+    encoder = EntityEncoder(str(tiny_bert), ELQ_ENCODER)
+    build_kb(read_entities(entities_path), out, encoder, progress=False)
+    return out
+
+
+def write_config(name, path, tiny_bert, paths):
+    """A config with its paths filled in, whose encoders are the tiny one."""
+    config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=False)
+    config["paths"] |= {key: str(value) for key, value in paths.items()}
+    if name == "minilm":
+        config["components"]["elq"] |= {
+            "model": {"@architectures": "spacy-elq.ELQ.v1", "encoder": {}},
+            "entity_encoder": {"source": str(tiny_bert)},
+        }
+        encoder = {"@architectures": "spacy-elq.Transformer.v1", "name": str(tiny_bert)}
+        config["components"]["elq"]["model"]["encoder"] = encoder
+    config.to_disk(path)
+    return path
+
+
+def overrides(name, corpus, steps=2):
+    suffix = "spacy" if name in OURS else "jsonl"
+    values = {f"paths.{part}": str(corpus / f"a.{suffix}") for part in ("train", "dev")}
+    return {**values, "training.max_steps": steps, "training.eval_frequency": steps}
+
+
+@pytest.fixture
+def run(corpus, tiny_bert, entities_path, kb_path, elq_kb_path, tmp_path):
+    """Trains with a config for two steps."""
+    paths = {
+        "minilm": {"kb": kb_path},
+        "bert-base": {"kb": kb_path, "encoder": tiny_bert},
+        "bert-large": {"kb": kb_path, "encoder": tiny_bert},
+        "elq-scratch": {"kb": entities_path, "encoder": tiny_bert},
+        "elq-frozen": {"kb": elq_kb_path, "encoder": tiny_bert, "entity_encoder": tiny_bert},
+        "elq-finetune": {},
+    }
+
+    def run(name, output="out", **more):
+        config = write_config(name, tmp_path / "config.cfg", tiny_bert, {**paths[name], **more})
+        chosen = overrides(name, corpus)
+        fill_config(tmp_path / "filled.cfg", config)
+        debug_config(tmp_path / "filled.cfg", overrides=chosen)
+        train(config, tmp_path / output, overrides=chosen)
+        return tmp_path / output / "model-last"
+
+    return run
+
+
+def weights(nlp):
+    transformer = get_encoder(nlp.get_pipe("elq").model).layers[0].transformer
+    return {name: value.clone() for name, value in transformer.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", [*OURS, "elq-scratch", "elq-frozen"])
+def test_config_is_valid_and_trains(run, name):
+    nlp = spacy.load(run(name))
+    elq = nlp.get_pipe("elq")
+    assert set(elq.cfg["seen_ids"]) <= {"Q1", "Q2", "Q3", "Q4", "Q5", "Q6"} and elq.cfg["seen_ids"]
+    assert elq.kb.entity_vector_length == 32
+    list(nlp.pipe(["is georgia north of armenia", ""]))
+
+
+def test_published_settings(run):
+    nlp = spacy.load(run("elq-frozen"))
+    elq = nlp.get_pipe("elq")
+    assert not elq.word_boundaries and elq.special_tokens
+    assert elq.model.attrs["head_options"]["cosine"] is False
+    assert elq.model.attrs["head_options"]["names"] is False
+    assert get_encoder(elq.model).attrs["max_length"] == 20
+    assert get_encoder(elq.model).attrs["truncate"]
+    assert elq.entity_encoder.settings == ELQ_ENCODER
+
+
+def test_training_goes_on_from_a_pipeline(run, tmp_path):
+    """Weights, heads and KB come along; settings are what the config says; weights then move."""
+    first = run("elq-frozen")
+    before = spacy.load(first)
+    nlp = spacy.load(run("elq-finetune", "more", pipeline=first))
+    elq, old = nlp.get_pipe("elq"), before.get_pipe("elq")
+    assert len(elq.kb) == len(old.kb)
+    assert set(old.cfg["seen_ids"]) <= set(elq.cfg["seen_ids"])
+    moved = {name for name, value in weights(nlp).items() if not value.equal(weights(before)[name])}
+    assert moved
+    assert not any(name.startswith("embeddings") for name in moved)
+    largest = max(float((weights(nlp)[n] - weights(before)[n]).abs().max()) for n in moved)
+    assert largest < 1e-4  # two steps of a warm-up, not other weights
+
+
+def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_bert, tmp_path):
+    """With a learning rate of zero nothing may change, predictions included."""
+    first = run("elq-frozen")
+    config = write_config("elq-finetune", tmp_path / "same.cfg", tiny_bert, {"pipeline": first})
+    still = {"training.optimizer.learn_rate.initial_rate": 0.0}
+    train(config, tmp_path / "same", overrides={**overrides("elq-finetune", corpus), **still})
+    before, after = spacy.load(first), spacy.load(tmp_path / "same" / "model-last")
+    assert all(value.equal(weights(before)[name]) for name, value in weights(after).items())
+    for nlp in (before, after):
+        nlp.get_pipe("elq").floor = -100.0
+    links = [[nlp(t["text"]).spans["elq"].attrs["links"] for t in TEXTS] for nlp in (before, after)]
+    assert links[0] == links[1]
+
+
+def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    create_adapter(
+        settings={"threshold": -1.25, "top_k": 3},
+        training={"entity_loss": "in_batch"},
+        kb=kb_path,
+    )(nlp)
+    assert (elq.threshold, elq.top_k) == (-1.25, 3)
+    settings = elq._get_trainer().settings
+    assert (settings.entity_loss, settings.precision) == ("in_batch", "fp32")  # others are kept
+    assert elq.kb.path == kb_path
+
+
+@pytest.mark.parametrize(
+    "changes, code",
+    [
+        ({"settings": {"thresold": 1}}, "ELQ332.*thresold"),
+        ({"training": {"rate": 1}}, "ELQ332.*rate"),
+        ({"training": {"entity_loss": "none"}}, "ELQ110"),
+    ],
+)
+def test_adapter_refuses_unknown_settings(make_nlp, changes, code):
+    with pytest.raises(ElqError, match=code):
+        create_adapter(**changes)(make_nlp())
