@@ -31,7 +31,7 @@ def create_adapter(
     """
 
     def adapt(nlp: Language) -> None:
-        elq = nlp.get_pipe(component)
+        elq: Any = nlp.get_pipe(component)
         unknown = settings.keys() - elq.cfg.keys()
         if unknown:
             raise ElqError(Errors.ELQ332.format(names=", ".join(sorted(unknown)), of="settings"))

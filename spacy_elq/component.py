@@ -608,7 +608,7 @@ def _make_links(mentions: Mentions, kb: FaissKB) -> list[Link | None]:
         mentions.entity_scores.tolist(),
     )
     return [
-        _make_link(*chars, joint, mention, [records[r] for r in rows if r >= 0], scores)
+        _make_link(chars[0], chars[1], joint, mention, [records[r] for r in rows if r >= 0], scores)
         if chars[0] >= 0
         else None
         for chars, joint, mention, rows, scores in zip(*columns, strict=True)

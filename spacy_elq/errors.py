@@ -165,7 +165,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ320 = (
         '{where}: the mention [{start}, {end}) has no entity id: the row has no "wikidata_id". Say '
-        "which entities the line numbers in \"label_id\" count (--entities, ELQ's entity.jsonl or "
+        'which entities the line numbers in "label_id" count (--entities, ELQ\'s entity.jsonl or '
         "a knowledge base directory made of it)."
     )
     ELQ321 = (
@@ -179,7 +179,7 @@ class Errors(metaclass=ErrorsWithCodes):
         'where the mentions of "label_id" are.'
     )
     ELQ325 = (
-        "{where}: the wordpieces of the text are not those in \"{name}\", so its mentions can't be "
+        '{where}: the wordpieces of the text are not those in "{name}", so its mentions can\'t be '
         "placed. Name the tokenizer that the file was made with (--tokenizer)."
     )
     ELQ326 = "{where}: [{start}, {end}) is no range of the {count} wordpieces of the text."
@@ -191,10 +191,14 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ329 = '{where}: the entity has no "title".'
     ELQ330 = "{where}: no wordpiece is in the span [{start}, {end})."
     ELQ331 = (
-        "{where}: the file names entities by line number. Give the entity catalogue that it was made "
-        "with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
+        "{where}: the file names entities by line number. Give the entity catalogue that it was "
+        "made with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
     )
     ELQ332 = "No such setting of the component's {of}: {names}. Check the spelling."
+    ELQ333 = (
+        "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate --output' "
+        "wrote."
+    )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -255,13 +259,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "their vectors with --vectors."
     )
     ELQ516 = "An index can only be imported with the vectors that it was built from (--vectors)."
-    ELQ517 = (
-        "{vectors} has {found} vectors of width {width}, but there are {entities} entities in "
-        "{path} and the encoder's width is {expected}. Give files that belong together."
-    )
+    ELQ517 = "The entity vectors in {path} do not fit: {problem}. Give files that belong together."
     ELQ518 = (
         "Links in wordpieces are told for texts that are read in one window: set `truncate = true` "
         "in [components.elq.model.encoder], as imported pipelines have it."
+    )
+    ELQ520 = (
+        "{path} holds something other than a pipeline and will not be replaced. Choose another "
+        "path, or remove it first."
     )
 
 

@@ -31,7 +31,7 @@ class Result:
     """The scores of one system on one set, or on a part of it.
 
     part (str): Name of the part; empty for the whole set.
-    texts (int): Number of texts.
+    texts (int | None): Number of texts, None where it is not known.
     scores (Mapping[str, Any]): `elq_*`; for whole sets also `ents_*` (mentions with exact bounds)
         and `nel_*` (entity of those), as spaCy counts them.
     speed (float | None): Texts a second, whole sets only.
@@ -40,7 +40,7 @@ class Result:
     data: str
     system: str
     part: str
-    texts: int
+    texts: int | None
     scores: Mapping[str, Any]
     speed: float | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from spacy.tokens import Doc
 from thinc.api import Model
@@ -68,6 +68,15 @@ def make_heads(model: ElqModel, width: int) -> None:
 
     model.layers[1].shims[:] = [PyTorchShim(Heads(width, **model.attrs["head_options"]))]
     model.set_dim("nO", width)
+
+
+def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch], LossBackprop]:
+    """A training forward. thinc types a backprop by the model's output; this one takes the loss.
+
+    RETURNS (tuple): One padded batch (none for texts without a wordpiece), and the backprop.
+    """
+    batches, backprop = model.begin_update(list(docs))
+    return batches, cast(LossBackprop, backprop)
 
 
 def _heads_layer() -> Model:

@@ -30,7 +30,7 @@ from .losses import (
     in_batch_loss,
     mention_loss,
 )
-from .model import ElqModel, ScoredBatch, get_encoder, get_heads
+from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads
 from .optim import TorchStepper, freeze
 from .targets import Targets, find_targets
 
@@ -116,7 +116,7 @@ class Trainer:
         docs, references (Sequence[Doc]): The same texts without and with gold mentions.
         RETURNS (tuple[float, float]): Mention loss and entity loss.
         """
-        batches, backprop = self.model.begin_update(list(docs))
+        batches, backprop = begin_update(self.model, docs)
         if not batches:
             return 0.0, 0.0
         (batch,) = batches

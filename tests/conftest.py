@@ -1,4 +1,4 @@
-"""A tiny encoder with random weights, a knowledge base and texts for it: no network, no downloads."""
+"""A tiny encoder with random weights, a knowledge base and texts for it: no network."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def elq_config(tiny_bert: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def kb_path(
-    tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, entities_path: Path
-) -> Path:
+def kb_path(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, entities_path: Path) -> Path:
     from spacy_elq.corpora.entities import read_entities
     from spacy_elq.encoders.entity import EntityEncoder
     from spacy_elq.kb.build import build_kb

@@ -309,7 +309,9 @@ def test_scores(trained):
 
 
 def test_alignment_of_tokens_that_share_a_wordpiece(trained):
-    doc = Doc(trained.vocab, words=["is", "geor", "gia", "north"], spaces=[True, False, True, False])
+    doc = Doc(
+        trained.vocab, words=["is", "geor", "gia", "north"], spaces=[True, False, True, False]
+    )
     doc = trained.get_pipe("elq")(doc)
     for ent in doc.ents:
         assert ent.text == doc.text[ent.start_char : ent.end_char]

@@ -12,9 +12,9 @@ from thinc.api import Config
 
 from spacy_elq import ElqError
 from spacy_elq.callbacks import create_adapter
-from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
 from spacy_elq.corpora.docbin import write_docbin
 from spacy_elq.corpora.entities import read_entities
+from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
 from spacy_elq.kb.build import build_kb
 from spacy_elq.model import get_encoder

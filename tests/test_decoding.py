@@ -111,11 +111,7 @@ def test_missing_candidates_take_no_part_in_the_softmax():
     assert (scores[1] == -np.inf).all()
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(-20, 0), st.integers(0, 12), st.integers(1, 5)), max_size=12
-    )
-)
+@given(st.lists(st.tuples(st.integers(-20, 0), st.integers(0, 12), st.integers(1, 5)), max_size=12))
 def test_without_overlaps_is_greedy(spans):
     score = np.array([s for s, _, _ in spans], dtype=float)
     start = np.array([a for _, a, _ in spans], dtype=int)

@@ -98,7 +98,9 @@ def test_mention_loss_is_the_mean_over_real_spans():
 
 
 def cross_entropy(scores, target):
-    return float(np.mean([np.logaddexp.reduce(s) - s[t] for s, t in zip(scores, target, strict=True)]))
+    return float(
+        np.mean([np.logaddexp.reduce(s) - s[t] for s, t in zip(scores, target, strict=True)])
+    )
 
 
 def test_in_batch_loss_counts_copies_of_an_entity_only_when_exact():

@@ -99,7 +99,11 @@ def test_long_texts_have_the_names_of_all_windows(find):
     assert {"fab four", "new york city"} <= set(find(text, max_length=32))
 
 
-@given(st.lists(st.sampled_from("new york city the beatles , . 's x".split()), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["new", "york", "city", "the", "beatles", ",", ".", "'s", "x"]), max_size=12
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_every_hit_is_a_name_of_its_entities(find, words):
     from spacy_elq.kb.names import loose_key, name_words

@@ -72,7 +72,9 @@ def test_frozen_parameters_stay(make_nlp):
     before = weights(elq)
     train(nlp, steps=2)
     changed = moved(before, weights(elq))
-    assert not any(n.startswith(("transformer.embeddings", "transformer.encoder.layer.0")) for n in changed)
+    assert not any(
+        n.startswith(("transformer.embeddings", "transformer.encoder.layer.0")) for n in changed
+    )
     assert any(n.startswith("transformer.encoder.layer.1") for n in changed)
 
 
@@ -125,7 +127,9 @@ def test_the_entity_encoder_needs_in_batch_negatives(make_nlp):
 
 def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp):
     nlp = make_nlp()
-    rows = [{"text": row["text"], "spans": [{**s, "id": "X9"} for s in row["spans"]]} for row in TEXTS]
+    rows = [
+        {"text": row["text"], "spans": [{**s, "id": "X9"} for s in row["spans"]]} for row in TEXTS
+    ]
     nlp.update(examples(nlp, rows), sgd=Adam(1e-3))
     trainer = nlp.get_pipe("elq")._get_trainer()
     assert trainer.problems["unknown entity"] == 6

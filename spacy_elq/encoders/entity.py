@@ -3,7 +3,8 @@
 Two ways to write an entity down are known. "names" (the default) gives an entity one vector for
 its title and one for each alias, the normalised mean of the "name" and "name: description"
 vectors: names are what a mention is compared with, descriptions are what its context is compared
-with, and an entity scores by its best vector. "elq" is the published input, "[CLS] title [unused2] description [SEP]" (ELQ; BLINK), one vector an entity.
+with, and an entity scores by its best vector. "elq" is the published input (ELQ; BLINK),
+"[CLS] title [unused2] description [SEP]", one vector an entity.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ def own_encoder(
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
     """RETURNS (Optional[Module]): The encoder's own transformer; None for a shared one, which is
     trained by its own component."""
-    return encoder.layers[0].transformer if encoder.name == OWN_ENCODER else None
+    own: Any = encoder.layers[0]
+    return own.transformer if encoder.name == OWN_ENCODER else None
 
 
 def check_precision(precision: str) -> str:
@@ -105,7 +106,7 @@ def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
 def _own_forward(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[EncodedBatch], Backprop]:
-    transformer = model.layers[0]
+    transformer: Any = model.layers[0]
     tokenizer = transformer.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,7 +118,7 @@ def doc_windows(
 def share_cores(windows: Sequence[Window]) -> None:
     """Divide each text's characters among its windows, in the middle of every overlap. Windows of
     one text stand next to each other, in reading order."""
-    for left, right in zip(windows, windows[1:], strict=False):
+    for left, right in pairwise(windows):
         if left.text == right.text:
             border = (int(left.chars.max()) + _first_char(right)) // 2
             left.core = (left.core[0], border)
