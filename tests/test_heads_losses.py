@@ -90,8 +90,8 @@ def test_mention_loss_is_the_mean_over_real_spans():
     logits[0, 2, 1] = -np.inf
     gold = np.zeros(logits.shape, dtype=bool)
     gold[0, 0, 1] = gold[1, 1, 0] = True
-    terms = [log1p_exp(-x) if g else log1p_exp(x) for x, g in zip(logits.flat, gold.flat, strict=True)
-             if np.isfinite(x)]  # fmt: skip
+    pairs = [(x, g) for x, g in zip(logits.flat, gold.flat, strict=True) if np.isfinite(x)]
+    terms = [log1p_exp(-x) if g else log1p_exp(x) for x, g in pairs]
     tensors = torch.from_numpy(logits), torch.from_numpy(gold)
     assert float(mention_loss(*tensors)) == pytest.approx(np.mean(terms))
     assert float(mention_loss(*tensors, reduction="sum")) == pytest.approx(np.sum(terms))

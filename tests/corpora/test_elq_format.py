@@ -102,12 +102,12 @@ def test_mentions_are_found_by_their_wordpieces(wordpieces, labelled):
     without = {name: value for name, value in labelled.items() if name != "mentions"}
     assert places(ElqReader(wordpieces).row(without, "here")) == GOLD
     other = {**without, "tokenized_text_ids": labelled["tokenized_text_ids"][1:]}
-    with pytest.raises(ElqError, match="ELQ325.*here.*tokenized_text_ids"):
+    with pytest.raises(ElqError, match=r"ELQ325.*here.*tokenized_text_ids"):
         ElqReader(wordpieces).row(other, "here")
     beyond = {**without, "tokenized_mention_idxs": [[0, 1], [3, 999]]}
-    with pytest.raises(ElqError, match="ELQ326.*here"):
+    with pytest.raises(ElqError, match=r"ELQ326.*here"):
         ElqReader(wordpieces).row(beyond, "here")
-    with pytest.raises(ElqError, match="ELQ324.*here"):
+    with pytest.raises(ElqError, match=r"ELQ324.*here"):
         ElqReader(wordpieces).row({"text": TEXT, "label_id": [1]}, "here")
 
 
@@ -151,10 +151,10 @@ def test_written_rows_are_the_rows_that_were_read(wordpieces, labelled, entities
     assert ElqWriter(wordpieces).record(row, 0) == labelled
     bare = Row(row.text, tuple(RowSpan(s.start, s.end, s.id) for s in row.spans), row.fields)
     assert ElqWriter(wordpieces, entities).record(bare, 0) == labelled
-    with pytest.raises(ElqError, match="ELQ327.*text 5.*Q1397"):
+    with pytest.raises(ElqError, match=r"ELQ327.*text 5.*Q1397"):
         ElqWriter(wordpieces).record(bare, 5)
     unknown = Row("ohio", (RowSpan(0, 4, "Q404", {"label_id": 3}),))
-    with pytest.raises(ElqError, match="ELQ327.*Q404"):
+    with pytest.raises(ElqError, match=r"ELQ327.*Q404"):
         ElqWriter(wordpieces, entities).record(unknown, 5)
 
 
@@ -237,13 +237,13 @@ def test_output_of_a_window_and_of_nothing(wordpieces, labelled, entities):
     assert places(reader.row(record, "here")) == [(19, 23, "Q1397")]
     none = {**record, "scores": [], "pred_triples": [], "pred_tuples_string": []}
     assert OutsReader(wordpieces, None).row(none, "here").spans == ()
-    with pytest.raises(ElqError, match="ELQ331.*here"):
+    with pytest.raises(ElqError, match=r"ELQ331.*here"):
         OutsReader(wordpieces, None).row(record, "here")
-    with pytest.raises(ElqError, match="ELQ325.*here.*tokens"):
+    with pytest.raises(ElqError, match=r"ELQ325.*here.*tokens"):
         reader.row({**record, "tokens": tokens[::-1]}, "here")
-    with pytest.raises(ElqError, match="ELQ322.*scores"):
+    with pytest.raises(ElqError, match=r"ELQ322.*scores"):
         reader.row({**record, "scores": []}, "here")
-    with pytest.raises(ElqError, match="ELQ323.*pred_triples"):
+    with pytest.raises(ElqError, match=r"ELQ323.*pred_triples"):
         reader.row({**record, "pred_triples": [["x", 1, 2]]}, "here")
 
 
@@ -269,7 +269,7 @@ def test_reader_streams_examples(labelled, catalogue, tiny_bert, tmp_path):
 
 def test_reader_warns_of_mentions_without_an_entity(labelled, tmp_path):
     path = write(tmp_path / "a.jsonl", {**labelled, "label_id": [-1, 1]})
-    with pytest.warns(UserWarning, match="ELQ353.*1 mention"):
+    with pytest.warns(UserWarning, match=r"ELQ353.*1 mention"):
         list(create_elq_jsonl_reader(path)(spacy.blank("en")))
 
 
