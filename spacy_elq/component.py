@@ -102,7 +102,8 @@ exact = false
 SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
-DEFAULT_SCORES = {"elq_weak_f": 0.5, "elq_strong_f": 0.5, "elq_r1": None}
+# Weights in the choice of the best checkpoint; those of 0 are columns of the training log only.
+DEFAULT_SCORES = {"elq_weak_f": 0.5, "elq_strong_f": 0.5, "elq_unseen_weak_f": 0.0, "elq_r1": 0.0}
 
 
 @Language.factory(

@@ -98,7 +98,8 @@ def _forward(
 
     encoded, bp_encoder = get_encoder(model)(docs, is_train)
     heads = get_heads(model)
-    heads.train(is_train)
+    if heads.training != is_train:
+        heads.train(is_train)
     with torch.enable_grad() if is_train else torch.inference_mode():
         batches = [ScoredBatch(batch, heads.mention_scorer(batch.vectors)) for batch in encoded]
 

@@ -5,21 +5,24 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy.cli._util import app
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from spacy.cli.train import train
 from thinc.api import Config
+from typer.testing import CliRunner
 
 from spacy_elq import ElqError
 from spacy_elq.callbacks import create_adapter
 from spacy_elq.corpora.docbin import write_docbin
-from spacy_elq.corpora.entities import read_entities
+from spacy_elq.corpora.entities import entity_from_dict, read_entities
 from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
-from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
+from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from spacy_elq.kb.build import build_kb
 from spacy_elq.model import get_encoder
+from spacy_elq.types import Entity
 
-from .conftest import TEXTS
+from .conftest import ENTITIES, TEXTS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OURS = ["minilm", "bert-base", "bert-large"]
@@ -28,7 +31,8 @@ ELQ_ENCODER = EntityEncoderSettings("elq", "cls", normalize=False, alias_vectors
 
 
 def test_each_config_is_tested():
-    assert sorted(path.stem for path in CONFIGS.glob("*.cfg")) == sorted([*OURS, *PUBLISHED])
+    tested = [*OURS, *PUBLISHED, "elq-attach"]
+    assert sorted(path.stem for path in CONFIGS.glob("*.cfg")) == sorted(tested)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +158,24 @@ def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_be
         nlp.get_pipe("elq").floor = -100.0
     links = [[nlp(t["text"]).spans["elq"].attrs["links"] for t in TEXTS] for nlp in (before, after)]
     assert links[0] == links[1]
+
+
+def test_another_knowledge_base_is_attached(run, tiny_bert, tmp_path):
+    """As after training the entity encoder: embed entities with it, and link to them."""
+    trained = run("elq-scratch")
+    encoder = load_entity_encoder(str(trained / "elq" / "entity_encoder"))
+    more = [*map(entity_from_dict, ENTITIES), Entity("Q7", "Armenia")]
+    build_kb(more, tmp_path / "kb", encoder, progress=False)
+    paths = {"paths.pipeline": str(trained), "paths.kb": str(tmp_path / "kb")}
+    arguments = [f"--{name}={path}" for name, path in paths.items()]
+    config = str(CONFIGS / "elq-attach.cfg")
+    result = CliRunner().invoke(app, ["assemble", config, str(tmp_path / "all"), *arguments])
+    assert result.exit_code == 0, result.output
+    before, after = spacy.load(trained), spacy.load(tmp_path / "all")
+    assert len(before.get_pipe("elq").kb) == 6
+    assert after.get_pipe("elq").kb.row("Q7") == 6
+    assert after.get_pipe("elq").cfg["seen_ids"] == before.get_pipe("elq").cfg["seen_ids"]
+    assert all(value.equal(weights(before)[name]) for name, value in weights(after).items())
 
 
 def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):

@@ -140,7 +140,8 @@ def _encode(
 
     bert = transformer.transformer
     ids, mask = pad(windows, transformer.tokenizer.pad_token_id)
-    bert.train(is_train)
+    if bert.training != is_train:  # setting it walks all modules
+        bert.train(is_train)
     grad = torch.enable_grad() if is_train else torch.inference_mode()
     with grad, autocast(bert.device.type, precision):
         vectors = bert(

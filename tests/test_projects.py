@@ -1,0 +1,78 @@
+"""The project files: every workflow's steps exist, and every command line is one that parses."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from thinc.api import Config
+from weasel.cli.document import project_document
+from weasel.util.config import load_project_config
+
+from spacy_elq.cli import app
+
+ROOT = Path(__file__).parents[1]
+PROJECTS = [ROOT, ROOT / "projects" / "published"]
+
+
+def scripts(project):
+    return [line for c in load_project_config(project)["commands"] for line in c["script"]]
+
+
+def check_elq(arguments):
+    """Parse the arguments of `python -m spacy elq`, without running anything."""
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[arguments.pop(0)]
+    command.make_context(command.name, arguments)
+
+
+def check_config(config, arguments, project):
+    """Each `--section.key` of `spacy train` or `spacy assemble` is in the config."""
+    config = Config().from_disk(project / config, interpolate=False)
+    for argument in arguments:
+        if argument.startswith("--") and "." in argument:
+            *sections, key = argument[2:].split(".")
+            block = config
+            for section in sections:
+                block = block[section]
+            assert key in block, argument
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=["starter", "published"])
+def test_command_lines_parse(project):
+    for line in scripts(project):
+        python, *arguments = shlex.split(line)
+        assert python == "python"
+        if arguments[:3] == ["-m", "spacy", "elq"]:
+            check_elq(arguments[3:])
+        elif arguments[:2] == ["-m", "spacy"] and arguments[2] in ("train", "assemble"):
+            check_config(arguments[3], arguments[4:], project)
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=["starter", "published"])
+def test_projects_can_be_documented(project, tmp_path):
+    project_document(project, tmp_path / "README.md")
+    documented = (tmp_path / "README.md").read_text(encoding="utf8")
+    for name in load_project_config(project)["workflows"]:
+        assert f"`{name}`" in documented
+
+
+def test_published_workflows():
+    config = load_project_config(PROJECTS[1])
+    assert set(config["workflows"]) == {
+        "webqsp", "wikipedia", "webqsp-finetune", "embed", "evaluate",
+    }  # fmt: skip
+    # Without them everything else still works.
+    assert all(asset["extra"] for asset in config["assets"])
+    assert all(
+        asset["url"].startswith("http://dl.fbaipublicfiles.com/") for asset in config["assets"]
+    )
+
+
+def test_the_gpu_is_one_variable():
+    for project in PROJECTS:
+        for line in scripts(project):
+            if "spacy train" in line or "elq evaluate" in line:
+                gpu = load_project_config(project)["vars"]["gpu_id"]
+                assert line.endswith(f"--gpu-id {gpu}")
