@@ -19,12 +19,13 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
-from .corpora.gold import gold_spans
+from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from .errors import ElqError, Errors
 from .linking import CharSpans, Mentions, rank_mentions
-from .model import get_encoder, is_initialized, make_heads
+from .model import can_read, get_encoder, is_initialized, make_heads
+from .model_files import read_model, write_model
 from .scorer import RANKS_KEY
 from .settings import Setting, changes, restore
 from .types import Candidate, Entity, Link
@@ -54,7 +55,7 @@ floor = null
 overwrite = true
 rank_gold = true
 save_entity_encoder = true
-scorer = {"@scorers": "spacy-elq.elq_scorer.v1"}
+scorer = {"@scorers": "spacy-elq.elq_scorer.v1", "overlapping": false}
 
 [elq.model]
 @architectures = "spacy-elq.ELQ.v1"
@@ -103,7 +104,12 @@ SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
 # Weights in the choice of the best checkpoint; those of 0 are columns of the training log only.
-DEFAULT_SCORES = {"elq_weak_f": 0.5, "elq_strong_f": 0.5, "elq_unseen_weak_f": 0.0, "elq_r1": 0.0}
+DEFAULT_SCORES: dict[str, float | None] = {
+    "elq_weak_f": 0.5,
+    "elq_strong_f": 0.5,
+    "elq_unseen_weak_f": 0.0,
+    "elq_r1": 0.0,
+}
 
 
 @Language.factory(
@@ -241,6 +247,8 @@ class ElqLinker(TrainablePipe):
     def check_settings(settings: Mapping[str, Any]) -> None:
         """Raise an ElqError where a setting has a value that is not allowed."""
         _decoding_settings(settings)
+        if settings["mentions"] == settings["spans_key"]:
+            raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -272,7 +280,8 @@ class ElqLinker(TrainablePipe):
 
         kb (Union[FaissKB, Callable]): The knowledge base, or a loader such as
             `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
-            encoder's, and of length 1 where entities are scored by cosine.
+            encoder's, of length 1 where entities are scored by cosine, and of the entity encoder
+            that made those of the knowledge base it replaces.
         """
         if callable(kb):
             kb = kb(self.vocab, self.entity_encoder)
@@ -281,7 +290,14 @@ class ElqLinker(TrainablePipe):
             raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
         if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
             raise ElqError(Errors.ELQ108)
+        if self._kb is not None and kb.fingerprint != self._kb.fingerprint:
+            raise ElqError(
+                Errors.ELQ213.format(
+                    kb=kb.path or "", expected=kb.fingerprint, found=self._kb.fingerprint
+                )
+            )
         self._kb = kb
+        self._kb_is_stale = False
         self._trainer = None
 
     # Inference
@@ -295,7 +311,7 @@ class ElqLinker(TrainablePipe):
         docs = list(docs)
         given = None if self.mentions == FIND else [self._given(doc) for doc in docs]
         settings = self.decoding
-        if self.floor is not None:
+        if self.floor is not None and self.threshold_type == JOINT:
             settings = replace(settings, threshold=min(self.floor, self.threshold))
         mentions = self.rank_mentions(docs, given, settings)
         passed = mentions.select(mentions.passing(settings))
@@ -360,10 +376,16 @@ class ElqLinker(TrainablePipe):
         check_fingerprint(self.kb, self.entity_encoder)
         vectors, owners = self.entity_encoder.encode(records)
         self.kb.add(records, vectors, owners)
+        self._entities_changed()
 
     def remove_entities(self, ids: Iterable[str]) -> None:
         """Remove entities by id. The next call no longer links to them."""
         self.kb.remove(list(ids))
+        self._entities_changed()
+
+    def _entities_changed(self) -> None:
+        if self._trainer is not None:
+            self._trainer.forget_entities()
 
     def _refresh_kb(self) -> None:
         """Embed the knowledge base again where the entity encoder was trained since."""
@@ -372,6 +394,8 @@ class ElqLinker(TrainablePipe):
 
             self._kb = rebuild(self.kb, self.entity_encoder)
             self._kb_is_stale = False
+            if self._trainer is not None:
+                self._trainer.kb = self._kb
 
     # Training
 
@@ -459,11 +483,14 @@ class ElqLinker(TrainablePipe):
                 self.decoding,
                 TrainingSettings(**self._training),
             )
+        # Settings may have changed since the last batch.
+        self._trainer.decoding = self.decoding
         return self._trainer
 
     def _remember(self, references: Sequence[Doc]) -> None:
         """Keep the ids that were trained on, for scores on seen and unseen entities."""
-        ids = {span.kb_id_ for doc in references for span in gold_spans(doc)}
+        originals = [doc for doc in references if AUGMENTED_KEY not in doc.user_data]
+        ids = {span.kb_id_ for doc in originals for span in gold_spans(doc)}
         # In the order of first sight: sorting millions of them at every step would take seconds.
         self.cfg["seen_ids"].extend(sorted(ids - self._seen))
         self._seen |= ids
@@ -471,7 +498,10 @@ class ElqLinker(TrainablePipe):
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score predictions; with `rank_gold`, also how the entities of gold mentions rank."""
         examples = list(examples)
-        if self.rank_gold and self._kb is not None:
+        if self._trainer is not None:
+            self._trainer.report()
+        docs = [example.predicted for example in examples]
+        if self.rank_gold and self._kb is not None and can_read(self.model, docs):
             self._rank_gold(examples)
         return super().score(examples, **kwargs)
 
@@ -503,7 +533,7 @@ class ElqLinker(TrainablePipe):
         serialize: dict[str, Callable[[Path], Any]] = {
             "vocab": lambda p: self.vocab.to_disk(p),
             "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
-            "model": lambda p: p.write_bytes(self.model.to_bytes()),
+            "model": lambda p: write_model(self.model, p),
         }
         if self._kb is not None:
             self._refresh_kb()
@@ -522,7 +552,7 @@ class ElqLinker(TrainablePipe):
         deserialize: dict[str, Callable[[Path], Any]] = {
             "vocab": lambda p: self.vocab.from_disk(p),
             "cfg": lambda p: self._restore_cfg(deserialize_config(p)),
-            "model": lambda p: self.model.from_bytes(p.read_bytes()),
+            "model": lambda p: read_model(self.model, p),
             "kb": self._kb_from_disk,
             "entity_encoder": self._entity_encoder_from_disk,
         }

@@ -44,6 +44,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "knowledge base are not normalised. Build it with a normalising entity encoder, or set "
         "`cosine = false` in [components.elq.model]."
     )
+    ELQ109 = (
+        "`mentions` and `spans_key` are both '{key}': the links would take the place of the "
+        "mentions they were made from. Give `spans_key` another name."
+    )
     ELQ110 = "'{value}' is not a value of '{name}'. Use one of: {of}."
     ELQ111 = "The settings in '{path}' can't be read: {error}."
     ELQ112 = "The setting '{name}' is {value}; it must be at least {least}."
@@ -52,6 +56,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "take the vectors of the knowledge base, which would no longer be the encoder's."
     )
     # ELQ2xx: knowledge base
+    ELQ114 = (
+        "`entity_loss = 'full_softmax'` scores all {entities} entities of the knowledge base for "
+        "each mention; that is meant for up to {most}. Use 'hard_negatives'."
+    )
+    ELQ115 = (
+        "There is no output of a `transformer` component on the document. Put one before this "
+        "component, and what removes its output (such as `doc_cleaner`) after it."
+    )
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
         "build one with: python -m spacy elq kb build ENTITIES {path}"
@@ -196,8 +208,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ332 = "No such setting of the component's {of}: {names}. Check the spelling."
     ELQ333 = (
-        "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate --output' "
-        "wrote."
+        "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
+        "--output' wrote."
     )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"

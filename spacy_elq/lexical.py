@@ -26,6 +26,8 @@ LOOSE = 2
 ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
 # Longest name, in words, that is looked up.
 MAX_WORDS = 10
+# Wordpieces of punctuation that a name takes in on either side.
+MAX_MARKS = 3
 
 
 class NameTable(Protocol):
@@ -156,8 +158,8 @@ def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> 
         before = split[name.first - 1].end if name.first else 0
         after = split[name.last + 1].start if name.last + 1 < len(split) else len(text)
         # Wordpieces from the end of the word before to the begin of the word after.
-        firsts = range(bisect_right(ends, before), bisect_right(starts, begin))
-        lasts = range(bisect_left(ends, end), bisect_right(ends, after))
+        firsts = range(bisect_right(ends, before), bisect_right(starts, begin))[-MAX_MARKS - 1 :]
+        lasts = range(bisect_left(ends, end), bisect_right(ends, after))[: MAX_MARKS + 1]
         for s in firsts:
             for e in lasts:
                 hits[pieces[s], pieces[e]] = _hit(name, text[starts[s] : ends[e]], inside)

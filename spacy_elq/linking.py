@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
-# Of the entities that share a mention's name, this many join the retrieved ones.
+# Of the entities that share a mention's name, this many, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
 
 
@@ -74,7 +74,10 @@ class Mentions:
 
     def passing(self, settings: DecodingSettings) -> np.ndarray:
         """RETURNS (ndarray): Which mentions the thresholds let pass, bool (N,)."""
-        return passes(settings, self.logit, self.joint, self.raw_scores[:, 0])
+        # Given mentions are mentions, whatever the model thinks of them.
+        logit = np.where(self.given >= 0, np.inf, self.logit)
+        passed = passes(settings, logit, self.joint, self.raw_scores[:, 0])
+        return passed & (self.rows[:, 0] >= 0)
 
     def select(self, chosen: np.ndarray | list[int]) -> Mentions:
         """RETURNS (Mentions): Those that `chosen`, a mask or positions, picks."""
@@ -231,20 +234,23 @@ def join_namesakes(
     bonus (ndarray): One for each of `lexical.ENTITY_FEATURES`.
     RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, K + most namesakes), best first.
     """
-    most = max((min(len(name.rows), MAX_NAMESAKES) for name in names if name), default=0)
+    most = max((len(name.rows) for name in names if name), default=0)
     if not most:
         return rows, scores
     namesakes = np.full((len(rows), most), -1, dtype=np.int64)
     worth = np.zeros((len(rows), most), dtype=np.float32)
     for i, name in enumerate(names):
         if name:
-            n = min(len(name.rows), most)
-            namesakes[i, :n] = name.rows[:n]
-            worth[i, :n] = bonus[name.kinds[:n]]
+            namesakes[i, : len(name.rows)] = name.rows
+            worth[i, : len(name.rows)] = bonus[name.kinds]
     same = (rows[:, :, None] == namesakes[:, None, :]) & (rows >= 0)[:, :, None]
     scores = scores + np.where(same, worth[:, None, :], 0).sum(axis=2, dtype=np.float32)
     namesakes[same.any(axis=1)] = -1
     joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
+    if most > MAX_NAMESAKES:
+        best = np.argpartition(-joined_scores, MAX_NAMESAKES, axis=1)[:, :MAX_NAMESAKES]
+        namesakes = np.take_along_axis(namesakes, best, axis=1)
+        joined_scores = np.take_along_axis(joined_scores, best, axis=1)
     rows = np.concatenate([rows, namesakes], axis=1)
     scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
     order = np.argsort(-scores, axis=1, kind="stable")

@@ -22,6 +22,8 @@ def mention_loss(
     RETURNS (Tensor): Scalar.
     """
     real = logits > -torch.inf
+    if not real.any():  # the mean of nothing is not a number
+        return torch.where(real, logits, 0).sum()
     targets = gold[real].to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits[real], targets, reduction=reduction)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from .encoders.question import EncodedBatch, Encoder
+from .encoders.question import OWN_ENCODER, EncodedBatch, Encoder
+from .encoders.shared import has_output
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,13 @@ def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch
     return batches, cast(LossBackprop, backprop)
 
 
+def can_read(model: ElqModel, docs: Sequence[Doc]) -> bool:
+    """RETURNS (bool): Whether the encoder finds what it needs on the documents: a shared one needs
+    the transformer's output, which may have been removed."""
+    encoder = get_encoder(model)
+    return encoder.name == OWN_ENCODER or has_output(docs)
+
+
 def _heads_layer() -> Model:
     """Holds the heads' shim: thinc then saves, loads and moves them with the rest."""
     return Model("elq-heads", _no_forward)
@@ -87,8 +95,7 @@ def _heads_layer() -> Model:
 def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
     encoder = get_encoder(model)
     encoder.initialize()
-    if not is_initialized(model):
-        make_heads(model, encoder.get_dim("nO"))
+    make_heads(model, encoder.get_dim("nO"))
 
 
 def _forward(

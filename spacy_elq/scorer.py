@@ -36,7 +36,7 @@ def make_elq_scorer(overlapping: bool = False) -> Callable[..., dict[str, Any]]:
 
 def _score(overlapping: bool, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     key = kwargs.get("spans_key", "elq") if overlapping else ""
-    return score_links(examples, seen_ids=kwargs.get("seen_ids"), spans_key=key)
+    return score_links(examples, seen_ids=kwargs.get("seen_ids") or None, spans_key=key)
 
 
 def score_links(

@@ -79,6 +79,7 @@ def locate(window: Window, start: int, end: int) -> tuple[int, int] | None:
 
 
 def report(problems: Counter[str], seen: int) -> None:
-    """Log, once in a while, how many gold mentions could not be used as they are."""
+    """Log how many gold mentions could not be used as they are, by kind."""
     for kind, count in problems.items():
-        logger.warning("elq: %d of %d gold mentions so far: %s", count, seen, kind)
+        if count:
+            logger.warning("elq: %d of %d gold mentions: %s", count, seen, kind)

@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from thinc.api import Optimizer
 
 from .boundaries import boundaries
+from .corpora.gold import gold_spans
 from .decoding import DecodingSettings
 from .encoders.entity import EntityEncoder
 from .encoders.question import autocast, check_precision, get_transformer
@@ -32,13 +33,15 @@ from .losses import (
 )
 from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads
 from .optim import TorchStepper, freeze
-from .targets import Targets, find_targets
+from .targets import Targets, find_targets, report
 
 if TYPE_CHECKING:
     from .heads import Heads
     from .kb.knowledge_base import FaissKB
 
 MENTION_MEANS = ("text", "span")
+# Entities up to which all are scored for every mention of a batch.
+MAX_SOFTMAX = 500_000
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,22 @@ class Trainer:
             return 0.0, 0.0
         (batch,) = batches
         targets = find_targets(batch.encoded.windows, references, self.kb.row, self.problems)
-        self.n_gold += len(targets)
+        self.n_gold += sum(len(gold_spans(doc)) for doc in references)
         hits = self._hits(batch, docs)
         mention = self._mention_loss(batch, docs, targets, hits)
         entity = self._entity_loss(batch, targets, hits)
         backprop(self.settings.mention_weight * mention + self.settings.entity_weight * entity)
         return float(mention.detach()), float(entity.detach())
+
+    def forget_entities(self) -> None:
+        """To be called when the knowledge base has changed."""
+        self._matrix = None
+
+    def report(self) -> None:
+        """Log how many gold mentions could not be used as they are, since the last report."""
+        report(self.problems, self.n_gold)
+        self.problems.clear()
+        self.n_gold = 0
 
     def step(self, sgd: Optimizer) -> None:
         """Step all parameters with the gradients added up so far."""
@@ -292,8 +305,10 @@ class Trainer:
         return scores.index_put(places, worth, accumulate=True)
 
     def _full_matrix(self) -> EntityMatrix:
-        """Made once: the knowledge base does not change during a training."""
+        """Made once, and again after live changes."""
         if self._matrix is None:
+            if self.kb.n_rows > MAX_SOFTMAX:
+                raise ElqError(Errors.ELQ114.format(entities=self.kb.n_rows, most=MAX_SOFTMAX))
             vectors, owners = self.kb.vector_matrix()
             device = next(self.heads.parameters()).device
             dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32

@@ -6,6 +6,7 @@ from spacy.training import Example
 from thinc.api import Adam
 
 from spacy_elq import ElqError
+from spacy_elq.corpora.gold import gold_spans
 from spacy_elq.model import get_encoder, get_heads
 
 from .conftest import TEXTS, examples, train
@@ -125,7 +126,7 @@ def test_the_entity_encoder_needs_in_batch_negatives(make_nlp):
         nlp.update(examples(nlp))
 
 
-def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp):
+def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp, caplog):
     nlp = make_nlp()
     rows = [
         {"text": row["text"], "spans": [{**s, "id": "X9"} for s in row["spans"]]} for row in TEXTS
@@ -133,11 +134,46 @@ def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp):
     nlp.update(examples(nlp, rows), sgd=Adam(1e-3))
     trainer = nlp.get_pipe("elq")._get_trainer()
     assert trainer.problems["unknown entity"] == 6
+    with caplog.at_level("WARNING", logger="spacy"):
+        nlp.evaluate(examples(nlp))
+    assert "6 of 6 gold mentions: unknown entity" in caplog.text
 
 
-def test_empty_texts_can_be_trained_on(make_nlp):
+def test_entities_may_change_between_two_steps(make_nlp):
     nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    train(nlp, steps=1)
+    elq.add_entities([{"id": "Q7", "title": "Mercury", "description": "messenger of the gods"}])
+    elq.remove_entities(["Q1"])
+    assert np.isfinite(train(nlp, steps=1)["elq"])
+
+
+def test_entities_swapped_in_are_not_seen(make_nlp, kb_path):
+    from spacy_elq.corpora.augment import create_entity_swapper
+
+    nlp = make_nlp()
+    swap = create_entity_swapper(kb_path, level=1.0, neighbours=5)
+    swapped = [new for example in examples(nlp) for new in swap(nlp, example)]
+    gold = [(gold_spans(eg.reference), gold_spans(new.reference)) for eg, new in
+            zip(examples(nlp), swapped, strict=True)]  # fmt: skip
+    kb = nlp.get_pipe("elq").kb
+    for old, new in gold:
+        for before, after in zip(old, new, strict=True):
+            names = [name.lower() for name in kb.entity(after.kb_id_).names]
+            assert after.kb_id_ != before.kb_id_
+            assert after.text in names
+    nlp.update(swapped)
+    assert nlp.get_pipe("elq").cfg["seen_ids"] == []
+    nlp.update(examples(nlp)[:1])
+    assert nlp.get_pipe("elq").cfg["seen_ids"] == ["Q1"]
+
+
+@pytest.mark.parametrize("mean", ["text", "span"])
+def test_empty_texts_can_be_trained_on(make_nlp, mean):
+    nlp = make_nlp(training={"mention_mean": mean})
     empty = [Example(nlp.make_doc(text), nlp.make_doc(text)) for text in ("", " ")]
+    marks = [Example(nlp.make_doc("?!..."), nlp.make_doc("?!..."))]
+    assert nlp.update(marks, sgd=Adam(1e-3))["elq"] == 0.0
     assert nlp.update(empty, sgd=Adam(1e-3))["elq"] == 0.0
     losses = nlp.update([*empty, *examples(nlp)], sgd=Adam(1e-3))
     assert np.isfinite(losses["elq"])

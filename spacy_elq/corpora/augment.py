@@ -13,12 +13,15 @@ from spacy.tokens import Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
+from ..kb.names import fold
 from ..types import Entity
-from .gold import gold_spans, set_gold
+from .gold import AUGMENTED_KEY, gold_spans, set_gold
 
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
 
+# Gold entities whose neighbours are kept.
+CACHE = 1 << 14
 Augmenter = Callable[[Language, Example], Iterator[Example]]
 
 
@@ -53,7 +56,7 @@ class _Swapper:
 
         self.kb: FaissKB = FaissKB.open(path, vocab)
         self.neighbours = neighbours
-        self.nearest = lru_cache(maxsize=None)(self._nearest)
+        self.nearest = lru_cache(maxsize=CACHE)(self._nearest)
 
     def swap(self, nlp: Language, example: Example) -> Example:
         text, places = "", []
@@ -71,6 +74,7 @@ class _Swapper:
             for a, b, entity_id in places
         ]
         set_gold(reference, [span for span in spans if span is not None])
+        reference.user_data[AUGMENTED_KEY] = True
         return Example(nlp.make_doc(reference.text), reference)
 
     def _other(self, span: Span) -> tuple[str, str]:
@@ -91,7 +95,10 @@ class _Swapper:
             return []
         vector = self.kb.get_vector(entity_id)[None]
         rows = self.kb.search(vector, self.neighbours + 1).rows[0]
-        return self.kb.records([r for r in rows.tolist() if r >= 0 and r != row])
+        names = {fold(name) for name in self.kb.records([row])[0].names}
+        others = self.kb.records([r for r in rows.tolist() if r >= 0 and r != row])
+        # With a namesake in its place the text would not change, only what it is said to mean.
+        return [other for other in others if names.isdisjoint(map(fold, other.names))]
 
 
 def _without_overlaps(spans: list[Span]) -> Iterator[Span]:

@@ -14,6 +14,8 @@ from ..metrics import Triple
 GOLD_KEY = "elq_gold"
 # `doc.user_data[FIELDS_KEY]`: the other fields of the row that a document came from.
 FIELDS_KEY = "elq"
+# `doc.user_data[AUGMENTED_KEY]`: the gold entities are not those of the training data.
+AUGMENTED_KEY = "elq_augmented"
 # Key of the span group's attrs that holds one dictionary of other fields per gold span.
 SPAN_FIELDS = "fields"
 

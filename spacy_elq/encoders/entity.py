@@ -10,6 +10,7 @@ with, and an entity scores by its best vector. "elq" is the published input (ELQ
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SETTINGS_FILE = "entity_encoder.json"
+SHARD_SIZE = "500MB"
 TEMPLATES = ("names", "elq")
 POOLINGS = ("mean", "cls")
 # Stands between title and description in the published input.
@@ -212,10 +214,18 @@ class EntityEncoder:
         return torch.nn.functional.normalize(main, dim=-1) if self.normalized else main / 2
 
     def to_disk(self, path: Path) -> None:
-        """Write the model, its tokenizer and the settings."""
+        """Write the model, its tokenizer and the settings. Weights that were not read yet are not
+        read for this: their file is copied."""
         path.mkdir(parents=True, exist_ok=True)
+        if "transformer" not in self.__dict__ and (self.directory / SETTINGS_FILE).is_file():
+            if not path.samefile(self.directory):
+                shutil.copytree(self.directory, path, dirs_exist_ok=True)
+            return
         self.tokenizer.save_pretrained(str(path))
-        self.transformer.save_pretrained(str(path), safe_serialization=True)
+        # What is written at once is copied in memory first.
+        self.transformer.save_pretrained(
+            str(path), safe_serialization=True, max_shard_size=SHARD_SIZE
+        )
         srsly.write_json(path / SETTINGS_FILE, asdict(self.settings))
 
     def _encode_names(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:

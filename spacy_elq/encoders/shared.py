@@ -6,12 +6,14 @@ taken to be those of the tokens it belongs to, which is as fine as `doc.ents` ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model, get_array_module, torch2xp, xp2torch
 
+from ..errors import ElqError, Errors
 from .question import Backprop, EncodedBatch, Encoder, split
 from .windows import NO_CHARS, Window, share_cores
 
@@ -45,6 +47,8 @@ def _init(model: Encoder, X: Any = None, Y: Any = None) -> None:
 def _forward(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[EncodedBatch], Backprop]:
+    if not is_train and not has_output(docs):
+        raise ElqError(Errors.ELQ115)
     outputs, bp_outputs = model.layers[0](docs, is_train)
     states = [_states(data, is_train) for data in outputs]
     windows: list[Window] = []
@@ -71,6 +75,11 @@ def _forward(
         )
 
     return batches, backprop
+
+
+def has_output(docs: Iterable[Doc]) -> bool:
+    """RETURNS (bool): Whether a transformer's output is on every document that has tokens."""
+    return all(doc._.trf_data is not None for doc in docs if len(doc))
 
 
 def _states(data: TransformerData, is_train: bool) -> torch.Tensor | None:

@@ -1,0 +1,69 @@
+"""The model on disk: the transformer's weights in a file of their own.
+
+thinc makes bytes of a whole model first, which takes several times the room of its weights. Here
+they go straight into their file, and from there into the transformer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .encoders.question import get_transformer
+from .kb.store import atomic_file
+from .model import ElqModel, get_encoder
+
+# Beside the file of the model's bytes.
+WEIGHTS = "transformer.pt"
+
+
+def write_model(model: ElqModel, path: Path) -> None:
+    """Write a model.
+
+    path (Path): The file for everything but the transformer's weights.
+    """
+    transformer = get_transformer(get_encoder(model))
+    weights = path.with_name(WEIGHTS)
+    if transformer is None:  # shared, or not initialized
+        weights.unlink(missing_ok=True)
+        path.write_bytes(model.to_bytes())
+        return
+    import torch
+
+    with atomic_file(weights) as file:
+        torch.save(transformer.state_dict(), file)
+    with _without_weights(model):
+        path.write_bytes(model.to_bytes())
+
+
+def read_model(model: ElqModel, path: Path) -> None:
+    """Read what `write_model` wrote."""
+    weights = path.with_name(WEIGHTS)
+    if not weights.exists():
+        model.from_bytes(path.read_bytes())
+        return
+    import torch
+
+    with warnings.catch_warnings():  # that there are no weights among the bytes
+        warnings.filterwarnings("ignore", message="Error loading saved torch state_dict")
+        model.from_bytes(path.read_bytes())
+    transformer = get_transformer(get_encoder(model))
+    if transformer is not None:
+        # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
+        state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
+        transformer.load_state_dict(state)
+
+
+@contextmanager
+def _without_weights(model: ElqModel) -> Iterator[None]:
+    """Let `to_bytes` find no weights in the transformer."""
+    import torch
+
+    (shim,) = get_encoder(model).layers[0].layers[0].shims
+    transformer, shim._model = shim._model, torch.nn.Module()
+    try:
+        yield
+    finally:
+        shim._model = transformer
