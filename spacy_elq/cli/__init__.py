@@ -10,7 +10,7 @@ from __future__ import annotations
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import convert, evaluate, kb, visualise
+from . import convert, evaluate, import_checkpoint, kb, visualise
 
 app = typer.Typer(
     name="elq",
@@ -19,6 +19,9 @@ app = typer.Typer(
 )
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.command("import-checkpoint", epilog=import_checkpoint.EXAMPLE)(
+    import_checkpoint.import_checkpoint_command
+)
 app.command("visualise", epilog=visualise.EXAMPLE)(visualise.visualise_command)
 app.add_typer(kb.app, name="kb")
 

@@ -79,6 +79,22 @@ def progress(description: str, *, quiet: bool) -> Callable[[Iterable[T]], Iterat
     return watch
 
 
+def use_gpu(gpu_id: int) -> None:
+    """Run on a GPU from now on.
+
+    gpu_id (int): GPU, -1 for the CPU.
+    RAISES (ElqError): If there is no such GPU.
+    """
+    if gpu_id < 0:
+        return
+    import spacy
+
+    try:
+        spacy.require_gpu(gpu_id)
+    except ValueError as err:
+        raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=one_line(err))) from None
+
+
 def load_pipeline(name: str, gpu_id: int = -1) -> Language:
     """Load a pipeline, on a GPU if one is named.
 
@@ -89,11 +105,7 @@ def load_pipeline(name: str, gpu_id: int = -1) -> Language:
     """
     import spacy
 
-    if gpu_id >= 0:
-        try:
-            spacy.require_gpu(gpu_id)
-        except ValueError as err:
-            raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=one_line(err))) from None
+    use_gpu(gpu_id)
     try:
         return spacy.load(name)
     except ElqError:

@@ -44,4 +44,5 @@ def _cells(result: Result, columns: Sequence[Column]) -> list[str]:
     system = f"  {result.part}" if result.part else result.system
     values = [column.show(result.scores) for column in columns]
     speed = "-" if result.speed is None else f"{result.speed:.0f}"
-    return [system, str(result.texts), *values, speed]
+    texts = "-" if result.texts is None else str(result.texts)
+    return [system, texts, *values, speed]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..about import __version__
 from ..errors import ElqError, Errors
 from ._run import Gpu, Quiet, guarded, linker, load_pipeline, note, progress, set_names
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
     from ..baseline import AliasDictionary
     from ..evaluate import Result
@@ -48,6 +48,14 @@ def evaluate_command(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="Report the texts that FILE holds as a part too"),
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(help="Scores that --output wrote earlier, to print beside: set by set"),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Directory for the links, a spans JSONL file for each set"),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
     ] = 64,
@@ -57,8 +65,10 @@ def evaluate_command(
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
     ranks, links a text, texts a second."""
     from ..evaluate import evaluate_set
+    from ._scores import of_set, read_scores, save_scores
     from ._table import table
 
+    others = [] if beside is None else read_scores(beside)
     named = dict(_split_part(each) for each in part or ())
     nlp = load_pipeline(pipeline, gpu_id)
     if threshold is not None:
@@ -66,20 +76,27 @@ def evaluate_command(
     compared = _baseline(nlp, baseline, train, min_link_probability)
     texts = {name: frozenset(row.text for row in _rows(path, nlp)) for name, path in named.items()}
     results: list[Result] = []
+    shown: list[Result] = []
     for path, name in zip(data, set_names(data), strict=True):
-        results += evaluate_set(
+        references, linked = _references(path, nlp), _Kept(progress(name, quiet=quiet))
+        of_this = evaluate_set(
             nlp,
             name,
-            _references(path, nlp),
+            references,
             baseline=compared,
             parts=texts,
             batch_size=batch_size,
-            watch=progress(name, quiet=quiet),
+            watch=linked,
         )
-    typer.echo(table(results))
+        results += of_this
+        shown += [*of_this, *(replace(other, data=name) for other in of_set(others, name))]
+        if predictions is not None:
+            _write_predictions(predictions / f"{Path(name).stem}.jsonl", linked.docs, references)
+    typer.echo(table(shown))
     note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
-        _save(output, pipeline, results, batch_size, threshold)
+        settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}
+        save_scores(output, results, **settings)
         note(f"All scores: {output}", quiet=quiet)
 
 
@@ -120,22 +137,21 @@ def _baseline(
     )
 
 
-def _save(
-    path: Path,
-    pipeline: str,
-    results: Sequence[Result],
-    batch_size: int,
-    threshold: float | None,
-) -> None:
-    from ..corpora.files import write_json
+class _Kept:
+    """Passes documents through, and keeps them."""
 
-    write_json(
-        path,
-        {
-            "pipeline": pipeline,
-            "spacy_elq": __version__,
-            "batch_size": batch_size,
-            "threshold": threshold,
-            "results": [asdict(result) for result in results],
-        },
-    )
+    def __init__(self, watch: Callable[[Iterable[Doc]], Iterator[Doc]]) -> None:
+        self.watch = watch
+        self.docs: list[Doc] = []
+
+    def __call__(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        for doc in self.watch(docs):
+            self.docs.append(doc)
+            yield doc
+
+
+def _write_predictions(path: Path, docs: Iterable[Doc], references: Iterable[Doc]) -> None:
+    from ..corpora.predictions import row_from_prediction
+    from ..corpora.spans import write_rows
+
+    write_rows(map(row_from_prediction, docs, references), path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._run import Quiet, guarded, note
+from ._run import Gpu, Quiet, guarded, note, use_gpu
 
 if TYPE_CHECKING:
     from ..kb.build import EntityEncoder
@@ -48,6 +48,7 @@ def build_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace a knowledge base that is there")
     ] = False,
+    gpu_id: Gpu = -1,
     quiet: Quiet = False,
 ) -> None:
     """Build a knowledge base: records, names, vectors and index. Goes on where an interrupted
@@ -55,6 +56,7 @@ def build_command(
     from ..corpora.entities import read_entities
     from ..kb.build import build_kb
 
+    use_gpu(gpu_id)
     manifest = build_kb(
         read_entities(entities),
         path,

@@ -1,4 +1,4 @@
-"""ELQ's entity catalogue, `entity.jsonl`: `title`, `text`, `idx`, `entity`, `kb_idx` on each line."""
+"""ELQ's entity catalogue, `entity.jsonl`: `title`, `text`, `idx`, `entity`, `kb_idx` a line."""
 
 from __future__ import annotations
 

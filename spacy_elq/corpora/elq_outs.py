@@ -16,12 +16,11 @@ from ..errors import ElqError, Errors
 from .elq_format import TITLE, chars_of, name_entities, piece_range
 from .entity_lines import EntityLines
 from .files import read_jsonl, write_jsonl
+from .predictions import GOLD_FIELD
 from .spans import Row, RowSpan, row_from_dict
 from .wordpieces import Pieces, Wordpieces
 
 PREDICTED, GOLD = "pred", "gold"
-# Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
-GOLD_FIELD = "gold"
 TOKENS = "tokens"
 NAMES = ("triples", "tuples_string")
 FIELDS = ("text", "scores", TOKENS, *(f"{of}_{name}" for of in (PREDICTED, GOLD) for name in NAMES))

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from ..encoders.sources import MINILM, resolve_source
 from ..errors import ElqError, Errors
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Pieces:
         return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else None
 
     def chars_of(self, first: int, last: int) -> tuple[int, int]:
-        """RETURNS (tuple[int, int]): The characters [start, end) of the wordpieces [first, last)."""
+        """RETURNS (tuple[int, int]): The characters [start, end) of wordpieces [first, last)."""
         return int(self.chars[first, 0]), int(self.chars[last - 1, 1])
 
 
@@ -49,7 +46,7 @@ class Wordpieces:
         self.source = source
 
     @cached_property
-    def _tokenizer(self) -> PreTrainedTokenizerFast:
+    def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(resolve_source(self.source))

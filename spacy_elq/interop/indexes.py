@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,28 +12,18 @@ from ..errors import ElqError, Errors
 from ..kb.store import EXACT
 
 if TYPE_CHECKING:
+    from ..kb.build import VectorRows
     from ..kb.index import FaissIndex
 
 # Vectors that an index is tried with, neighbours asked for, and how far a score may be off.
 SAMPLES, NEIGHBOURS, TOLERANCE = 8, 10, 1e-3
 
 
-class Rows(Protocol):
-    """A matrix that may be larger than memory: `MatrixFile`, or an array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice) -> np.ndarray: ...
-
-
-def check_index(path: Path, vectors: Rows) -> str:
+def check_index(path: Path, vectors: VectorRows) -> str:
     """Check that an index was made of these vectors.
 
     path (Path): Flat, HNSW or IVF-flat index over inner products.
-    vectors (Rows): One row an entity.
+    vectors (VectorRows): One row an entity.
     RETURNS (str): The FAISS factory string of such an index; "exact" for a flat one, which is not
         needed beside the vectors.
     RAISES (ElqError): If it is damaged, of another kind, or of other vectors.
@@ -74,11 +64,11 @@ def _spec(path: Path, index: Any) -> str:
     raise ElqError(Errors.ELQ510.format(path=path, found=f"{kind}, {metric}"))
 
 
-def _has_vectors(index: FaissIndex, vectors: Rows) -> bool:
+def _has_vectors(index: FaissIndex, vectors: VectorRows) -> bool:
     """Whether the scores of some neighbours are their inner products."""
-    places = np.unique(np.linspace(0, len(vectors) - 1, SAMPLES, dtype=np.int64))
+    places = np.unique(np.linspace(0, vectors.shape[0] - 1, SAMPLES, dtype=np.int64))
     queries = _rows(vectors, places)
-    scores, rows = index.search(queries, min(NEIGHBOURS, len(vectors)))
+    scores, rows = index.search(queries, min(NEIGHBOURS, vectors.shape[0]))
     for query, its_scores, its_rows in zip(queries, scores, rows, strict=True):
         there = its_rows >= 0
         products = _rows(vectors, its_rows[there]) @ query
@@ -87,7 +77,7 @@ def _has_vectors(index: FaissIndex, vectors: Rows) -> bool:
     return True
 
 
-def _rows(vectors: Rows, places: Sequence[int] | np.ndarray) -> np.ndarray:
+def _rows(vectors: VectorRows, places: Sequence[int] | np.ndarray) -> np.ndarray:
     rows = [vectors[int(i) : int(i) + 1] for i in places]
     return np.concatenate(rows).astype(np.float32)
 

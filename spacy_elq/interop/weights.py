@@ -72,13 +72,6 @@ class CheckpointWeights:
             raise ElqError(Errors.ELQ512.format(path=path))
         return weights
 
-    def load_encoder(self, bert: nn.Module, state: State, source: str) -> None:
-        """Put the weights of an encoder into a transformer.
-
-        source (str): What messages call the configuration that the transformer was made by.
-        """
-        self._load(bert, state, f"the configuration of {source}")
-
     def load_heads(self, heads: Heads) -> bool:
         """Put in the weights of the heads.
 
@@ -90,7 +83,16 @@ class CheckpointWeights:
         return bool(self.scorer)
 
     def _load(self, module: nn.Module, state: State, maker: str) -> None:
-        wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        self.check(state, module.state_dict(), maker)
+        module.load_state_dict(state)
+
+    def check(self, state: State, needed: State, maker: str) -> None:
+        """Raise an ElqError where weights are missing, left over, or of another shape.
+
+        needed (dict): Tensors of the names and shapes that are needed.
+        maker (str): What messages say decides about them.
+        """
+        wanted = {name: tuple(tensor.shape) for name, tensor in needed.items()}
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}
         for name in sorted(wanted.keys() | found.keys()):
             optional = name.startswith(OPTIONAL) or name.endswith(NOT_NEEDED[0])
@@ -104,7 +106,6 @@ class CheckpointWeights:
                         maker=maker,
                     )
                 )
-        module.load_state_dict(state, strict=False)
 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:

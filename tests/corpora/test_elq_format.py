@@ -9,8 +9,10 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from spacy_elq import ElqError
+from spacy_elq.cli import app
 from spacy_elq.corpora.convert import convert
 from spacy_elq.corpora.elq_entities import read_elq_entities
 from spacy_elq.corpora.elq_format import ElqReader, ElqWriter
@@ -173,6 +175,20 @@ def test_conversions_through_every_format(labelled, catalogue, tiny_bert, tmp_pa
     convert(tmp_path / "a.spacy", tmp_path / "raw.jsonl", nlp, write_as="elq-raw")
     lines = (tmp_path / "raw.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"id": "WebQTest-12", "text": TEXT}, raw]
+
+
+def test_the_command_takes_entities_and_tokenizer(labelled, catalogue, tiny_bert, tmp_path):
+    source = write(tmp_path / "elq.jsonl", {**labelled, "label_id": [0, -1], "wikidata_id": None})
+    target = tmp_path / "a.jsonl"
+    arguments = ["convert", source, target, "--from", "elq", "--tokenizer", tiny_bert]
+    refused = CliRunner().invoke(app, list(map(str, arguments)))
+    assert refused.exit_code == 1
+    assert "ELQ320" in refused.stderr and "--entities" in refused.stderr
+    done = CliRunner().invoke(app, list(map(str, [*arguments, "--entities", catalogue])))
+    assert done.exit_code == 0, done.output
+    assert "mentions without an entity, left out: 1" in done.stderr
+    (row,) = map(json.loads, target.read_text().splitlines())
+    assert [span["id"] for span in row["spans"]] == ["Q1397"]
 
 
 def test_a_knowledge_base_is_a_catalogue(catalogue, tiny_bert, tmp_path, wordpieces, labelled):

@@ -1,0 +1,47 @@
+"""Scores as a JSON file: written by `elq evaluate`, and read to be shown beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import srsly
+
+from ..about import __version__
+from ..errors import ElqError, Errors
+from ..evaluate import Result
+
+
+def save_scores(path: Path, results: Sequence[Result], **settings: Any) -> None:
+    """Write results, and the settings they were measured with, replacing the file as a whole."""
+    from ..corpora.files import write_json
+
+    write_json(
+        path,
+        {**settings, "spacy_elq": __version__, "results": [asdict(result) for result in results]},
+    )
+
+
+def read_scores(path: Path) -> list[Result]:
+    """Read results that `save_scores` wrote, or of other origin.
+
+    path (Path): JSON: "results", a list of objects with `data` (name of the set), `system` and
+        `scores` (`elq_weak_p` and the like); `part`, `texts` and `speed` may be left out.
+    RETURNS (list[Result]): The results.
+    RAISES (ElqError): If the file is another one.
+    """
+    try:
+        return [
+            Result(**{"part": "", "texts": None, **result})
+            for result in srsly.read_json(path)["results"]
+        ]
+    except (ValueError, KeyError, TypeError) as err:
+        raise ElqError(Errors.ELQ333.format(path=path, reason=err)) from None
+
+
+def of_set(results: Iterable[Result], name: str) -> list[Result]:
+    """RETURNS (list[Result]): Those of a whole set, whose name may go with a suffix or without."""
+    stem = Path(name).stem
+    return [r for r in results if not r.part and Path(r.data).stem == stem]

@@ -1,0 +1,49 @@
+"""What a pipeline linked, as rows: the output side of spans JSONL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spacy.tokens import Doc, Span
+
+from .gold import gold_fields, gold_spans
+from .spans import Row, RowSpan
+
+# Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
+GOLD_FIELD = "gold"
+
+
+def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
+    """The linked entities of a document, in the order of the text.
+
+    doc (Doc): What the pipeline returned.
+    reference (Doc | None): The gold document, whose links become the field "gold" and whose other
+        fields are kept.
+    RETURNS (Row): Spans with `label`, `score` (joint log-score), `mention_score`, `title` and
+        `candidates`, as far as the pipeline tells them.
+    """
+    spans = tuple(
+        RowSpan(ent.start_char, ent.end_char, ent.kb_id_, _fields(ent))
+        for ent in doc.ents
+        if ent.kb_id_
+    )
+    if reference is None:
+        return Row(doc.text, spans)
+    gold = [
+        {"start": span.start_char, "end": span.end_char, "id": span.kb_id_}
+        for span in gold_spans(reference)
+    ]
+    return Row(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
+
+
+def _fields(ent: Span) -> dict[str, Any]:
+    link = ent._.elq if ent.has_extension("elq") else None
+    if link is None:
+        return {"label": ent.label_}
+    return {
+        "label": ent.label_,
+        "score": link.score,
+        "mention_score": link.mention_score,
+        "title": link.title,
+        "candidates": [{"id": c.id, "title": c.title, "score": c.score} for c in link.candidates],
+    }

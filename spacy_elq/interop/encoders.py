@@ -1,0 +1,108 @@
+"""Encoders of a checkpoint: architecture and tokenizer by name, weights from the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from ..encoders.sources import resolve_source
+from ..errors import ElqError, Errors
+from .params import CheckpointParams
+from .weights import CheckpointWeights, State
+
+if TYPE_CHECKING:
+    from thinc.api import Model
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the weights of an encoder need around them; the same for questions and entities.
+
+    name (str): Hub id or directory.
+    """
+
+    name: str
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerFast
+
+    @classmethod
+    def read(cls, name: str, params: CheckpointParams) -> Architecture:
+        """Read tokenizer and configuration; weights that may be beside them are not read.
+
+        name (str): "minilm", a directory, or a hub id.
+        """
+        from transformers import AutoConfig, AutoTokenizer
+
+        source = resolve_source(name)
+        try:
+            config = AutoConfig.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_options(params))
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ElqError(Errors.ELQ514.format(name=name, reason=reason)) from None
+        return cls(name, config, tokenizer)
+
+    def transformer(self, weights: CheckpointWeights, state: State) -> PreTrainedModel:
+        """RETURNS (PreTrainedModel): With the weights of one of the checkpoint's encoders."""
+        import torch
+        from transformers import MODEL_MAPPING, AutoModel
+
+        with torch.device("meta"):
+            shapes = AutoModel.from_config(self.config).state_dict()
+        weights.check(state, shapes, f"the configuration of {self.name}")
+        # Takes the tensors as they are, mapped from the checkpoint: no copy.
+        return MODEL_MAPPING[type(self.config)].from_pretrained(
+            None, config=self.config, state_dict=dict(state), torch_dtype=torch.float32
+        )
+
+
+def tokenizer_options(params: CheckpointParams) -> dict[str, Any]:
+    """RETURNS (dict): Arguments of `AutoTokenizer.from_pretrained`."""
+    return {"use_fast": True, "do_lower_case": params.lowercase}
+
+
+def write_entity_encoder(
+    path: Path, weights: CheckpointWeights, architecture: Architecture, max_length: int
+) -> EntityEncoder:
+    """Write the checkpoint's entity encoder into a directory.
+
+    max_length (int): Most wordpieces of an entity's text, special tokens included.
+    RETURNS (EntityEncoder): Opened from there.
+    """
+    settings = EntityEncoderSettings(**ENTITY_SETTINGS, max_length=max_length)
+    encoder = EntityEncoder(architecture.name, settings)
+    encoder.tokenizer = architecture.tokenizer
+    encoder.transformer = architecture.transformer(weights, weights.entity)
+    encoder.to_disk(path)
+    return load_entity_encoder(str(path))  # which reads the weights only when they are needed
+
+
+# The published input and output of the entity encoder.
+ENTITY_SETTINGS: dict[str, Any] = {
+    "template": "elq",
+    "pooling": "cls",
+    "normalize": False,
+    "alias_vectors": False,
+}
+
+
+def set_question_encoder(
+    encoder: Model, weights: CheckpointWeights, architecture: Architecture
+) -> None:
+    """Give the component's own encoder the checkpoint's weights, in place of initializing it.
+
+    encoder (Model): From `spacy-elq.Transformer.v1`.
+    """
+    from spacy_transformers.data_classes import HFObjects
+    from thinc.api import get_torch_default_device
+
+    layer, tokenizer = encoder.layers[0], architecture.tokenizer
+    bert = architecture.transformer(weights, weights.question).to(get_torch_default_device())
+    vocabulary = None
+    if getattr(tokenizer, "vocab_file", None):
+        vocabulary = Path(tokenizer.vocab_file).read_bytes()
+    layer.attrs["set_transformer"](layer, HFObjects(tokenizer, bert, vocabulary))
+    encoder.set_dim("nO", architecture.config.hidden_size)

@@ -1,0 +1,84 @@
+"""What `elq evaluate` keeps, and what it prints beside: scores of earlier runs, and predictions."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spacy_elq import ElqError
+from spacy_elq.cli._scores import of_set, read_scores, save_scores
+from spacy_elq.evaluate import Result
+
+from .test_elq_cli import data, pipeline, run  # noqa: F401 (fixtures)
+
+PUBLISHED = Path(__file__).parents[2] / "assets" / "published_elq.json"
+
+
+def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_path):  # noqa: F811
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    assert run("evaluate", pipeline, data, "--output", first, "--quiet").exit_code == 0
+    result = run("evaluate", pipeline, data, "--beside", first, "--output", second, "--quiet")
+    assert result.exit_code == 0, result.output
+    _, *lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].split()[:2] == ["dev.jsonl", "linker"]
+    assert lines[1].split()[0] == "linker"
+    # The other run's scores are shown, not mixed into this one's.
+    assert len(json.loads(second.read_text())["results"]) == 1
+
+
+def test_scores_of_other_origin(data, pipeline, tmp_path):  # noqa: F811
+    row = {"data": "dev", "system": "paper", "scores": {"elq_strong_f": 0.701}}
+    (tmp_path / "paper.json").write_text(json.dumps({"results": [row, {**row, "data": "test"}]}))
+    result = run("evaluate", pipeline, data, "--beside", tmp_path / "paper.json", "--quiet")
+    (line,) = [line for line in result.stdout.splitlines() if "paper" in line]
+    cells = line.split()
+    assert cells[:2] == ["paper", "-"]
+    assert cells.count("0.701") == 1
+    assert set(cells[2:]) == {"-", "0.701"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"results": [{"data": "a"}]}', '{"results": 1}'])
+def test_a_file_of_something_else_is_named(tmp_path, content):
+    (tmp_path / "scores.json").write_text(content)
+    with pytest.raises(ElqError, match=r"ELQ333.*scores\.json"):
+        read_scores(tmp_path / "scores.json")
+
+
+def test_scores_round_trip_and_sets_are_found_by_name(tmp_path):
+    results = [
+        Result("a/dev.jsonl", "linker", "", 3, {"elq_weak_f": 0.5}, 10.0),
+        Result("a/dev.jsonl", "linker", "unseen", 1, {"elq_weak_f": 0.25}),
+        Result("test", "linker", "", None, {}),
+    ]
+    save_scores(tmp_path / "scores.json", results, pipeline="p")
+    assert read_scores(tmp_path / "scores.json") == results
+    assert of_set(results, "dev.spacy") == results[:1]
+    assert of_set(results, "test.jsonl") == results[2:]
+
+
+def test_the_published_numbers_are_such_a_file():
+    published = read_scores(PUBLISHED)
+    assert {result.data for result in published} == {
+        "webqsp-test", "graphquestions-test", "aida-test",
+    }  # fmt: skip
+    for result in published:
+        for kind in ("weak", "strong"):
+            scores = [result.scores.get(f"elq_{kind}_{measure}") for measure in "prf"]
+            if scores[0] is not None:
+                p, r, f = scores
+                assert f == pytest.approx(2 * p * r / (p + r), abs=1.5e-4), result
+
+
+def test_predictions_are_written_as_rows(data, pipeline, tmp_path):  # noqa: F811
+    result = run("evaluate", pipeline, data, "--predictions", tmp_path / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (tmp_path / "out" / "dev.jsonl").read_text().splitlines()]
+    assert rows == [
+        {
+            "text": "is Paris big",
+            "spans": [{"start": 3, "end": 8, "id": "Q90", "label": "ENTITY"}],
+            "gold": [{"start": 3, "end": 8, "id": "Q90"}],
+        },
+        {"text": "is Rome big", "spans": [], "gold": [{"start": 3, "end": 7, "id": "Q220"}]},
+    ]
