@@ -10,7 +10,6 @@ with, and an entity scores by its best vector. "elq" is the published input (ELQ
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import numpy as np
 import srsly
 
 from ..errors import ElqError, Errors
+from ..kb.store import link_or_copy
 from ..types import Entity
 from .sources import MINILM, resolve_source
 from .windows import batch_by_length
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
+# Weights, configuration and vocabulary; no pickles.
+MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
 TEMPLATES = ("names", "elq")
 POOLINGS = ("mean", "cls")
 # Stands between title and description in the published input.
@@ -83,6 +85,7 @@ class EntityEncoder:
         self.max_batch_items = max_batch_items
         self.device = device
         self._fingerprint: str | None = None
+        self._trained = False
 
     @cached_property
     def directory(self) -> Path:
@@ -142,6 +145,7 @@ class EntityEncoder:
     def weights_changed(self) -> None:
         """To be called after a training step: the fingerprint is another one now."""
         self._fingerprint = None
+        self._trained = True
 
     def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
         """Encode entities.
@@ -214,19 +218,33 @@ class EntityEncoder:
         return torch.nn.functional.normalize(main, dim=-1) if self.normalized else main / 2
 
     def to_disk(self, path: Path) -> None:
-        """Write the model, its tokenizer and the settings. Weights that were not read yet are not
-        read for this: their file is copied."""
+        """Write the model, its tokenizer and the settings. While the weights are not trained, their
+        files are hard-linked where the file system allows, else copied."""
         path.mkdir(parents=True, exist_ok=True)
-        if "transformer" not in self.__dict__ and (self.directory / SETTINGS_FILE).is_file():
-            if not path.samefile(self.directory):
-                shutil.copytree(self.directory, path, dirs_exist_ok=True)
-            return
-        self.tokenizer.save_pretrained(str(path))
-        # What is written at once is copied in memory first.
-        self.transformer.save_pretrained(
-            str(path), safe_serialization=True, max_shard_size=SHARD_SIZE
-        )
+        if self._trained:
+            self._remove_files(path)
+            self.tokenizer.save_pretrained(str(path))
+            # What is written at once is copied in memory first.
+            self.transformer.save_pretrained(
+                str(path), safe_serialization=True, max_shard_size=SHARD_SIZE
+            )
+        elif not path.samefile(self.directory):
+            self._remove_files(path)
+            for source in self._files(self.directory):
+                link_or_copy(source, path / source.name)
+        (path / SETTINGS_FILE).unlink(missing_ok=True)
         srsly.write_json(path / SETTINGS_FILE, asdict(self.settings))
+
+    @staticmethod
+    def _files(directory: Path) -> list[Path]:
+        """The files of a transformers model, without the settings."""
+        files = (file for file in directory.iterdir() if file.suffix in MODEL_SUFFIXES)
+        return [file for file in files if file.is_file() and file.name != SETTINGS_FILE]
+
+    def _remove_files(self, directory: Path) -> None:
+        """Written in place, a file would change in every directory that it is linked to."""
+        for file in self._files(directory):
+            file.unlink()
 
     def _encode_names(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
         named = [

@@ -86,6 +86,22 @@ def test_fingerprint_names_weights_and_settings(tiny_bert, tmp_path):
     assert encoder.fingerprint != before
 
 
+def test_untrained_weights_are_linked_and_trained_ones_leave_the_source_alone(tiny_bert, tmp_path):
+    encoder = EntityEncoder(str(tiny_bert))
+    for name in ("a", "b"):
+        encoder.to_disk(tmp_path / name)
+    source, *saved = (d / "model.safetensors" for d in (tiny_bert, tmp_path / "a", tmp_path / "b"))
+    assert {path.stat().st_ino for path in saved} == {source.stat().st_ino}
+    before = source.read_bytes()
+    with torch.no_grad():
+        encoder.transformer.embeddings.word_embeddings.weight[7] += 1
+    encoder.weights_changed()
+    encoder.to_disk(tmp_path / "a")
+    assert source.read_bytes() == before
+    assert saved[0].read_bytes() != before
+    assert load_entity_encoder(str(tmp_path / "a")).fingerprint == encoder.fingerprint
+
+
 def test_no_entities(tiny_bert):
     vectors, owners = EntityEncoder(str(tiny_bert)).encode([])
     assert (vectors.shape, owners.shape) == ((0, 32), (0,))
