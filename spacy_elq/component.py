@@ -16,19 +16,20 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import SimpleFrozenDict, SimpleFrozenList
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer
+from thinc.api import Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
-from .encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from .encoders.entity import EntityEncoder, load_entity_encoder
 from .errors import ElqError, Errors
 from .linking import CharSpans, Mentions, rank_mentions
+from .links import make_links
 from .model import can_read, get_encoder, is_initialized, make_heads
 from .model_files import read_model, write_model
 from .scorer import RANKS_KEY
 from .settings import Setting, changes, restore
-from .types import Candidate, Entity, Link
+from .types import Entity, Link
 
 if TYPE_CHECKING:
     from .kb.knowledge_base import FaissKB
@@ -39,156 +40,14 @@ if TYPE_CHECKING:
 FIND = "find"
 ENTS = "ents"
 
-DEFAULT_CONFIG = """
-[elq]
-threshold = -2.5
-mention_threshold = -0.6931
-threshold_type = "joint"
-top_k = 10
-num_cand_mentions = 50
-max_mention_length = 10
-special_tokens = false
-word_boundaries = true
-mentions = "find"
-spans_key = "elq"
-floor = null
-overwrite = true
-rank_gold = true
-save_entity_encoder = true
-scorer = {"@scorers": "spacy-elq.elq_scorer.v1", "overlapping": false}
-
-[elq.model]
-@architectures = "spacy-elq.ELQ.v1"
-scorer = "qa_linear"
-aggregation = "all_avg"
-cosine = true
-scale = 20.0
-names = true
-
-[elq.model.encoder]
-@architectures = "spacy-elq.Transformer.v1"
-name = "minilm"
-max_length = 512
-overlap = 64
-truncate = false
-max_batch_items = 4096
-precision = "fp32"
-tokenizer_config = {}
-transformer_config = {}
-
-[elq.entity_encoder]
-source = "minilm"
-template = "names"
-pooling = "mean"
-normalize = true
-alias_vectors = true
-max_length = 128
-
-[elq.training]
-entity_loss = "full_softmax"
-hard_negatives = 10
-train_entity_encoder = false
-mention_mean = "text"
-mention_weight = 1.0
-entity_weight = 1.0
-names_hidden = 0.1
-head_rate = 5.0
-names_rate = 50.0
-freeze = ["embeddings", "pooler"]
-precision = "bf16"
-exact = false
-"""
-
 # Wordpieces of a window that stand for no text: [CLS] and [SEP].
 SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
-# Weights in the choice of the best checkpoint; those of 0 are columns of the training log only.
-DEFAULT_SCORES: dict[str, float | None] = {
-    "elq_weak_f": 0.5,
-    "elq_strong_f": 0.5,
-    "elq_unseen_weak_f": 0.0,
-    "elq_r1": 0.0,
-}
-
-
-@Language.factory(
-    "elq",
-    assigns=["doc.ents", "doc.spans", "span._.elq", "token.ent_iob", "token.ent_kb_id"],
-    default_config=Config().from_str(DEFAULT_CONFIG)["elq"],
-    default_score_weights=DEFAULT_SCORES,
-)
-def make_elq(
-    nlp: Language,
-    name: str,
-    model: Model,
-    threshold: float,
-    mention_threshold: float,
-    threshold_type: str,
-    top_k: int,
-    num_cand_mentions: int,
-    max_mention_length: int,
-    special_tokens: bool,
-    word_boundaries: bool,
-    mentions: str,
-    spans_key: str,
-    floor: float | None,
-    overwrite: bool,
-    rank_gold: bool,
-    save_entity_encoder: bool,
-    entity_encoder: dict[str, Any],
-    training: dict[str, Any],
-    scorer: Callable | None,
-) -> ElqLinker:
-    """Construct the component.
-
-    model (Model): The question encoder and its heads, `spacy-elq.ELQ.v1`.
-    threshold (float): Links need a joint log-score above it.
-    mention_threshold, threshold_type, top_k, num_cand_mentions, max_mention_length,
-        special_tokens, word_boundaries: See `decoding.DecodingSettings`.
-    mentions (str): "find" them, or only link those that are in "ents" or in the span group of
-        that key.
-    spans_key (str): Key of the span group for all links, overlapping ones too.
-    floor (Optional[float]): Joint log-score that links need for the span group, where it should
-        hold more than those above the threshold.
-    overwrite (bool): Where a link overlaps an entity that is in `doc.ents` already, the link wins.
-    rank_gold (bool): In evaluation, link the gold mentions too, for entity accuracy (R@1, R@10).
-    save_entity_encoder (bool): Write the entity encoder to disk with the pipeline; without it,
-        entities can be added after loading only if its source is there.
-    entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings`.
-    training (dict): The fields of `training.TrainingSettings`.
-    scorer (Optional[Callable]): The scoring method.
-    """
-    return ElqLinker(
-        nlp.vocab,
-        model,
-        name,
-        entity_encoder=_make_entity_encoder(**entity_encoder),
-        training=training,
-        scorer=scorer,
-        threshold=threshold,
-        mention_threshold=mention_threshold,
-        threshold_type=threshold_type,
-        top_k=top_k,
-        num_cand_mentions=num_cand_mentions,
-        max_mention_length=max_mention_length,
-        special_tokens=special_tokens,
-        word_boundaries=word_boundaries,
-        mentions=mentions,
-        spans_key=spans_key,
-        floor=floor,
-        overwrite=overwrite,
-        rank_gold=rank_gold,
-        save_entity_encoder=save_entity_encoder,
-    )
-
-
-def _make_entity_encoder(source: str, **settings: Any) -> EntityEncoder:
-    return EntityEncoder(source, EntityEncoderSettings(**settings))
 
 
 class ElqLinker(TrainablePipe):
-    """Finds and links entities; see `make_elq` for the settings.
+    """Finds and links entities; see `factory.make_elq` for the settings.
 
     Settings are attributes: `nlp.get_pipe("elq").threshold = -2.0` holds from the next call on,
     and is saved with the pipeline.
@@ -315,7 +174,7 @@ class ElqLinker(TrainablePipe):
             settings = replace(settings, threshold=min(self.floor, self.threshold))
         mentions = self.rank_mentions(docs, given, settings)
         passed = mentions.select(mentions.passing(settings))
-        links = _make_links(passed, self.kb)
+        links = make_links(passed, self.kb)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is not None:
@@ -624,49 +483,4 @@ class ElqLinker(TrainablePipe):
 def _decoding_settings(settings: Mapping[str, Any]) -> DecodingSettings:
     return DecodingSettings(
         **{field.name: settings[field.name] for field in fields(DecodingSettings)}
-    )
-
-
-def _make_links(mentions: Mentions, kb: FaissKB) -> list[Link | None]:
-    """Links with the records of their entities; None for a mention of special tokens alone."""
-    rows = sorted({row for row in mentions.rows.ravel().tolist() if row >= 0})
-    records = dict(zip(rows, kb.records(rows), strict=True))
-    columns = (
-        mentions.chars.tolist(),
-        mentions.joint.tolist(),
-        mentions.mention_score.tolist(),
-        mentions.rows.tolist(),
-        mentions.entity_scores.tolist(),
-    )
-    return [
-        _make_link(chars[0], chars[1], joint, mention, [records[r] for r in rows if r >= 0], scores)
-        if chars[0] >= 0
-        else None
-        for chars, joint, mention, rows, scores in zip(*columns, strict=True)
-    ]
-
-
-def _make_link(
-    start: int,
-    end: int,
-    joint: float,
-    mention_score: float,
-    entities: Sequence[Entity],
-    scores: Sequence[float],
-) -> Link:
-    best = entities[0]
-    return Link(
-        start=start,
-        end=end,
-        id=best.id,
-        title=best.title,
-        description=best.description,
-        label=best.label,
-        score=joint,
-        mention_score=mention_score,
-        entity_score=scores[0],
-        candidates=tuple(
-            Candidate(entity.id, entity.title, score)
-            for entity, score in zip(entities, scores, strict=False)
-        ),
     )

@@ -10,8 +10,8 @@ from spacy.tokens import Doc, DocBin, Span
 from thinc.api import Config
 
 from spacy_elq import ElqError, Link
-from spacy_elq.component import DEFAULT_CONFIG
 from spacy_elq.decoding import DecodingSettings
+from spacy_elq.factory import DEFAULT_CONFIG
 
 from .conftest import TEXTS, examples, train
 

@@ -320,5 +320,5 @@ def _identity(matrix: MatrixFile) -> str:
     """A name for vectors, by their number, their width, and the first and last of them."""
     digest = hashlib.sha256(repr(matrix.shape).encode())
     for block in (matrix[:1024], matrix[len(matrix) - 1024 :]):
-        digest.update(np.ascontiguousarray(block))
+        digest.update(block.tobytes())
     return f"imported-{digest.hexdigest()[:16]}"

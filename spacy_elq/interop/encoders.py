@@ -76,6 +76,7 @@ def write_entity_encoder(
     encoder = EntityEncoder(architecture.name, settings)
     encoder.tokenizer = architecture.tokenizer
     encoder.transformer = architecture.transformer(weights, weights.entity)
+    encoder.weights_changed()  # they are not those of the directory
     encoder.to_disk(path)
     return load_entity_encoder(str(path))  # which reads the weights only when they are needed
 

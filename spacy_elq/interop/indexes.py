@@ -57,7 +57,7 @@ def _spec(path: Path, index: Any) -> str:
         if isinstance(index, faiss.IndexFlat):
             return EXACT
         if isinstance(index, faiss.IndexHNSWFlat):
-            return f"HNSW{index.hnsw.nb_neighbors(1)}"
+            return f"HNSW{index.hnsw.nb_neighbors(1)}"  # type: ignore[attr-defined]
         if isinstance(index, faiss.IndexIVFFlat):
             return f"IVF{index.nlist},Flat"
     metric = "inner product" if index.metric_type == faiss.METRIC_INNER_PRODUCT else "distance"

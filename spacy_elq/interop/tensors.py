@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 # What torch raises for a file that is cut, damaged or not one of its own.
-BROKEN = (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, TypeError)
+BROKEN = (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError)
 # Part of a zip file's local header before the name: its lengths are in the last four bytes.
 ZIP_HEADER = 30
 
@@ -103,7 +103,7 @@ def _locate(path: Path) -> tuple[Any, int]:
     try:
         if _is_zip(path):
             tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return tensor, _zip_data(path)
+            return tensor, _zip_data(path) if torch.is_tensor(tensor) else 0
         # Before torch 1.6: the numbers follow the description, after their count (eight bytes).
         with path.open("rb") as file, torch.serialization.skip_data():
             return torch.load(file, map_location="cpu", weights_only=True), file.tell() + 8

@@ -17,13 +17,25 @@ from spacy_elq.interop.checkpoint import CheckpointFiles
 from ..conftest import TEXTS, WIDTH
 
 ENTITIES: list[dict[str, Any]] = [
-    {"text": " capital of France", "idx": "w1", "title": "Paris", "entity": "Paris", "kb_idx": "Q1"},
+    {
+        "text": " capital of France",
+        "idx": "w1",
+        "title": "Paris",
+        "entity": "Paris",
+        "kb_idx": "Q1",
+    },
     {"text": " person", "idx": "w2", "title": "paris", "entity": "paris", "kb_idx": "Q2"},
     {"text": " country in the Caucasus", "idx": "w3", "title": "Georgia", "entity": "Georgia"},
     {"text": " planet", "idx": "w4", "title": "mercury", "entity": "mercury", "kb_idx": "Q5"},
     {"text": " metal", "idx": "w5", "title": "quicksilver", "entity": "x", "kb_idx": "Q5"},
     *(
-        {"text": f" number {i}", "idx": f"n{i}", "title": f"n {i}", "entity": "n", "kb_idx": f"N{i}"}
+        {
+            "text": f" number {i}",
+            "idx": f"n{i}",
+            "title": f"n {i}",
+            "entity": "n",
+            "kb_idx": f"N{i}",
+        }
         for i in range(35)
     ),
 ]

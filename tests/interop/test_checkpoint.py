@@ -27,6 +27,10 @@ def do_import(files, out, **options):
     return nlp, nlp.get_pipe("elq")
 
 
+def without(state, part):
+    return {name: tensor for name, tensor in state.items() if part not in name}
+
+
 def test_entities_and_vectors(imported, published):
     elq: Any = spacy.load(imported).get_pipe("elq")
     assert [entity.id for entity in elq.kb] == IDS
@@ -50,7 +54,7 @@ def test_without_vectors_the_entities_are_embedded(published, tmp_path):
 
 
 def test_without_entity_encoder(published, save, tmp_path):
-    state = {k: v for k, v in published.state.items() if not k.startswith("cand_encoder")}
+    state = without(published.state, "cand_encoder")
     files = replace(published.files, weights=save("some.bin", state))
     with pytest.warns(UserWarning, match="ELQ550"):
         _, elq = do_import(files, tmp_path / "out")
@@ -71,7 +75,7 @@ def test_an_entity_encoder_that_made_other_vectors_is_left_out(published, save, 
 
 
 def test_without_mention_scorer_given_mentions_are_linked(published, save, tmp_path):
-    state = {k: v for k, v in published.state.items() if not k.startswith(PREFIX)}
+    state = without(published.state, PREFIX)
     files = replace(published.files, weights=save("some.bin", state))
     with pytest.warns(UserWarning, match="ELQ519"):
         nlp, elq = do_import(files, tmp_path / "out")
@@ -85,7 +89,8 @@ def test_without_mention_scorer_given_mentions_are_linked(published, save, tmp_p
 @pytest.mark.parametrize("method", ["qa_linear", "qa_mlp", "qa"])
 @pytest.mark.parametrize("aggregation", ["all_avg", "fl_avg", "all_avg_linear", "fl_linear"])
 def test_heads(published, save, tmp_path, method, aggregation):
-    state = {f"module.{k}": v for k, v in published.state.items() if not k.startswith(PREFIX)}
+    encoders = without(published.state, PREFIX)
+    state = {f"module.{name}": tensor for name, tensor in encoders.items()}
     expected = {}
     shapes = {"": (3, WIDTH)} if method == "qa_linear" else {"0.": (WIDTH, WIDTH), "3.": (3, WIDTH)}
     for place, shape in shapes.items():
@@ -132,13 +137,13 @@ def test_options(published, tmp_path):
     ("change", "code"),
     [
         (lambda s: {**s, "bert.weight": torch.ones(1)}, "ELQ511"),
-        (lambda s: {k: v for k, v in s.items() if not k.startswith("context")}, "ELQ512"),
-        (lambda s: {k: v for k, v in s.items() if "context_encoder.bert_model.encoder.layer.1.attention.self.key" not in k}, "ELQ513"),
-        (lambda s: {k: v[..., :8] for k, v in s.items()}, "ELQ513"),
+        (lambda s: without(s, "context_encoder"), "ELQ512"),
+        (lambda s: without(s, "encoder.layer.1.attention.self.key"), "ELQ513"),
+        (lambda s: {name: tensor[..., :8] for name, tensor in s.items()}, "ELQ513"),
         (lambda s: torch.ones(3), "ELQ504"),
         (lambda s: {**s, "epoch": 3}, "ELQ504"),
     ],
-)  # fmt: skip
+)
 def test_wrong_weights_are_refused_by_name(published, save, tmp_path, change, code):
     files = replace(published.files, weights=save("wrong.bin", change(published.state)))
     with pytest.raises(ElqError, match=rf"{code}.*wrong\.bin"):
@@ -218,3 +223,21 @@ def test_imported_pipelines_can_be_trained(imported):
     for _ in range(10):
         last = nlp.update(gold, sgd=optimizer, losses={})["elq"]
     assert last < first
+
+
+def test_command(published, tmp_path):
+    from typer.testing import CliRunner
+
+    from spacy_elq.cli import app
+
+    files = published.files
+    named = {"--weights": files.weights, "--params": files.params, "--entities": files.entities}
+    arguments = ["import-checkpoint", str(tmp_path / "out"), "--vectors", str(files.vectors)]
+    arguments += [str(part) for pair in named.items() for part in pair]
+    result = CliRunner().invoke(app, [*arguments, "--threshold", "-1.5", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert spacy.load(tmp_path / "out").get_pipe("elq").threshold == -1.5  # type: ignore[attr-defined]
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1
+    assert "ELQ211" in again.output
+    assert "Traceback" not in again.output

@@ -75,7 +75,11 @@ def test_other_tensors_are_refused(tmp_path, wrong):
 
 
 def test_params(tmp_path):
-    values = {"bert_model": "bert-large-uncased", "mention_scoring_method": "qa", "lowercase": False}
+    values = {
+        "bert_model": "bert-large-uncased",
+        "mention_scoring_method": "qa",
+        "lowercase": False,
+    }
     expected = CheckpointParams("bert-large-uncased", False, "qa_mlp")
     path = tmp_path / "params.txt"
     for text in (str(values), json.dumps(values), f"{values}\nNamespace(x=1)\n"):
@@ -135,7 +139,7 @@ def test_wrong_indexes_are_refused_by_name(tmp_path):
         with pytest.raises(ElqError, match=rf"{code}.*index\.pkl"):
             check_index(path, wrong)
     write_index(path, faiss.IndexFlatL2(8), data)
-    with pytest.raises(ElqError, match="ELQ510.*distance"):
+    with pytest.raises(ElqError, match=r"ELQ510.*distance"):
         check_index(path, data)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ElqError, match=r"ELQ507.*index\.pkl"):
@@ -165,7 +169,12 @@ def test_id2title(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("[1]", "ELQ505"), ('{"0": "a", ', "ELQ505"), ('{"0" "a"}', "ELQ505"), ('{"1": "a"}', "ELQ506")],
+    [
+        ("[1]", "ELQ505"),
+        ('{"0": "a", ', "ELQ505"),
+        ('{"0" "a"}', "ELQ505"),
+        ('{"1": "a"}', "ELQ506"),
+    ],
 )
 def test_wrong_id2title(tmp_path, text, code):
     (tmp_path / "id2title.json").write_text(text)
