@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def read_link(span: Span) -> Link | None:
     for group in span.doc.spans.values():
         for stored in group.attrs.get("links", ()):
             if stored["start"] == span.start_char and stored["end"] == span.end_char:
-                candidates = tuple(Candidate(**c) for c in stored["candidates"])
+                candidates = tuple(starmap(Candidate, zip(*stored["candidates"], strict=True)))
                 return Link(**{**stored, "candidates": candidates})
     return None
 
@@ -67,8 +68,9 @@ def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
 
 
 def _to_dict(link: Link) -> dict[str, Any]:
-    # dataclasses.asdict copies deeply: a tenth of the whole pipeline's time.
-    return {**vars(link), "candidates": [dict(vars(c)) for c in link.candidates]}
+    # Candidates by columns: a few long lists cost less than many small dicts, here and in DocBin.
+    columns = zip(*link.candidates, strict=True)
+    return {**vars(link), "candidates": [list(column) for column in columns]}
 
 
 def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:

@@ -150,11 +150,9 @@ def _span_means(
     vectors: torch.Tensor, rows: torch.Tensor, first: torch.Tensor, last: torch.Tensor
 ) -> torch.Tensor:
     """Direct sums: differences of running sums would lose digits on long windows."""
-    length = vectors.shape[1]
     widths = last - first + 1
-    owner = torch.repeat_interleave(widths)
-    within = torch.arange(len(owner), device=owner.device) - (widths.cumsum(0) - widths)[owner]
-    positions = (rows * length + first)[owner] + within
-    flat = vectors.reshape(-1, vectors.shape[-1])
-    sums = torch.zeros(len(rows), flat.shape[1], dtype=flat.dtype, device=flat.device)
-    return sums.index_add(0, owner, flat[positions]) / widths.unsqueeze(1)
+    begins = widths.cumsum(0) - widths
+    shifts = rows * vectors.shape[1] + first - begins
+    positions = shifts.repeat_interleave(widths)
+    positions += torch.arange(len(positions), device=positions.device)
+    return nn.functional.embedding_bag(positions, vectors.flatten(0, 1), begins, mode="mean")

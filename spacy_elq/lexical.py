@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from .encoders.windows import NO_CHARS, WHOLE, Window
-from .kb.names import ALIAS, TITLE, Word, exact_hash, loose_key, verbatim_hash, words
+from .kb.names import ALIAS, TITLE, Word, exact_hash, loose_keys, verbatim_hash, words
 
 # Features of a span that is a name.
 # verbatim: its punctuation is the name's too; title, alias: whose name; loose: the same but for a
@@ -125,24 +125,26 @@ def _words_in(window: Window, split: list[Word]) -> list[Word]:
 
 
 def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]:
-    runs = [(i, *run) for i, text in enumerate(texts) for run in _runs(text)]
-    folded = [[word.folded for word in texts[i][first : last + 1]] for i, first, last in runs]
-    keys = np.fromiter((loose_key(run) for run in folded), dtype=np.uint64, count=len(runs))
+    folded = [[word.folded for word in text] for text in texts]
+    runs = [(i, *run) for i, text in enumerate(folded) for run in _runs(text)]
+    keys = np.array([key for *_, key in runs], dtype=np.uint64)
     offsets, entries = kb.find_names(keys)
     found: list[list[_Name]] = [[] for _ in texts]
     # Most runs are nobody's name.
     for r in np.flatnonzero(offsets[1:] > offsets[:-1]).tolist():
-        i, first, last = runs[r]
+        i, first, last, _ = runs[r]
         chosen = entries[offsets[r] : offsets[r + 1]]
-        found[i].append(_Name(first, last, chosen, chosen["exact"] == exact_hash(folded[r])))
+        exact = chosen["exact"] == exact_hash(folded[i][first : last + 1])
+        found[i].append(_Name(first, last, chosen, exact))
     return found
 
 
-def _runs(split: list[Word]) -> Iterator[tuple[int, int]]:
-    for first, word in enumerate(split):
-        if word.folded:  # no name begins with the s of a possessive
-            for last in range(first, min(len(split), first + MAX_WORDS)):
-                yield first, last
+def _runs(folded: list[str]) -> Iterator[tuple[int, int, int]]:
+    """First and last word of each run, and its loose key."""
+    for first, word in enumerate(folded):
+        if word:  # no name begins with the s of a possessive
+            for last, key in enumerate(loose_keys(folded[first : first + MAX_WORDS]), first):
+                yield first, last, key
 
 
 def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> Hits:

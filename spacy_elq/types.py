@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 # Label of a linked span whose entity has no type: spaCy drops entities whose label is empty.
 DEFAULT_LABEL = "ENTITY"
@@ -40,8 +40,7 @@ class Entity:
         return self.type or DEFAULT_LABEL
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An entity that was considered for a mention.
 
     score (float): Entity score, comparable within one mention only.

@@ -118,12 +118,18 @@ class Catalogue:
         read = self._select(COLUMNS, wanted - found.keys()) if len(found) < len(wanted) else ()
         found.update((row, _to_entity(columns)) for row, *columns in read)
         self._remember(found)
-        return [found[row] for row in _known(rows, found, len(self))]
+        return [found[row] for row in self._known(rows, found)]
 
     def ids(self, rows: Sequence[int]) -> list[str]:
         """RETURNS (list[str]): The ids of these rows, in their order, repeats allowed."""
         found = dict(self._select("id", rows))
-        return [found[row] for row in _known(rows, found, len(self))]
+        return [found[row] for row in self._known(rows, found)]
+
+    def _known(self, rows: Sequence[int], found: dict[int, Any]) -> Iterator[int]:
+        for row in map(int, rows):
+            if row not in found:
+                raise ElqError(Errors.ELQ220.format(row=row, last=len(self) - 1))
+            yield row
 
     def _remember(self, found: dict[int, Entity]) -> None:
         # The same few entities are candidates again and again.
@@ -152,13 +158,6 @@ class Catalogue:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
-
-
-def _known(rows: Sequence[int], found: dict[int, Any], count: int) -> Iterator[int]:
-    for row in map(int, rows):
-        if row not in found:
-            raise ElqError(Errors.ELQ220.format(row=row, last=count - 1))
-        yield row
 
 
 def _index_ids(db: sqlite3.Connection) -> None:

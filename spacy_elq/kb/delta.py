@@ -58,6 +58,8 @@ class Delta:
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Names of added entities, as `NameIndex.find`."""
+        if not self.entities:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=ENTRY)
         known = np.fromiter(self._names, dtype=np.uint64, count=len(self._names))
         hits = np.flatnonzero(np.isin(keys, known))
         found = [self._names[key] for key in keys[hits].tolist()]

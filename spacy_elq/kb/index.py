@@ -56,19 +56,17 @@ class ExactIndex:
         return as_tensor(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.empty((len(queries), 0), dtype=np.float32)
-        rows = np.empty((len(queries), 0), dtype=np.int64)
         step = max(1, SCORES_AT_ONCE // max(1, len(queries)))
-        for start in range(0, len(self.vectors), step):
-            block = products(queries, self._tensor[start : start + step])
-            found_scores, found_rows = top_k(block, k)
-            found_rows[found_rows >= 0] += start
+        scores, rows = top_k(products(queries, self._tensor[:step]), k)
+        for start in range(step, len(self.vectors), step):
+            more_scores, more_rows = top_k(products(queries, self._tensor[start : start + step]), k)
+            more_rows[more_rows >= 0] += start
             scores, rows = best(
-                np.concatenate([scores, found_scores], axis=1),
-                np.concatenate([rows, found_rows], axis=1),
+                np.concatenate([scores, more_scores], axis=1),
+                np.concatenate([rows, more_rows], axis=1),
                 k,
             )
-        return best(scores, rows, k)
+        return scores, rows
 
 
 class FaissIndex:
@@ -200,7 +198,7 @@ def _lower_bounds(scores: np.ndarray, k: int) -> np.ndarray:
     The k-th largest of the maxima of groups is such a bound: k groups hold a score that large.
     """
     groups = scores.shape[1] // GROUP
-    if groups < k:
+    if groups < max(1, k):
         return np.full(len(scores), -np.inf, dtype=np.float32)
     # Strided groups (column j, j + groups, ...) make this a maximum of whole slices.
     grouped = scores[:, : groups * GROUP].reshape(len(scores), GROUP, groups)
@@ -214,9 +212,9 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     rows (ndarray): (M, n), int64.
     RETURNS (tuple[ndarray, ndarray]): (M, k) each, padded with -inf and -1.
     """
-    order = np.lexsort((rows, -scores), axis=1)[:, :k]
-    scores = np.take_along_axis(scores, order, axis=1)
-    rows = np.take_along_axis(rows, order, axis=1)
+    # Plain indexing takes a third of the time of np.take_along_axis.
+    chosen = np.arange(len(scores))[:, None], np.lexsort((rows, -scores), axis=1)[:, :k]
+    scores, rows = scores[chosen], rows[chosen]
     missing = ((0, 0), (0, k - scores.shape[1]))
     if missing[1][1] > 0:
         scores = np.pad(scores, missing, constant_values=-np.inf)

@@ -127,6 +127,8 @@ class FaissKB(KnowledgeBase):
             parts.append(self._delta.table.search(queries, k))
         if self._base:
             parts.append(self._base.table.search(queries, k, self._delta.alive))
+        if len(parts) == 1:
+            return parts[0]
         scores = np.concatenate([part.scores for part in parts], axis=1)
         rows = np.concatenate([part.rows for part in parts], axis=1)
         scores, rows = best(scores, rows, k)
@@ -141,11 +143,13 @@ class FaissKB(KnowledgeBase):
         """
         queries = check_queries(vectors, self.entity_vector_length)
         rows = np.asarray(rows, dtype=np.int64)
-        scores = self._delta.table.scores(queries, rows)
-        if self._base:
-            in_base = np.where(self._is_live_base(rows), rows, -1)
-            scores = np.maximum(scores, self._base.table.scores(queries, in_base))
-        return scores
+        if not self._base:
+            return self._delta.table.scores(queries, rows)
+        in_base = np.where(self._is_live_base(rows), rows, -1)
+        scores = self._base.table.scores(queries, in_base)
+        if not self._delta.entities:
+            return scores
+        return np.maximum(scores, self._delta.table.scores(queries, rows))
 
     def _is_live_base(self, rows: np.ndarray) -> np.ndarray:
         in_base = (rows >= 0) & (rows < self._delta.base_rows)

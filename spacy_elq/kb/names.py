@@ -73,14 +73,32 @@ def loose_key(folded: Sequence[str]) -> int:
     folded (Sequence[str]): Folded words.
     RETURNS (int): 64-bit murmur hash, the same on every machine; 0 for no word.
     """
-    kept = [word for word in folded if word]
-    if len(kept) > 1 and kept[0] in _ARTICLES:
-        kept = kept[1:]
-    key = "".join(kept)
-    if len(key) > 3 and key.endswith("s") and not key.endswith("ss"):
-        key = key[:-1]
+    text = ""
+    for text in _without_article(folded):
+        pass
+    return _loose_hash(text)
+
+
+def loose_keys(folded: Sequence[str]) -> list[int]:
+    """RETURNS (list[int]): The `loose_key` of the first word, of the first two, and so on."""
+    return [_loose_hash(text) for text in _without_article(folded)]
+
+
+def _without_article(folded: Sequence[str]) -> Iterator[str]:
+    """The first word, the first two, and so on, joined; an article in front only by itself."""
+    text, kept = "", 0
+    for word in folded:
+        if word:
+            text = word if kept == 1 and text in _ARTICLES else text + word
+            kept += 1
+        yield text
+
+
+def _loose_hash(text: str) -> int:
+    if len(text) > 3 and text[-1] == "s" and text[-2] != "s":
+        text = text[:-1]
     # Not get_string_id: that maps spaCy's symbols ("det") to numbers that may change by release.
-    return hash_string(key) if key else 0
+    return hash_string(text) if text else 0
 
 
 def exact_hash(folded: Sequence[str]) -> int:

@@ -189,9 +189,8 @@ def merge(
 
 def _first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Keep the best of the scores that an entity has within a line of (M, n); the rest is -1."""
-    order = np.lexsort((-scores, rows), axis=1)
-    scores = np.take_along_axis(scores, order, axis=1)
-    rows = np.take_along_axis(rows, order, axis=1)
+    order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
+    scores, rows = scores[order], rows[order]
     repeat = np.zeros(rows.shape, dtype=bool)
     repeat[:, 1:] = rows[:, 1:] == rows[:, :-1]
     drop = repeat | (rows < 0)
