@@ -10,6 +10,7 @@ from .encoders.question import own_encoder
 from .encoders.shared import shared_encoder
 from .encoders.sources import MINILM
 from .model import ElqModel, elq_model
+from .pretrained import with_pretrained
 
 
 def build_elq(
@@ -19,6 +20,8 @@ def build_elq(
     cosine: bool = True,
     scale: float = 20.0,
     names: bool = True,
+    context: int = 64,
+    pretrained: str | None = None,
 ) -> ElqModel:
     """`spacy-elq.ELQ.v1`: the question encoder with mention and entity heads.
 
@@ -32,9 +35,15 @@ def build_elq(
     names (bool): Let exact names count: spans that are a name in the knowledge base, and the
         entities that have it, get a learned bonus; those entities always join the retrieved ones.
         False is the published model.
+    context (int): Add to a mention's direction a learned share of the direction of the text around
+        it, up to so many wordpieces on either side; needs `cosine`. 0 is the published model.
+    pretrained (Optional[str]): Begin with trained weights: "starter", which come with the package
+        and are changes to MiniLM, or the path of a file that `elq weights` wrote. None begins with
+        the encoder's own weights and untrained heads.
     """
-    options = {"cosine": cosine, "scale": scale, "names": names}
-    return elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
+    options = {"cosine": cosine, "scale": scale, "names": names, "context": context}
+    model = elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
+    return with_pretrained(model, pretrained) if pretrained else model
 
 
 def build_transformer(

@@ -64,6 +64,24 @@ class Errors(metaclass=ErrorsWithCodes):
         "There is no output of a `transformer` component on the document. Put one before this "
         "component, and what removes its output (such as `doc_cleaner`) after it."
     )
+    ELQ116 = (
+        "The setting 'context' needs 'cosine': set cosine = true, or context = 0 for the published "
+        "mention vectors."
+    )
+    ELQ117 = (
+        "There are no pretrained weights '{name}': neither a file of that path nor any that come "
+        "with the package ({shipped}). Set pretrained = null to begin with the encoder's own."
+    )
+    ELQ118 = (
+        "The pretrained weights {path} are changes to another encoder. Use the encoder that they "
+        "were made with, or set pretrained = null to begin with the encoder's own weights."
+    )
+    ELQ119 = (
+        "The pretrained weights {path} have other heads than the model. Configure the model with "
+        "{options}, or set pretrained = null."
+    )
+    ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
+    ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
         "build one with: python -m spacy elq kb build ENTITIES {path}"

@@ -36,6 +36,7 @@ aggregation = "all_avg"
 cosine = true
 scale = 20.0
 names = true
+context = 64
 
 [elq.model.encoder]
 @architectures = "spacy-elq.Transformer.v1"

@@ -71,6 +71,38 @@ class MentionPooling(nn.Module):
         return self.linear(pooled)
 
 
+class MentionContext(nn.Module):
+    """Mention vectors → the same, with what the text around the mention is about.
+
+    Beyond the paper. Adds to a mention's direction a learned share of the direction of the mean of
+    the wordpieces near it. That mean is what sentence encoders are trained on, so that it tells
+    namesakes apart ("jordan" beside "coached" and "title") before anything is learned here.
+    """
+
+    def __init__(self, reach: int) -> None:
+        """reach (int): Wordpieces on either side of the mention that count as near."""
+        super().__init__()
+        self.reach = reach
+        self.share = nn.Parameter(torch.tensor(1.0))
+
+    def forward(
+        self,
+        mentions: torch.Tensor,
+        vectors: torch.Tensor,
+        spans: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """mentions (Tensor): (N, h). vectors (Tensor): (B, T, h). spans (Tensor): int64 (N, 3), as
+        in `MentionPooling`. lengths (Tensor): Wordpieces of each row, int64 (B,).
+        RETURNS (Tensor): (N, h)."""
+        rows, first, last = spans.unbind(1)
+        begin = (first - self.reach).clamp(min=0)
+        end = torch.minimum(last + self.reach, lengths[rows] - 1)
+        nearby = _span_means(vectors, rows, begin, end)
+        normalize = nn.functional.normalize
+        return normalize(mentions, dim=-1) + self.share * normalize(nearby, dim=-1)
+
+
 class EntityScorer(nn.Module):
     """Mention vectors → query vectors, whose inner product with an entity vector is its score.
 
@@ -111,22 +143,34 @@ class Heads(nn.Module):
         cosine: bool = False,
         scale: float = 20.0,
         names: bool = False,
+        context: int = 0,
     ) -> None:
         """
         width (int): Width of the question encoder's vectors, h.
         names (bool): Add the features of `lexical` to both scores.
+        context (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner products
+            have no common length that two directions could be shares of.
         The rest are the arguments of the parts above.
         """
         super().__init__()
+        if context and not cosine:
+            raise ElqError(Errors.ELQ116)
         self.mention_scorer = MentionScorer(width, scorer)
         self.pooling = MentionPooling(width, aggregation)
+        self.context = MentionContext(context) if context else None
         self.entity_scorer = EntityScorer(cosine=cosine, scale=scale)
         self.names = NameWeights() if names else None
 
-    def queries(self, vectors: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+    def queries(
+        self, vectors: torch.Tensor, spans: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
         """vectors (Tensor): (B, T, h). spans (Tensor): int64 (N, 3), as in `MentionPooling`.
+        lengths (Tensor): Wordpieces of each row, int64 (B,).
         RETURNS (Tensor): Query vectors, float32 (N, h)."""
-        return self.entity_scorer(self.pooling(vectors, spans)).float()
+        mentions = self.pooling(vectors, spans)
+        if self.context is not None:
+            mentions = self.context(mentions, vectors, spans, lengths)
+        return self.entity_scorer(mentions).float()
 
 
 def span_logits(

@@ -24,7 +24,7 @@ from .decoding import (
 )
 from .encoders.windows import NO_CHARS, Window
 from .lexical import Hits, NameHit, find_hits, name_cells
-from .model import ElqModel, ScoredBatch, get_heads
+from .model import ElqModel, ScoredBatch, get_heads, mention_queries
 from .targets import locate
 
 if TYPE_CHECKING:
@@ -183,10 +183,8 @@ def _locate(
 def _queries(heads: Heads, batch: ScoredBatch, spans: Spans) -> np.ndarray:
     import torch
 
-    places = np.stack([spans.window, spans.first, spans.last], axis=1)
-    vectors = batch.encoded.vectors
     with torch.inference_mode():
-        queries = heads.queries(vectors, torch.from_numpy(places).to(vectors.device))
+        queries = mention_queries(heads, batch.encoded, spans.window, spans.first, spans.last)
         return queries.cpu().numpy()
 
 

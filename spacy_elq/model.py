@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
@@ -55,6 +56,22 @@ def get_heads(model: ElqModel) -> Heads:
 
 def get_encoder(model: ElqModel) -> Encoder:
     return model.layers[0]
+
+
+def mention_queries(
+    heads: Heads, batch: EncodedBatch, window: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> torch.Tensor:
+    """Query vectors of mentions, for the search of their entities.
+
+    window, first, last (ndarray): Row of the batch and wordpieces, inclusive, int64 (N,).
+    RETURNS (Tensor): float32 (N, h), part of torch's graph in training.
+    """
+    import torch
+
+    device = batch.vectors.device
+    spans = torch.from_numpy(np.stack([window, first, last], axis=1)).to(device)
+    lengths = torch.from_numpy(batch.mask.sum(axis=1)).to(device)
+    return heads.queries(batch.vectors, spans, lengths)
 
 
 def is_initialized(model: ElqModel) -> bool:

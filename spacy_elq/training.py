@@ -31,7 +31,7 @@ from .losses import (
     in_batch_loss,
     mention_loss,
 )
-from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads
+from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from .optim import TorchStepper, freeze
 from .targets import Targets, find_targets, report
 
@@ -226,12 +226,11 @@ class Trainer:
         known = targets.select(targets.row >= 0)
         if not len(known):
             return batch.logits.sum() * 0
-        places = np.stack([known.window, known.first, known.last], axis=1)
-        vectors = batch.encoded.vectors
-        queries = self.heads.queries(vectors, torch.from_numpy(places).to(vectors.device))
+        places = (known.window, known.first, known.last)
+        queries = mention_queries(self.heads, batch.encoded, *places)
         if self.settings.train_entity_encoder:
             return self._loss_with_entity_encoder(queries, known.row)
-        names = [hits[w].get((int(i), int(j))) for w, i, j in places]
+        names = [hits[w].get((int(i), int(j))) for w, i, j in zip(*places, strict=True)]
         if self.settings.entity_loss == FULL_SOFTMAX:
             scores = self._full_matrix().scores(queries)
             scores = self._with_names(scores, names, None)

@@ -114,6 +114,22 @@ def test_every_hit_is_a_name_of_its_entities(find, words):
         assert features["title"] + features["alias"] + features["loose"] == 1
 
 
+@given(st.lists(st.sampled_from(["the", "a", "cats", "", "s", "t", "he", "boss"]), max_size=6))
+def test_keys_of_every_beginning_are_those_of_the_words_themselves(words):
+    from spacy_elq.kb.names import loose_key, loose_keys
+
+    assert loose_keys(words) == [loose_key(words[: i + 1]) for i in range(len(words))]
+
+
+def test_loose_keys_overlook_articles_spaces_and_a_plural_s():
+    from spacy_elq.kb.names import loose_key
+
+    same = [["the", "new", "cats"], ["new", "cat"], ["newcat"], ["", "newcats"]]
+    assert len({loose_key(words) for words in same}) == 1
+    different = [["the"], ["the", "boss"], ["bos"], ["th", "e", "boss"], ["as"], ["a"]]
+    assert len({loose_key(words) for words in different}) == len(different)
+
+
 def test_cells_of_names_wider_than_the_limit_are_left_out(find, kb, tokenizer):
     text = "new york city"
     windows = cut_windows(tokenizer, [text], 64, 16)

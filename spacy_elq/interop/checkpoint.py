@@ -155,6 +155,7 @@ def exact_config(
             "aggregation": params.mention_aggregation_type,
             "cosine": False,
             "names": False,
+            "context": 0,
             "encoder": {
                 "name": name,
                 "max_length": options.max_context_length or params.max_context_length,

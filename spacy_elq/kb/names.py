@@ -73,10 +73,8 @@ def loose_key(folded: Sequence[str]) -> int:
     folded (Sequence[str]): Folded words.
     RETURNS (int): 64-bit murmur hash, the same on every machine; 0 for no word.
     """
-    text = ""
-    for text in _without_article(folded):
-        pass
-    return _loose_hash(text)
+    texts = list(_without_article(folded))
+    return _loose_hash(texts[-1]) if texts else 0
 
 
 def loose_keys(folded: Sequence[str]) -> list[int]:

@@ -1,0 +1,171 @@
+"""Trained weights that fit into a package: what training changed of an encoder installed by itself.
+
+A weight file (safetensors, read without unpickling) holds, for each weight matrix of the question
+encoder, two thin matrices whose product is the change of it (its truncated singular value
+decomposition), the change of every other parameter as it is, and the heads. The metadata tell of
+which encoder: applied to any other one the changes would mean nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .encoders.question import get_transformer
+from .encoders.sources import resolve_source
+from .errors import ElqError, Errors
+from .kb.store import atomic_file
+from .model import ElqModel, get_encoder, get_heads
+
+if TYPE_CHECKING:
+    import torch
+
+# Weight files that are part of the package, by name.
+SHIPPED = Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+FORMAT = "1"
+
+HEADS = "heads."
+# Endings of the names of a changed parameter's tensors.
+CHANGE, LEFT, RIGHT = ".change", ".left", ".right"
+
+
+def with_pretrained(model: ElqModel, name: str) -> ElqModel:
+    """Let a model begin, when it is initialized, with trained weights.
+
+    name (str): "starter", or the path of a file that `save_changes` wrote.
+    """
+    initialize = model.init
+
+    def init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
+        if initialize is not None:
+            initialize(model, X, Y)
+        apply_changes(model, resolve_weights(name))
+
+    model.init = init
+    return model
+
+
+def resolve_weights(name: str) -> Path:
+    """RETURNS (Path): The file behind the name of shipped weights, or a path.
+    RAISES (ElqError): If there is none."""
+    for path in (SHIPPED / f"{name}{SUFFIX}", Path(name).expanduser()):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}")))
+    raise ElqError(Errors.ELQ117.format(name=name, shipped=shipped))
+
+
+def untrained_encoder(source: str | None) -> torch.nn.Module:
+    """RETURNS (Module): The transformer that a model with an encoder of that name begins with.
+    RAISES (ElqError): If there is no name: a shared transformer has none."""
+    from transformers import AutoModel
+
+    if source is None:
+        raise ElqError(Errors.ELQ120)
+    return AutoModel.from_pretrained(resolve_source(source))
+
+
+def save_changes(model: ElqModel, base: torch.nn.Module, path: Path, rank: int) -> None:
+    """Write what training changed.
+
+    model (Model): The trained model, with a transformer of its own.
+    base (Module): The same transformer before it was trained.
+    path (Path): The file to write.
+    rank (int): Columns of the thin matrices: more of them are closer to the change, and larger.
+    """
+    from safetensors.torch import save_file
+
+    before = base.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
+    changed = []
+    for name, after in _transformer(model).state_dict().items():
+        change = after.cpu().float() - before[name].cpu().float()
+        if change.any():
+            changed.append(name)
+            tensors |= {f"{name}{part}": value for part, value in _thin(change, rank).items()}
+    for name, value in get_heads(model).state_dict().items():
+        tensors[f"{HEADS}{name}"] = value.cpu().contiguous()
+    metadata = {
+        "format": FORMAT,
+        "base": _digest({name: before[name] for name in changed}),
+        "heads": json.dumps(model.attrs["head_options"], sort_keys=True),
+    }
+    with atomic_file(path) as file:
+        save_file(tensors, file, metadata)
+
+
+def apply_changes(model: ElqModel, path: Path) -> None:
+    """Add changes to the transformer of an initialized model, and set its heads.
+
+    RAISES (ElqError): If the changes are of another encoder, or the heads of another shape.
+    """
+    import torch
+
+    tensors, metadata = _read(path)
+    heads = {n.removeprefix(HEADS): t for n, t in tensors.items() if n.startswith(HEADS)}
+    names = {n.rpartition(".")[0] for n in tensors if not n.startswith(HEADS)}
+    transformer = get_transformer(get_encoder(model))
+    state = {} if transformer is None else transformer.state_dict()
+    if not names <= state.keys() or _digest({n: state[n] for n in names}) != metadata["base"]:
+        raise ElqError(Errors.ELQ118.format(path=path))
+    if json.loads(metadata["heads"]) != model.attrs["head_options"]:
+        raise ElqError(Errors.ELQ119.format(path=path, options=metadata["heads"]))
+    with torch.no_grad():
+        for name in names:
+            state[name] += _change(tensors, name).to(state[name])
+    get_heads(model).load_state_dict(heads)
+
+
+def _transformer(model: ElqModel) -> torch.nn.Module:
+    transformer = get_transformer(get_encoder(model))
+    if transformer is None:
+        raise ElqError(Errors.ELQ120)
+    return transformer
+
+
+def _thin(change: torch.Tensor, rank: int) -> dict[str, torch.Tensor]:
+    """A change of a parameter as half-precision tensors, by the ending of their names."""
+    import torch
+
+    if change.ndim < 2 or min(change.shape) <= rank:
+        return {CHANGE: change.half()}
+    left, values, right = torch.linalg.svd(change, full_matrices=False)
+    # The square root on either side: both stay far from the limits of half precision.
+    root = values[:rank].sqrt()
+    return {
+        LEFT: (left[:, :rank] * root).half().contiguous(),
+        RIGHT: (root[:, None] * right[:rank]).half().contiguous(),
+    }
+
+
+def _change(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    if f"{name}{CHANGE}" in tensors:
+        return tensors[f"{name}{CHANGE}"].float()
+    return tensors[f"{name}{LEFT}"].float() @ tensors[f"{name}{RIGHT}"].float()
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as err:
+        raise ElqError(Errors.ELQ121.format(path=path, reason=err)) from None
+    if metadata.get("format") != FORMAT:
+        raise ElqError(Errors.ELQ121.format(path=path, reason="it has another format"))
+    return tensors, metadata
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Names the values of parameters."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest()
