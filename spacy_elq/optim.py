@@ -8,11 +8,14 @@ weight decay and clipping are those of the config's [training.optimizer].
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import torch
 from thinc.api import Optimizer
 from torch import nn
+
+logger = logging.getLogger("spacy")
 
 # No weight decay for these, as in BERT's own training.
 NOT_DECAYED = ("bias", "LayerNorm.weight", "log_scale")
@@ -41,12 +44,16 @@ class TorchStepper:
         self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
 
     def step(self, sgd: Optimizer) -> None:
-        """Clip the accumulated gradients by their global norm, step, and zero them.
+        """Clip the accumulated gradients by their global norm, step, and zero them. Gradients that
+        are not finite would spoil all weights: there is no step then, and the log says so.
 
         sgd (Optimizer): thinc's; its current learning rate and constants are used, its own state
             is not.
         """
-        clip_by_global_norm(self.parameters, sgd.grad_clip)
+        if not clip_by_global_norm(self.parameters, sgd.grad_clip):
+            logger.warning("elq: gradients are not finite; this step is left out")
+            self._adam.zero_grad(set_to_none=True)
+            return
         for group in self._adam.param_groups:
             group["lr"] = sgd.learn_rate * group["factor"]
             group["betas"] = (sgd.b1, sgd.b2)
@@ -56,10 +63,10 @@ class TorchStepper:
         self._adam.zero_grad(set_to_none=True)
 
 
-def clip_by_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> None:
-    """limit (float): Largest norm of all gradients together; 0 switches clipping off."""
-    if limit:
-        nn.utils.clip_grad_norm_(parameters, limit)
+def clip_by_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> bool:
+    """limit (float): Largest norm of all gradients together; 0 switches clipping off.
+    RETURNS (bool): Whether that norm is finite."""
+    return bool(nn.utils.clip_grad_norm_(parameters, limit or torch.inf).isfinite())
 
 
 def freeze(module: nn.Module, names: Iterable[str]) -> None:

@@ -95,6 +95,27 @@ def test_clipping_is_by_the_global_norm(make_nlp):
     assert float(together[-1]) == pytest.approx(2 / norm, abs=1e-5)
 
 
+def test_gradients_that_are_not_finite_change_nothing(caplog):
+    import torch
+    from thinc.api import Adam
+
+    from spacy_elq.optim import TorchStepper
+
+    layer = torch.nn.Linear(2, 1)
+    before = layer.weight.detach().clone()
+    stepper = TorchStepper({"layer": layer}, {"layer": 1.0})
+    for grad_clip in (0.0, 1.0):
+        layer.weight.grad = torch.tensor([[float("inf"), 1.0]])
+        layer.bias.grad = torch.ones(1)
+        stepper.step(Adam(0.1, grad_clip=grad_clip, L2=0.0))
+        assert torch.equal(layer.weight, before)
+        assert "not finite" in caplog.text
+        caplog.clear()
+    layer.weight.grad = torch.ones(1, 2)
+    stepper.step(Adam(0.1, L2=0.0))
+    assert not torch.equal(layer.weight, before)
+
+
 def test_the_schedule_of_the_config_sets_the_rate(make_nlp):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
