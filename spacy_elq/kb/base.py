@@ -11,6 +11,7 @@ from .catalogue import Catalogue
 from .index import FaissIndex
 from .names import NameIndex
 from .store import CATALOGUE, EXACT, INDEX, MANIFEST, OWNERS, VECTORS, Manifest, link_or_copy
+from .table import EntityTable
 from .vectors import VectorTable
 
 
@@ -25,7 +26,7 @@ class Base:
     manifest: Manifest
     catalogue: Catalogue
     names: NameIndex
-    table: VectorTable
+    table: EntityTable
 
     @classmethod
     def open(cls, path: Path, manifest: Manifest) -> Base:
@@ -34,15 +35,12 @@ class Base:
         manifest (Manifest): The directory's own, already checked.
         """
         path = path.absolute()
-        vectors = np.load(path / VECTORS, mmap_mode="r", allow_pickle=False)
-        owners = np.load(path / OWNERS, mmap_mode="r", allow_pickle=False)
-        index = None if manifest.index == EXACT else FaissIndex.open(path / INDEX)
         return cls(
             path=path,
             manifest=manifest,
             catalogue=Catalogue(path / CATALOGUE),
             names=NameIndex.open(path),
-            table=VectorTable(np.asarray(vectors), np.asarray(owners), manifest.entities, index),
+            table=open_table(path, manifest),
         )
 
     def __len__(self) -> int:
@@ -52,3 +50,11 @@ class Base:
         """Put the files into another directory, by hard links where that can be."""
         for name in (*self.manifest.files, MANIFEST):
             link_or_copy(self.path / name, directory / name)
+
+
+def open_table(path: Path, manifest: Manifest) -> EntityTable:
+    """RETURNS (EntityTable): The vectors of a directory, as its manifest says they are kept."""
+    vectors = np.load(path / VECTORS, mmap_mode="r", allow_pickle=False)
+    owners = np.load(path / OWNERS, mmap_mode="r", allow_pickle=False)
+    index = None if manifest.index == EXACT else FaissIndex.open(path / INDEX)
+    return VectorTable(np.asarray(vectors), np.asarray(owners), manifest.entities, index)

@@ -20,7 +20,8 @@ from .delta import Delta
 from .index import best
 from .names import rows_of_names
 from .store import DELTA, Manifest
-from .vectors import Candidates, check_queries, check_unique, check_vectors, merge
+from .table import Candidates, EntityTable
+from .vectors import check_queries, check_unique, check_vectors, merge
 
 
 class FaissKB(KnowledgeBase):
@@ -174,13 +175,10 @@ class FaissKB(KnowledgeBase):
         """RETURNS (tuple[ndarray, ndarray]): All vectors of live entities (V, h) float32, and the
         entity row of each (V,) int64, ascending. Without changes the vectors are the mapped file.
         """
-        vectors, owners = self._delta.table.vectors, self._delta.table.owners
+        vectors, owners = self._delta.table.matrix()
         if not self._base:
             return vectors, owners
-        table, alive = self._base.table, self._delta.alive
-        keep = slice(None) if alive is None else alive[table.owners]
-        base_vectors = np.asarray(table.vectors[keep], dtype=np.float32)
-        base_owners = table.owners[keep].astype(np.int64)
+        base_vectors, base_owners = self._base.table.matrix(self._delta.alive)
         if not len(owners):
             return base_vectors, base_owners
         return np.concatenate([base_vectors, vectors]), np.concatenate([base_owners, owners])
@@ -320,9 +318,8 @@ class FaissKB(KnowledgeBase):
 
     def _vector(self, row: int) -> np.ndarray:
         base = self._base if row < self._delta.base_rows else None
-        table = base.table if base else self._delta.table
-        first = np.searchsorted(table.owners, np.asarray(row, dtype=table.owners.dtype))
-        return np.asarray(table.vectors[first], dtype=np.float32)
+        table: EntityTable = base.table if base else self._delta.table
+        return table.vectors_of(np.array([row]))[0][0]
 
     def get_vector(self, entity: str) -> np.ndarray:
         """RETURNS (ndarray): The first vector (h,) of an entity, zeros for an unknown id."""

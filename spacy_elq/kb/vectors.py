@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ElqError, Errors
 from .index import ExactIndex, VectorIndex, as_tensor, best, products
+from .store import Manifest
+from .table import Candidates
 
 if TYPE_CHECKING:
     import torch
@@ -22,17 +24,6 @@ SCORES_AT_ONCE = 1 << 23
 SLACK = 8
 # Scores closer than this share of their size may change places between two ways to sum them.
 TOLERANCE = 1e-5
-
-
-class Candidates(NamedTuple):
-    """Entities found for M queries.
-
-    rows (ndarray): (M, K), int64, distinct within a query; -1 where there are fewer than K.
-    scores (ndarray): (M, K), float32, descending, equal scores by row; -inf where there are fewer.
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
 
 
 class VectorTable:
@@ -131,6 +122,24 @@ class VectorTable:
         starts, counts = self._ranges(rows)
         owners = np.repeat(np.arange(len(rows)), counts)
         return self._gather(starts, counts), owners
+
+    def matrix(self, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple[ndarray, ndarray]): All vectors (V, h), float32, and the entity row of
+        each (V,), int64, ascending. With no `alive`, float32 vectors are the mapped file."""
+        keep = slice(None) if alive is None else alive[self.owners]
+        vectors = np.asarray(self.vectors[keep], dtype=np.float32)
+        return vectors, self.owners[keep].astype(np.int64)
+
+    def problems(self, manifest: Manifest) -> Iterator[str]:
+        """YIELDS (str): Where vectors and owners contradict the manifest."""
+        if self.vectors.shape != (manifest.vectors, manifest.width):
+            yield f"the vectors have shape {self.vectors.shape}"
+        if self.owners.shape != self.vectors.shape[:1]:
+            yield f"there are {len(self.owners)} owners for {len(self.vectors)} vectors"
+        if not np.array_equal(np.unique(self.owners), np.arange(self.entities)):
+            yield "some entity has no vector, or some vector no entity"
+        if (np.diff(self.owners) < 0).any():
+            yield "the vectors of an entity do not lie together"
 
     def _ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First vector and number of vectors of each entity."""
