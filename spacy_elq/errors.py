@@ -157,6 +157,27 @@ class Errors(metaclass=ErrorsWithCodes):
         "The files of the knowledge base {path} do not agree: {problem}. Restore the directory "
         "from a copy, or build it again."
     )
+    ELQ224 = (
+        "This FAISS can't search on GPU {device}: it was built for CPUs only. Install faiss-gpu in "
+        "place of faiss-cpu, or leave `device` at -1."
+    )
+    ELQ225 = "FAISS can't have the index on GPU {device} ({reason}). Set `device` to -1."
+    ELQ226 = (
+        "The index of a knowledge base is a read-only file: nothing can be added to it or removed "
+        "from it. Change the knowledge base with `add` and `remove`, or build it again."
+    )
+    ELQ227 = (
+        "The smallest index of {vectors} vectors takes {needed:.2f} GB, and {given:.2f} GB are "
+        "allowed. Allow more (--max-ram on the command line)."
+    )
+    ELQ228 = (
+        "{path} holds no mention to tune the index with. Give spans JSONL with mentions, lines of "
+        "text, or mention vectors (.npy)."
+    )
+    ELQ229 = (
+        "The vectors of entity {id!r} are too large for float16. Ask for float32 (--dtype on the "
+        "command line)."
+    )
     # ELQ23x: entity files
     ELQ230 = "{where}: not a line of JSON ({reason})."
     ELQ231 = '{where}: an entity is an object such as {{"id": "Q90", "title": "Paris"}}.'
@@ -164,6 +185,13 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
     ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
     ELQ235 = "{where}: the file cannot be read any further ({reason})."
+    ELQ236 = "{value!r} is no amount of memory. Write it as 800MB or 2GB."
+    ELQ237 = (
+        "No entity of the knowledge base has the type {types}. Known types, the most frequent "
+        "first: {known}."
+    )
+    ELQ238 = "Not in the knowledge base: {ids}. Check the ids to restrict to."
+    ELQ239 = "The recall to reach is {value}; it must be more than 0 and at most 1."
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; a name that "
         "ends in .gz must be gzip."

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -21,10 +20,12 @@ from ..corpora.entities import entity_to_dict
 from ..errors import ElqError, Errors
 from ..types import Entity
 from .catalogue import Catalogue
-from .index import FaissIndex, check_spec
+from .choose import EXACT_UP_TO
+from .indexing import IndexOptions, make_index, say
 from .names import NameIndex
 from .npy import NpyAppender
 from .store import (
+    AUTO,
     CATALOGUE,
     EXACT,
     INDEX,
@@ -36,6 +37,7 @@ from .store import (
     now,
     publish,
 )
+from .train import check_spec
 from .vectors import check_vectors
 
 PROGRESS = "progress.json"
@@ -140,9 +142,10 @@ def build_kb(
     out: str | Path,
     encoder: EntityEncoder,
     *,
-    index: str = "auto",
+    index: str = AUTO,
+    options: IndexOptions | None = None,
     batch_size: int = 2048,
-    dtype: str = "float32",
+    dtype: str = AUTO,
     progress: bool = True,
     source: str = "",
     snapshot: str = "",
@@ -158,8 +161,10 @@ def build_kb(
     out (str | Path): The directory to make.
     encoder (EntityEncoder): Makes the vectors.
     index (str): "auto", "exact", or a FAISS factory string such as "HNSW32".
+    options (IndexOptions): What the index may take and must find.
     batch_size (int): Entities given to the encoder at once, and kept at once.
-    dtype (str): How vectors are stored, "float32" or "float16".
+    dtype (str): How vectors are stored: "float32", "float16", or "auto" for float16 where there are
+        too many for exact search.
     progress (bool): Whether to show a progress bar on stderr.
     source, snapshot (str): Where the entities come from and of which date; kept in the manifest.
     overwrite (bool): Whether a knowledge base at `out` may be replaced.
@@ -167,27 +172,30 @@ def build_kb(
     """
     out = Path(out).absolute()
     _check_target(out, overwrite)
-    spec = check_spec(index, encoder.width)
+    check_spec(index, encoder.width)
     work = working_directory(out)
     digest = _Digest(entities)
     catalogue = _write_catalogue(work, digest)
+    if dtype == AUTO:
+        dtype = "float16" if digest.count > EXACT_UP_TO and index != EXACT else "float32"
     state = _resume(work, Progress(digest.hex, encoder.fingerprint, dtype), show=progress)
     vectors = _embed(work, catalogue, encoder, state, batch_size, digest.count, show=progress)
-    _write_lookups(work, catalogue, spec)
-    (work / PROGRESS).unlink()
+    NameIndex.build(work, enumerate(catalogue))
     manifest = Manifest(
         entities=digest.count,
         vectors=vectors,
         width=encoder.width,
         dtype=dtype,
-        index=spec,
+        index=index,
         fingerprint=encoder.fingerprint,
         normalized=encoder.normalized,
         source=source,
         snapshot=snapshot,
         digest=digest.hex,
     )
-    return _publish(manifest, work, out)
+    return _publish(
+        make_index(work, manifest, options or IndexOptions(), progress=progress), work, out
+    )
 
 
 def build_kb_from_vectors(
@@ -199,6 +207,7 @@ def build_kb_from_vectors(
     identity: str = "",
     normalized: bool = False,
     index: str = EXACT,
+    options: IndexOptions | None = None,
     index_file: Path | None = None,
     batch_size: int = 8192,
     progress: bool = True,
@@ -214,7 +223,8 @@ def build_kb_from_vectors(
     fingerprint (str): Of the encoder that made the vectors.
     identity (str): Tells these vectors from others: an unfinished build of others starts over.
     normalized (bool): Whether the vectors have length 1.
-    index (str): "exact", or the FAISS factory string of the index in `index_file`.
+    index (str): As in `build_kb`; with `index_file`, the FAISS factory string of that.
+    options (IndexOptions): What an index that is built may take and must find.
     index_file (Path): An index of the vectors, to be copied.
     batch_size (int): Vectors kept at once.
     progress (bool): Whether to show a progress bar on stderr.
@@ -234,10 +244,7 @@ def build_kb_from_vectors(
     state = _resume(work, fresh, show=progress)
     given = _GivenVectors(vectors, state.vectors, fingerprint, normalized)
     _embed(work, catalogue, given, state, batch_size, count, show=progress)
-    _write_lookups(work, catalogue, EXACT)
-    if index_file is not None:
-        shutil.copyfile(index_file, work / INDEX)
-    (work / PROGRESS).unlink()
+    NameIndex.build(work, enumerate(catalogue))
     manifest = Manifest(
         entities=count,
         vectors=count,
@@ -250,10 +257,15 @@ def build_kb_from_vectors(
         snapshot=snapshot,
         digest=digest.hex,
     )
+    if index_file is not None:
+        shutil.copyfile(index_file, work / INDEX)
+    else:
+        manifest = make_index(work, manifest, options or IndexOptions(), progress=progress)
     return _publish(manifest, work, out)
 
 
 def _publish(manifest: Manifest, work: Path, out: Path) -> Manifest:
+    (work / PROGRESS).unlink()
     manifest = replace(manifest, created=now(), files=describe_files(work))
     manifest.write(work)
     publish(work, out)
@@ -322,15 +334,10 @@ def _resume(work: Path, fresh: Progress, *, show: bool) -> Progress:
     if old is None:
         return fresh
     if old.of(0, 0) != fresh:
-        _say("The entities or the encoder changed since the unfinished build: starting over", show)
+        say("The entities or the encoder changed since the unfinished build: starting over", show)
         return fresh
-    _say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
+    say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
     return old
-
-
-def _say(text: str, show: bool) -> None:
-    if show:
-        tqdm.write(text, file=sys.stderr)
 
 
 def _embed(
@@ -353,6 +360,9 @@ def _embed(
         while chunk := list(islice(rest, batch_size)):
             ids = [entity.id for entity in chunk]
             found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
+            too_large = np.abs(found).max(axis=1) > np.finfo(vectors.dtype).max
+            if too_large.any():
+                raise ElqError(Errors.ELQ229.format(id=ids[local[too_large.argmax()]]))
             vectors.append(found)
             owners.append(local + done)
             vectors.flush()
@@ -361,11 +371,3 @@ def _embed(
             state.of(done, vectors.rows).write(work / PROGRESS)
             bar.update(len(chunk))
     return vectors.rows
-
-
-def _write_lookups(work: Path, catalogue: Catalogue, spec: str) -> None:
-    NameIndex.build(work, enumerate(catalogue))
-    (work / INDEX).unlink(missing_ok=True)
-    if spec != EXACT:
-        vectors = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
-        FaissIndex.build(work / INDEX, np.asarray(vectors), spec)

@@ -1,43 +1,21 @@
-"""Nearest-neighbour search over vectors: exact, or by a FAISS index."""
+"""Exact nearest-neighbour search over vectors."""
 
 from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from ..errors import ElqError, Errors
-from .store import EXACT
 
 if TYPE_CHECKING:
     import torch
 
 # Scores held at once by the exact search, as (queries x vectors): 64 MB of float32.
 SCORES_AT_ONCE = 1 << 24
-# Vectors given to a FAISS index at once while it is built.
-ADD_AT_ONCE = 1 << 16
+# Numbers converted to float32 at once, where vectors are kept as float16: 64 MB.
+CONVERTED_AT_ONCE = 1 << 24
 GROUP = 64
-
-
-class VectorIndex(Protocol):
-    """What a knowledge base asks of an index.
-
-    exact (bool): Whether the neighbours found are always the true ones.
-    """
-
-    exact: bool
-
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the vectors with the largest inner products.
-
-        queries (ndarray): (M, h), float32.
-        RETURNS (tuple[ndarray, ndarray]): Scores (M, k) float32, descending, and vector rows
-            (M, k) int64; -inf and -1 where there are fewer than k.
-        """
-        ...
 
 
 class ExactIndex:
@@ -46,8 +24,6 @@ class ExactIndex:
     vectors (ndarray): (V, h), float32 or float16; may be memory-mapped.
     """
 
-    exact = True
-
     def __init__(self, vectors: np.ndarray) -> None:
         self.vectors = vectors
 
@@ -55,100 +31,40 @@ class ExactIndex:
     def _tensor(self) -> torch.Tensor:
         return as_tensor(self.vectors)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, live: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the vectors with the largest inner products.
+
+        queries (ndarray): (M, h), float32.
+        live (ndarray): Which vectors may be found, (V,), bool; all where None.
+        RETURNS (tuple[ndarray, ndarray]): Scores (M, k) float32, descending, and vector rows
+            (M, k) int64; -inf and -1 where there are fewer than k.
+        """
         step = max(1, SCORES_AT_ONCE // max(1, len(queries)))
-        scores, rows = top_k(products(queries, self._tensor[:step]), k)
+        if self.vectors.dtype != np.float32:
+            step = min(step, CONVERTED_AT_ONCE // self.vectors.shape[1])
+        scores, rows = self._search_block(queries, k, live, slice(0, step))
         for start in range(step, len(self.vectors), step):
-            more_scores, more_rows = top_k(products(queries, self._tensor[start : start + step]), k)
-            more_rows[more_rows >= 0] += start
+            more = self._search_block(queries, k, live, slice(start, start + step))
             scores, rows = best(
-                np.concatenate([scores, more_scores], axis=1),
-                np.concatenate([rows, more_rows], axis=1),
+                np.concatenate([scores, more[0]], axis=1),
+                np.concatenate([rows, more[1]], axis=1),
                 k,
             )
         return scores, rows
 
-
-class FaissIndex:
-    """Search by a FAISS index that is kept in a file and memory-mapped where its kind allows it.
-
-    index (faiss.Index): Inner-product index whose ids are vector rows.
-    """
-
-    exact = False
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-
-    @classmethod
-    def build(cls, path: Path, vectors: np.ndarray, spec: str) -> FaissIndex:
-        """Train an index, add all vectors and write it.
-
-        path (Path): The file to write.
-        spec (str): FAISS factory string, for example "SQfp16" or "HNSW32".
-        """
-        import faiss
-
-        index = _factory(vectors.shape[1], spec)
-        try:
-            if not index.is_trained:
-                index.train(np.asarray(vectors, dtype=np.float32))
-            for start in range(0, len(vectors), ADD_AT_ONCE):
-                index.add(np.asarray(vectors[start : start + ADD_AT_ONCE], dtype=np.float32))
-        except RuntimeError as err:  # too few vectors to train on, above all
-            raise ElqError(Errors.ELQ215.format(spec=spec, reason=_last_line(err))) from None
-        _set_effort(index)
-        faiss.write_index(index, str(path))
-        return cls(index)
-
-    @classmethod
-    def open(cls, path: Path) -> FaissIndex:
-        """Map an index file. How much of the index is searched is what the file says."""
-        import faiss
-
-        # Older releases map inverted lists only, newer ones flat codes too.
-        flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)
-        return cls(faiss.read_index(str(path), flags))
-
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores, rows = self.index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        return best(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)
-
-
-def check_spec(spec: str, width: int) -> str:
-    """Check an index before hours are spent on its vectors.
-
-    spec (str): "auto", "exact" or a FAISS factory string.
-    RETURNS (str): "exact" or the factory string.
-    """
-    if spec in ("auto", EXACT):
-        return EXACT
-    _factory(width, spec)
-    return spec
-
-
-def _factory(width: int, spec: str) -> Any:
-    import faiss
-
-    try:
-        return faiss.index_factory(width, spec, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as err:
-        raise ElqError(Errors.ELQ215.format(spec=spec, reason=_last_line(err))) from None
-
-
-def _last_line(err: Exception) -> str:
-    return str(err).strip().splitlines()[-1]
-
-
-def _set_effort(index: Any) -> None:
-    """Search a good part of the lists or the graph; FAISS's own defaults find too little."""
-    import faiss
-
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexIVF):
-        index.nprobe = max(8, index.nlist // 16)
-    elif isinstance(index, faiss.IndexHNSW):
-        index.hnsw.efSearch = 256
+    def _search_block(
+        self, queries: np.ndarray, k: int, live: np.ndarray | None, block: slice
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores = products(queries, self._tensor[block])
+        if live is not None:
+            scores += np.where(live[block], np.float32(0), -np.inf)
+        found, rows = top_k(scores, k)
+        rows[rows >= 0] += block.start
+        if live is not None:
+            rows[np.isneginf(found)] = -1
+        return found, rows
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

@@ -30,6 +30,7 @@ NAME_ENTRIES = "name_entries.npy"
 INDEX = "index.faiss"
 DELTA = "delta.sqlite"
 EXACT = "exact"
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Manifest:
     width (int): Width h of the vectors.
     dtype (str): Type of the stored vectors, "float32" or "float16".
     index (str): "exact", or the FAISS factory string of index.faiss.
+    search (dict): How the index is searched and what that finds: `tune.SearchSettings`; empty
+        where the index is exact, or searched as its file says.
     fingerprint (str): Of the entity encoder that made the vectors; "" where unknown.
     normalized (bool): Whether the vectors have length 1.
     source, snapshot (str): Where the entities come from and of which date, if told.
@@ -53,6 +56,7 @@ class Manifest:
     width: int = 0
     dtype: str = "float32"
     index: str = EXACT
+    search: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     normalized: bool = False
     source: str = ""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ElqError, Errors
-from .index import ExactIndex, VectorIndex, as_tensor, best, products
+from .faiss_index import FaissIndex
+from .index import ExactIndex, as_tensor, best, products
 from .store import Manifest
 from .table import Candidates
 
@@ -22,6 +23,13 @@ PAIRS_AT_ONCE = 1 << 14
 SCORES_AT_ONCE = 1 << 23
 # Vectors fetched beyond the k wanted before another search becomes needed.
 SLACK = 8
+# Vectors that an index is asked for where nothing was measured, and how much more of everything
+# if that leaves a query with fewer than k entities.
+DEPTH = 100
+WIDEN = 4
+# Where only so many vectors may be found they are compared with each query, which takes no longer
+# than an index; a copy of them is kept, 40 MB at width 1024.
+FEW = 10_000
 # Scores closer than this share of their size may change places between two ways to sum them.
 TOLERANCE = 1e-5
 
@@ -32,7 +40,9 @@ class VectorTable:
     vectors (ndarray): (V, h), float32 or float16; may be memory-mapped.
     owners (ndarray): Entity row of each vector, (V,), ascending.
     entities (int): Number N of entities that own a vector.
-    index (VectorIndex): How neighbours are found; exactly where None.
+    index (FaissIndex): Finds the vectors whose entities get exact scores; where None, every vector
+        is compared with every query.
+    depth (int): Vectors that the index is asked for.
     """
 
     def __init__(
@@ -40,12 +50,19 @@ class VectorTable:
         vectors: np.ndarray,
         owners: np.ndarray,
         entities: int,
-        index: VectorIndex | None = None,
+        index: FaissIndex | None = None,
+        depth: int = DEPTH,
     ) -> None:
         self.vectors = vectors
         self.owners = owners
         self.entities = entities
-        self.index = index or ExactIndex(vectors)
+        self.index = index
+        self.depth = depth
+        self._last_live: LiveVectors | None = None
+
+    @cached_property
+    def _exact(self) -> ExactIndex:
+        return ExactIndex(self.vectors)
 
     @cached_property
     def _groups(self) -> tuple[np.ndarray, np.ndarray]:
@@ -64,36 +81,73 @@ class VectorTable:
         alive (ndarray): Which entity rows may be found, bool; all where None.
         RETURNS (Candidates): (M, k).
         """
+        live = self._live(alive)
+        if live is not None and live.few is not None:
+            return live.few.search(queries, k)
+        if self.index is None:
+            return self._search_exactly(queries, k, live)
+        return self._search_index(self.index, queries, k, live)
+
+    def _live(self, alive: np.ndarray | None) -> LiveVectors | None:
+        """What is known of a mask; kept, as the same one comes with each search."""
+        if alive is None:
+            return None
+        live = self._last_live
+        if live is None or live.alive is not alive:
+            live = self._last_live = LiveVectors(alive, self.owners, self.vectors)
+        return live
+
+    def _search_index(
+        self, index: FaissIndex, queries: np.ndarray, k: int, live: LiveVectors | None
+    ) -> Candidates:
+        """Search wider and wider until every query has its k entities, or all that there are."""
+        depth, effort = max(self.depth, 2 * k), index.effort
+        bits, wanted, most = None, min(k, self.entities), len(self.vectors)
+        if live is not None:
+            # As many vectors get compared as would be without the mask.
+            bits, effort = live.bits, min(index.most_effort, int(effort / live.share))
+            wanted, most = min(k, live.entities), live.count
+        while True:
+            _, vector_rows = index.search(queries, min(depth, most), bits, effort)
+            rows = self.owners_of(vector_rows)
+            scores, rows = best(self.scores(queries, rows), rows, k)
+            whole = depth >= most and effort >= index.most_effort
+            if whole or not wanted or np.isfinite(scores[:, :wanted]).all():
+                return Candidates(rows, scores)
+            depth, effort = WIDEN * depth, min(WIDEN * effort, index.most_effort)
+
+    def owners_of(self, vector_rows: np.ndarray) -> np.ndarray:
+        """Entity rows (M, n), each once in a line; -1 for the rest."""
+        rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
+        if len(self.vectors) == self.entities:
+            return rows
+        rows.sort(axis=1)
+        rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+        return rows
+
+    def _search_exactly(self, queries: np.ndarray, k: int, live: LiveVectors | None) -> Candidates:
         keep = k + SLACK
-        found = self._try(queries, k, keep, alive)
+        mask = None if live is None else live.mask
+        found = self._try(queries, k, keep, mask)
         while found is None:
             keep *= 2
-            found = self._try(queries, k, keep, alive)
+            found = self._try(queries, k, keep, mask)
         return found
 
     def _try(
-        self, queries: np.ndarray, k: int, keep: int, alive: np.ndarray | None
+        self, queries: np.ndarray, k: int, keep: int, mask: np.ndarray | None
     ) -> Candidates | None:
         """Search with `keep` entities of each query in view; None if more may change the answer."""
         per_entity = -(-len(self.vectors) // max(1, self.entities))
-        scores, vector_rows = self.index.search(queries, min(keep * per_entity, len(self.vectors)))
+        wanted = min(keep * per_entity, len(self.vectors))
+        scores, vector_rows = self._exact.search(queries, wanted, mask)
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
-        if alive is not None:
-            rows[(rows >= 0) & ~alive[rows]] = -1
         last = scores[:, -1:]
         scores, rows = best(*_first_of_each(scores, rows), keep)
         top_scores, top_rows = best(self.scores(queries, rows), rows, k)
-        if keep < self.entities and not self._settled(last, scores[:, -1:], top_scores[:, -1:]):
+        if keep < self.entities and not _settled(last, scores[:, -1:], top_scores[:, -1:]):
             return None
         return Candidates(top_rows, top_scores)
-
-    def _settled(self, last_vector: np.ndarray, last_entity: np.ndarray, kth: np.ndarray) -> bool:
-        if not self.index.exact:
-            return bool(np.isfinite(kth).all())
-        # What was left out scores no more than the last that was kept. Unless the k-th entity is
-        # clearly above that, an equal one with a smaller row may be among them.
-        bound = np.maximum(last_vector, last_entity)
-        return bool((kth > bound + TOLERANCE * np.abs(bound)).all())
 
     def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Exact scores of given entities: the inner product with their best vector.
@@ -194,6 +248,39 @@ def merge(
     places = np.concatenate([one[0], other[0]])
     order = np.argsort(places, kind="stable")
     return places[order], np.concatenate([one[1], other[1]])[order]
+
+
+class LiveVectors:
+    """Which vectors of a table may be found.
+
+    alive (ndarray): Which entities may, bool.
+    owners, vectors (ndarray): Of the table.
+    """
+
+    def __init__(self, alive: np.ndarray, owners: np.ndarray, vectors: np.ndarray) -> None:
+        self.alive = alive
+        self.mask = alive[owners]
+        self.count = int(np.count_nonzero(self.mask))
+        self.entities = int(np.count_nonzero(alive))
+        self.share = max(self.count, 1) / max(1, len(owners))
+        self.few = None
+        if self.count <= min(FEW, len(owners) // 2):
+            places = np.flatnonzero(self.mask)
+            self.few = VectorTable(vectors[places], owners[places], self.entities)
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """RETURNS (ndarray): The mask with one bit a vector, uint8, little-endian."""
+        return np.packbits(self.mask, bitorder="little")
+
+
+def _settled(last_vector: np.ndarray, last_entity: np.ndarray, kth: np.ndarray) -> bool:
+    # What was left out scores no more than the last that was kept. Unless the k-th entity is
+    # clearly above that, an equal one with a smaller row may be among them.
+    bound = np.maximum(last_vector, last_entity)
+    with np.errstate(invalid="ignore"):
+        above = kth > bound + TOLERANCE * np.abs(bound)
+    return bool((above | np.isneginf(bound)).all())
 
 
 def _first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

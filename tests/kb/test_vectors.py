@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb import vectors as vectors_module
-from spacy_elq.kb.index import FaissIndex
+from spacy_elq.kb.faiss_index import FaissIndex
+from spacy_elq.kb.train import VectorFile, build_index
 from spacy_elq.kb.vectors import VectorTable, check_vectors
 
 WIDTH = 5
@@ -97,7 +98,9 @@ def test_scores_of_an_approximate_index_are_exact(tmp_path):
     owners = np.repeat(np.arange(200), 2)
     vectors = rng.standard_normal((400, 16)).astype("f4")
     queries = rng.standard_normal((8, 16)).astype("f4")
-    index = FaissIndex.build(tmp_path / "index.faiss", vectors, "SQ4")
+    np.save(tmp_path / "vectors.npy", vectors)
+    path = build_index(tmp_path, VectorFile(tmp_path / "vectors.npy"), "SQ4")
+    index = FaissIndex.open(path)
     found = VectorTable(vectors, owners, 200, index).search(queries, 10)
     expected = plain_scores(vectors, owners, queries, 200)
     np.testing.assert_allclose(

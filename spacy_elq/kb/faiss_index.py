@@ -1,0 +1,193 @@
+"""Approximate search by a FAISS index that stays in its file, memory-mapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import ElqError, Errors
+from .index import best
+
+# FAISS searches fewer queries than this with one thread: starting another takes longer.
+MANY_QUERIES = 16
+# Flat search, of lists' centres above all, multiplies matrices from so many queries on: several
+# times as fast as FAISS's own loops, which it prefers up to 128,000 queries.
+BLAS_FROM = 20
+# Fewest lists visited, shortest queue.
+FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
+# The threads of FAISS are lost in a forked process, and waiting for them would take forever.
+_IMPORTED_BY = os.getpid()
+# Methods that crash the process, or that silently change nothing, while an index is mapped.
+_CHANGES = ("add", "add_with_ids", "remove_ids", "reset", "train", "merge_from")
+
+
+class FaissIndex:
+    """Search by a FAISS index that is kept in a file and memory-mapped.
+
+    index (faiss.Index): Inner-product index whose ids are vector rows.
+    """
+
+    exact = False
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    @classmethod
+    def open(cls, path: Path, device: int = -1) -> FaissIndex:
+        """Map an index file. How much of the index is searched is what the file says.
+
+        device (int): GPU to copy the index to, -1 to leave it in its file.
+        """
+        import faiss
+
+        # Older releases map inverted lists only, newer ones flat codes too.
+        flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)
+        index = faiss.read_index(str(path), flags)
+        for name in _CHANGES:
+            setattr(index, name, _refuse_changes)
+        return cls(index if device < 0 else to_gpu(index, device))
+
+    @property
+    def effort(self) -> int:
+        """RETURNS (int): How far a search goes: the lists it visits (nprobe) or the length of its
+        queue in a graph (efSearch); 0 for an index that always visits everything."""
+        ivf, hnsw = _ivf(self.index), _hnsw(self.index)
+        return ivf.nprobe if ivf else hnsw.efSearch if hnsw else 0
+
+    @effort.setter
+    def effort(self, value: int) -> None:
+        ivf, hnsw = _ivf(self.index), _hnsw(self.index)
+        if ivf:
+            ivf.nprobe = min(value, ivf.nlist)
+        elif hnsw:
+            hnsw.efSearch = value
+
+    @property
+    def least_effort(self) -> int:
+        """RETURNS (int): The smallest effort worth a try: a graph's queue holds all that it finds."""
+        return FEWEST_LISTS if _ivf(self.index) else SHORTEST_QUEUE
+
+    @property
+    def most_effort(self) -> int:
+        """RETURNS (int): The effort that visits everything, 0 where every search does."""
+        ivf = _ivf(self.index)
+        return ivf.nlist if ivf else self.index.ntotal if _hnsw(self.index) else 0
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        live: np.ndarray | None = None,
+        effort: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the vectors with the largest inner products, as `VectorIndex.search`.
+
+        live (ndarray): Which vectors may be found, one bit each, little-endian uint8.
+        effort (int): In place of the index's own.
+        """
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        parameters = _parameters(self.index, live, self.effort if effort is None else effort)
+        with _threads_for(len(queries)):
+            scores, rows = self.index.search(queries, k, params=parameters)
+        if live is not None and parameters is None:
+            rows[~_is_set(live, rows)] = -1
+        return best(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)
+
+
+def to_gpu(index: Any, device: int) -> Any:
+    """RETURNS (faiss.Index): A copy on a GPU.
+    RAISES (ElqError): If this FAISS has no GPU support, there is no such GPU, or FAISS can't have
+        this kind of index on one."""
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise ElqError(Errors.ELQ224.format(device=device))
+    try:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device, index)
+    except RuntimeError as err:
+        raise ElqError(Errors.ELQ225.format(device=device, reason=last_line(err))) from None
+
+
+def last_line(err: Exception) -> str:
+    """RETURNS (str): What a FAISS error says, without where in its source it says so."""
+    return str(err).strip().splitlines()[-1]
+
+
+def _refuse_changes(*args: Any, **kwargs: Any) -> NoReturn:
+    raise ElqError(Errors.ELQ226)
+
+
+def _ivf(index: Any) -> Any:
+    import faiss
+
+    return faiss.try_extract_index_ivf(index)
+
+
+def _hnsw(index: Any) -> Any:
+    import faiss
+
+    inner = _inner(index)
+    return inner.hnsw if isinstance(inner, faiss.IndexHNSW) else None
+
+
+def _inner(index: Any) -> Any:
+    """The index behind a transformation of the vectors."""
+    import faiss
+
+    if isinstance(index, faiss.IndexPreTransform):
+        return faiss.downcast_index(index.index)
+    return index
+
+
+def _parameters(index: Any, live: np.ndarray | None, effort: int) -> Any:
+    """Search parameters of the index's kind; None for kinds that take none."""
+    import faiss
+
+    inner = _inner(index)
+    # What FAISS's own annotations lack: keywords, and selectors made from arrays.
+    of: Any = faiss
+    given = {} if live is None else {"sel": of.IDSelectorBitmap(live)}
+    if isinstance(inner, faiss.IndexIVF):
+        own = of.SearchParametersIVF(nprobe=min(effort, inner.nlist), **given)
+    elif isinstance(inner, faiss.IndexHNSW):
+        own = of.SearchParametersHNSW(efSearch=effort, **given)
+    elif isinstance(inner, faiss.IndexFlat | faiss.IndexScalarQuantizer):
+        own = of.SearchParameters(**given)
+    else:
+        return None
+    return own if inner is index else of.SearchParametersPreTransform(index_params=own)
+
+
+def _is_set(bits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return (rows >= 0) & ((bits[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1).astype(bool)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let FAISS use so many threads, and matrix products where they are faster."""
+    import faiss
+
+    threads, blas_from = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
+    faiss.omp_set_num_threads(number)
+    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+        faiss.cvar.distance_compute_blas_threshold = blas_from
+
+
+def many_threads() -> AbstractContextManager[None]:
+    """RETURNS (ContextManager): Let FAISS use as many threads as the rest of a pipeline does."""
+    import torch
+
+    return _threads(1 if os.getpid() != _IMPORTED_BY else torch.get_num_threads())
+
+
+def _threads_for(queries: int) -> AbstractContextManager[None]:
+    return _threads(1) if queries < MANY_QUERIES else many_threads()

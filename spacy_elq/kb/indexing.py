@@ -1,0 +1,114 @@
+"""The stage of a build that gives the vectors an index: choose, build, measure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import ElqError, Errors
+from .base import exact_table, open_index_table
+from .choose import Plan, plans
+from .store import AUTO, EXACT, INDEX, VECTORS, Manifest
+from .train import VectorFile, build_index, forget_unfinished
+from .tune import Queries, SearchSettings, held_queries, tune
+from .vectors import check_queries
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What an index may take and must find.
+
+    max_ram (int): Most bytes of an index that "auto" chooses.
+    min_recall (float): Share of the exact 10 best entities that it has to find, where that can be.
+    queries (Callable): Returns what it is tried with; entity vectors, moved, where None.
+    device (int): GPU that k-means runs on, -1 for the CPU.
+    """
+
+    max_ram: int = 2 << 30
+    min_recall: float = 0.99
+    queries: Callable[[], Queries] | None = None
+    device: int = -1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_recall <= 1:
+            raise ElqError(Errors.ELQ239.format(value=self.min_recall))
+
+
+def make_index(
+    work: Path, manifest: Manifest, options: IndexOptions, *, progress: bool = False
+) -> Manifest:
+    """Build the index that a manifest asks for beside the vectors, and tune how it is searched.
+
+    work (Path): The directory, which has its vectors. A build that broke off is gone on with.
+    manifest (Manifest): Of the directory; `index` may be "auto".
+    progress (bool): Whether to tell on stderr what is done, chosen and found.
+    RETURNS (Manifest): With the index as it is, and how it is searched.
+    """
+    (work / INDEX).unlink(missing_ok=True)
+    candidates = [Plan(manifest.index, 0, "as asked for")]
+    if manifest.index == AUTO:
+        item_bytes = np.dtype(manifest.dtype).itemsize
+        candidates = plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
+    for plan in candidates:
+        say(f"index: {plan.spec} ({plan.reason})", progress)
+        if plan.spec == EXACT:
+            break
+        path = build_index(
+            work,
+            VectorFile(work / VECTORS),
+            plan.spec,
+            device=options.device,
+            progress=progress,
+        )
+        settings = _tune(work, path, manifest, options)
+        say(f"search: {describe(settings)}", progress)
+        if settings.recall >= options.min_recall or plan is candidates[-1]:
+            _warn(settings, options, progress)
+            path.rename(work / INDEX)
+            forget_unfinished(work)
+            return replace(manifest, index=plan.spec, search=settings.to_manifest())
+    forget_unfinished(work)
+    return replace(manifest, index=EXACT)
+
+
+def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
+    exact = exact_table(work, manifest)
+    queries = options.queries() if options.queries else held_queries(exact.vectors)
+    checked = check_queries(queries.vectors, manifest.width)
+    return tune(
+        open_index_table(work, path, manifest),
+        exact,
+        Queries(checked, queries.source),
+        options.min_recall,
+    )
+
+
+def describe(settings: SearchSettings) -> str:
+    """RETURNS (str): How far an index is searched, and what that finds at what cost."""
+    far = f"effort {settings.effort}, " if settings.effort else ""
+    found = f"finds {settings.recall:.4f} of the exact 10 best"
+    asked = f"{settings.sample} queries: {settings.queries}"
+    cost = f"{settings.ms:.1f} ms a query, exact search {settings.exact_ms:.0f} ms"
+    return f"{far}re-ranks {settings.depth}, {found} ({asked}); {cost}"
+
+
+def _warn(settings: SearchSettings, options: IndexOptions, show: bool) -> None:
+    if settings.recall < options.min_recall:
+        say(
+            f"That is less than the {options.min_recall} asked for. Allow more memory, or ask for "
+            "another index.",
+            show,
+        )
+    if options.queries is None:
+        say("Mentions may be further from the entities than that: tune with --queries.", show)
+
+
+def say(text: str, show: bool) -> None:
+    """Tell something on stderr, above a progress bar."""
+    if show:
+        tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,112 @@
+"""Mention vectors that an index is tuned with: the linker's own, or the next best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ..corpora.spans import read_rows
+from ..errors import ElqError, Errors
+from ..types import Entity
+from .names import ENTRY
+from .table import Candidates
+from .tune import MOST_QUERIES, Queries
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from .build import EntityEncoder
+
+# Characters of a mention, end exclusive.
+CharSpan = tuple[int, int]
+# Texts that a pipeline reads at once.
+BATCH = 32
+
+
+def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None) -> Queries:
+    """Make queries of a file.
+
+    path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or plain
+        text, a line each.
+    encoder (EntityEncoder): Encodes the mentions as if they were entities, where there is no
+        pipeline: near to what a linker asks, but not the same.
+    nlp (Language): A trained pipeline, whose linker makes the vectors: of the given mentions, or of
+        those it finds in plain text.
+    RETURNS (Queries): A thousand at most.
+    RAISES (ElqError): If there are none.
+    """
+    if not path.is_file():
+        raise ElqError(Errors.ELQ218.format(path=path, what="queries file"))
+    if path.suffix == ".npy":
+        return Queries(np.load(path, allow_pickle=False)[:MOST_QUERIES], path.name)
+    texts = list(islice(_texts(path), MOST_QUERIES))
+    if nlp is not None:
+        vectors, how = mention_vectors(nlp, texts), "mentions as the linker sees them"
+    else:
+        mentions = [text[a:b] for text, spans in texts for a, b in spans or [(0, len(text))]]
+        entities = [Entity("", mention) for mention in mentions[:MOST_QUERIES]]
+        vectors, how = encoder.encode(entities)[0], "mentions, encoded as entities"
+    if not len(vectors):
+        raise ElqError(Errors.ELQ228.format(path=path))
+    return Queries(vectors, f"{path.name}, {how}")
+
+
+def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
+    """YIELDS (tuple): Each text, and the characters of its mentions, none where not known."""
+    if path.suffix == ".jsonl":
+        for row in read_rows(path):
+            yield row.text, [(span.start, span.end) for span in row.spans]
+        return
+    try:
+        lines = path.read_text(encoding="utf8").splitlines()
+    except UnicodeDecodeError as err:
+        raise ElqError(Errors.ELQ301.format(where=path, reason=err)) from None
+    yield from ((line, []) for line in lines if line.strip())
+
+
+def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) -> np.ndarray:
+    """What a pipeline's linker asks its knowledge base.
+
+    texts (Sequence[tuple]): Texts with their mentions; where no text has any, they are found.
+    RETURNS (ndarray): (M, h), float32.
+    """
+    from ..evaluate import find_elq
+    from ..linking import rank_mentions
+
+    elq = find_elq(nlp)
+    if elq is None:
+        raise ElqError(Errors.ELQ403.format(name=nlp.meta["name"]))
+    before = nlp.pipe_names[: nlp.pipe_names.index(elq.name)]
+    recorder = _Recorder(elq.kb.entity_vector_length)
+    known = any(spans for _, spans in texts)
+    with nlp.select_pipes(enable=before):
+        docs = list(nlp.pipe(text for text, _ in texts))
+    for start in range(0, len(docs), BATCH):
+        some = slice(start, start + BATCH)
+        given = [spans for _, spans in texts[some]] if known else None
+        rank_mentions(elq.model, cast(Any, recorder), docs[some], elq.decoding, given)
+    return recorder.vectors[:MOST_QUERIES]
+
+
+class _Recorder:
+    """Stands in for a knowledge base, and keeps what it is asked.
+
+    entity_vector_length (int): Width h of the vectors.
+    """
+
+    def __init__(self, entity_vector_length: int) -> None:
+        self.entity_vector_length = entity_vector_length
+        self.vectors = np.zeros((0, entity_vector_length), dtype=np.float32)
+
+    def search(self, vectors: np.ndarray, k: int) -> Candidates:
+        self.vectors = np.concatenate([self.vectors, vectors])
+        return Candidates(
+            np.zeros((len(vectors), k), np.int64), np.zeros((len(vectors), k), np.float32)
+        )
+
+    def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(keys) + 1, dtype=np.int64), np.zeros(0, dtype=ENTRY)

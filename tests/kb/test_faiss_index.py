@@ -1,0 +1,147 @@
+import faiss
+import numpy as np
+import pytest
+
+from spacy_elq.errors import ElqError
+from spacy_elq.kb import train
+from spacy_elq.kb.faiss_index import FaissIndex
+from spacy_elq.kb.train import VectorFile, build_index, check_spec
+
+SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8"]
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("f4")
+
+
+def build(tmp_path, vectors, spec):
+    np.save(tmp_path / "vectors.npy", vectors)
+    return build_index(tmp_path, VectorFile(tmp_path / "vectors.npy"), spec)
+
+
+def recall(rows, scores, k=5):
+    truth = np.argsort(-scores, axis=1)[:, :k]
+    return np.mean([len({*a} & {*b}) / k for a, b in zip(rows, truth, strict=True)])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_index_is_written_and_mapped(tmp_path, spec):
+    vectors, queries = random(600, 16), random(20, 16, seed=1)
+    index = FaissIndex.open(build(tmp_path, vectors, spec))
+    scores, rows = index.search(queries, 5, effort=max(index.effort, 8))
+    assert recall(rows, queries @ vectors.T) >= 0.9
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "PQ4"])  # PQ takes no mask: what it finds is filtered
+def test_only_live_vectors_are_found(tmp_path, spec):
+    vectors, queries = random(600, 16), random(20, 16, seed=1)
+    live = np.random.default_rng(2).random(600) < 0.3
+    index = FaissIndex.open(build(tmp_path, vectors, spec))
+    bits = np.packbits(live, bitorder="little")
+    _, rows = index.search(queries, 20, bits, index.most_effort)
+    assert live[rows[rows >= 0]].all()
+    if spec != "PQ4":
+        assert (rows >= 0).all()
+        assert recall(rows[:, :5], np.where(live, queries @ vectors.T, -np.inf)) >= 0.9
+
+
+def test_effort_is_nprobe_or_the_queue(tmp_path):
+    ivf = FaissIndex.open(build(tmp_path, random(600, 16), "RR16,IVF8,SQ8"))
+    assert (ivf.effort, ivf.most_effort) == (1, 8)
+    ivf.effort = 100
+    assert ivf.effort == 8
+    graph = FaissIndex.open(build(tmp_path, random(600, 16), "HNSW8"))
+    graph.effort = 77
+    assert (graph.effort, graph.most_effort) == (77, 600)
+    flat = FaissIndex.open(build(tmp_path, random(600, 16), "SQ8"))
+    assert (flat.effort, flat.most_effort) == (0, 0)
+
+
+def test_index_pads_when_it_finds_too_few(tmp_path):
+    index = FaissIndex.open(build(tmp_path, random(3, 4), "Flat"))
+    scores, rows = index.search(random(1, 4, seed=1), 5)
+    assert rows[0, 3:].tolist() == [-1, -1]
+    assert np.isneginf(scores[0, 3:]).all()
+
+
+@pytest.mark.parametrize("spec", ["SQ8", "IVF8,SQ8", "HNSW8"])
+def test_a_mapped_index_refuses_changes(tmp_path, spec):
+    index = FaissIndex.open(build(tmp_path, random(600, 16), spec)).index
+    for change in (index.add, index.remove_ids, index.train):
+        with pytest.raises(ElqError, match="ELQ226"):
+            change(random(1, 16))
+    assert index.ntotal == 600
+
+
+def test_threads_and_products_are_as_before(tmp_path):
+    index = FaissIndex.open(build(tmp_path, random(100, 16), "Flat"))
+    faiss.omp_set_num_threads(2)
+    threshold = faiss.cvar.distance_compute_blas_threshold
+    for queries in (1, 64):
+        index.search(random(queries, 16), 5)
+        assert faiss.omp_get_max_threads() == 2
+        assert faiss.cvar.distance_compute_blas_threshold == threshold
+
+
+def test_a_forked_process_searches_after_its_parent_did(tmp_path):
+    import multiprocessing
+
+    index = FaissIndex.open(build(tmp_path, random(2000, 16), "IVF8,SQ8"))
+    expected = index.search(random(64, 16), 5)[1]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    worker = context.Process(target=lambda: queue.put(index.search(random(64, 16), 5)[1]))
+    worker.start()
+    np.testing.assert_array_equal(queue.get(timeout=30), expected)
+    worker.join()
+
+
+def test_specs(tmp_path):
+    assert [check_spec(spec, 8) for spec in ("auto", "exact", "SQ8")] == ["auto", "exact", "SQ8"]
+    with pytest.raises(ElqError, match=r"ELQ215.*Nonsense9"):
+        check_spec("Nonsense9", 8)
+    with pytest.raises(ElqError, match=r"ELQ215.*IVF64"):
+        build(tmp_path, random(5, 8), "IVF64,Flat")
+
+
+@pytest.mark.parametrize("stop", [0, 200, 400])
+def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop):
+    monkeypatch.setattr(train, "ADD_AT_ONCE", 100)
+    monkeypatch.setattr(train, "SAVE_EVERY", 200)
+    vectors = random(600, 16)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(tmp_path / "vectors.npy", vectors)
+    file = VectorFile(tmp_path / "vectors.npy")
+    take, taken = VectorFile.take, []
+
+    def interrupt(self, rows):
+        if isinstance(rows, slice) and rows.start == stop:
+            raise KeyboardInterrupt
+        return take(self, rows)
+
+    def watch(self, rows):
+        taken.append(rows.start)
+        return take(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorFile, "take", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(tmp_path, file, "IVF8,SQ8")
+    monkeypatch.setattr(VectorFile, "take", watch)
+    index = FaissIndex.open(build_index(tmp_path, file, "IVF8,SQ8"))
+    assert taken == list(range(stop, 600, 100))  # not trained again, nothing added twice
+    _, rows = index.search(vectors, 1, effort=8)
+    assert rows[:, 0].tolist() == list(range(600))
+
+
+def test_an_unfinished_index_of_something_else_is_no_use(tmp_path):
+    build(tmp_path, random(600, 16), "IVF8,SQ8")
+    assert FaissIndex.open(build(tmp_path, random(500, 16), "IVF8,SQ8")).index.ntotal == 500
+
+
+def test_gpu_of_a_faiss_without(tmp_path):
+    path = build(tmp_path, random(100, 16), "Flat")
+    if not hasattr(faiss, "StandardGpuResources"):
+        with pytest.raises(ElqError, match=r"ELQ224.*GPU 0"):
+            FaissIndex.open(path, device=0)
