@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,6 +223,19 @@ class ElqLinker(TrainablePipe):
         return [(span.start_char, span.end_char) for span in spans]
 
     # The knowledge base
+
+    def restrict(
+        self, types: Iterable[str] = (), ids: Iterable[str] = ()
+    ) -> AbstractContextManager[Any]:
+        """Link only to entities that have one of the types or one of the ids, from the next call
+        on; to all of them again where neither is given. Not saved with the pipeline.
+
+        types, ids (Iterable[str]): Each must be there.
+        RETURNS (ContextManager): May be used in a `with` statement, which ends with what held
+            before.
+        """
+        self._refresh_kb()
+        return self.kb.restrict(types, ids)
 
     def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """Add entities, or change those whose id is known. The next call sees them.

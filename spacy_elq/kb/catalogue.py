@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import ElqError, Errors
 from ..types import Entity
 
@@ -75,6 +77,8 @@ class Catalogue:
             while batch := list(islice(numbered, BATCH)):
                 db.executemany("INSERT INTO entities VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
             _index_ids(db)
+            # With it the rows of a type are read without a look at the records.
+            db.execute("CREATE INDEX entities_type ON entities (type)")
             db.commit()
         finally:
             db.close()
@@ -153,6 +157,19 @@ class Catalogue:
         query = "SELECT id, row FROM entities WHERE id IN (SELECT value FROM json_each(?))"
         found = dict(self._db.execute(query, (json.dumps(list(ids)),)))
         return [found.get(id_) for id_ in ids]
+
+    def rows_of_types(self, types: Sequence[str]) -> np.ndarray:
+        """RETURNS (ndarray): The rows of the entities that have one of the types, int64."""
+        # As one text: a million rows would take a second as Python numbers.
+        query = "SELECT group_concat(row) FROM entities WHERE type = ?"
+        texts = (self._db.execute(query, (type_,)).fetchone()[0] for type_ in types)
+        found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts if text]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def types(self) -> list[str]:
+        """RETURNS (list[str]): The types that entities have, the most frequent first."""
+        query = "SELECT type FROM entities GROUP BY type ORDER BY COUNT(*) DESC, type"
+        return [type_ for (type_,) in self._db.execute(query)]
 
 
 def _identity(path: Path) -> tuple[int, int]:

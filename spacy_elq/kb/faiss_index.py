@@ -69,7 +69,7 @@ class FaissIndex:
 
     @property
     def least_effort(self) -> int:
-        """RETURNS (int): The smallest effort worth a try: a graph's queue holds all that it finds."""
+        """RETURNS (int): The smallest effort that is worth a try."""
         return FEWEST_LISTS if _ivf(self.index) else SHORTEST_QUEUE
 
     @property

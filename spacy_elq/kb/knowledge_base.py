@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from . import serialize
 from .base import Base
 from .delta import Delta
 from .index import best
-from .names import rows_of_names
+from .names import among, rows_of_names
+from .restriction import Masks, Restriction
 from .store import DELTA, Manifest
 from .table import Candidates, EntityTable
 from .vectors import check_queries, check_unique, check_vectors, merge
@@ -34,6 +36,8 @@ class FaissKB(KnowledgeBase):
     entity_vector_length (int): Width h of the vectors.
     fingerprint (str): Of the entity encoder whose vectors will be added.
     normalized (bool): Whether these vectors have length 1.
+
+    Its attribute `restriction` tells which entities searches find, see `restrict`.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class FaissKB(KnowledgeBase):
         self._manifest = manifest
         self._base = base
         self._delta = delta
+        self.restriction = Restriction()
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -115,6 +120,29 @@ class FaissKB(KnowledgeBase):
 
     # Search
 
+    def restrict(
+        self, types: Iterable[str] = (), ids: Iterable[str] = ()
+    ) -> AbstractContextManager[Any]:
+        """Let searches by vector and by name find only entities that have one of the types or one
+        of the ids, from now on; all of them again where neither is given.
+
+        types (Iterable[str]): Types of entities, at least one of each.
+        ids (Iterable[str]): Ids of entities.
+        RETURNS (ContextManager): May be used in a `with` statement, which ends with what held
+            before.
+        RAISES (ElqError): If there is no entity of a type, or with an id. Nothing changes then.
+        """
+        new, old = Restriction(types, ids), self.restriction
+        new.check(self._base, self._delta)
+        self.restriction = new
+        undo = ExitStack()
+        undo.callback(setattr, self, "restriction", old)
+        return undo
+
+    @property
+    def _masks(self) -> Masks:
+        return self.restriction.masks(self._base, self._delta)
+
     def search(self, vectors: np.ndarray, k: int) -> Candidates:
         """Find the k entities with the largest inner products; an entity counts by its best vector.
 
@@ -123,11 +151,11 @@ class FaissKB(KnowledgeBase):
         RETURNS (Candidates): Rows (M, K) and exact scores (M, K).
         """
         queries = check_queries(vectors, self.entity_vector_length)
-        parts = []
+        parts, masks = [], self._masks
         if self._delta.entities or not self._base:
-            parts.append(self._delta.table.search(queries, k))
+            parts.append(self._delta.table.search(queries, k, masks.added))
         if self._base:
-            parts.append(self._base.table.search(queries, k, self._delta.alive))
+            parts.append(self._base.table.search(queries, k, masks.base))
         if len(parts) == 1:
             return parts[0]
         scores = np.concatenate([part.scores for part in parts], axis=1)
@@ -165,9 +193,10 @@ class FaissKB(KnowledgeBase):
         RETURNS (ndarray): (M,), float32; -inf for an empty knowledge base.
         """
         queries = check_queries(vectors, self.entity_vector_length)
-        total = self._delta.table.log_partition(queries, scale)
+        masks = self._masks
+        total = self._delta.table.log_partition(queries, scale, masks.added)
         if self._base:
-            of_base = self._base.table.log_partition(queries, scale, self._delta.alive)
+            of_base = self._base.table.log_partition(queries, scale, masks.base)
             total = np.logaddexp(total, of_base)
         return total
 
@@ -208,12 +237,10 @@ class FaissKB(KnowledgeBase):
             of type `names.ENTRY`: those of key i are from offset i to offset i + 1.
         """
         keys = np.asarray(keys, dtype=np.uint64)
-        found = self._delta.find_names(keys)
+        masks = self._masks
+        found = among(masks.added, *self._delta.find_names(keys))
         if self._base:
-            places, entries = self._base.names.find(keys)
-            alive = self._delta.alive
-            live = slice(None) if alive is None else alive[entries["row"]]
-            found = merge((places[live], entries[live]), found)
+            found = merge(among(masks.base, *self._base.names.find(keys)), found)
         return np.searchsorted(found[0], np.arange(len(keys) + 1)), found[1]
 
     def lookup(self, names: Sequence[str]) -> list[np.ndarray]:
@@ -387,15 +414,21 @@ class FaissKB(KnowledgeBase):
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.
         state = (self._manifest.to_json(), self.path, self._delta.to_state())
-        return _restore, (type(self), self.vocab, *state)
+        return _restore, (type(self), self.vocab, *state, self.restriction)
 
 
 def _restore(
-    cls: type[FaissKB], vocab: Vocab, manifest: str, path: Path | None, delta: dict[str, Any]
+    cls: type[FaissKB],
+    vocab: Vocab,
+    manifest: str,
+    path: Path | None,
+    delta: dict[str, Any],
+    restriction: Restriction,
 ) -> FaissKB:
     kb = cls(vocab, delta["width"])
     wanted = Manifest.from_json(manifest, path or Path())
     if path is not None and kb.from_disk(path).manifest != wanted:
         raise ElqError(Errors.ELQ216.format(path=path, reason="another one took its place"))
     kb._set(wanted, kb._base, Delta.from_state(delta))
+    kb.restriction = restriction
     return kb

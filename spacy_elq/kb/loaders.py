@@ -93,7 +93,7 @@ def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
     RETURNS (FaissKB): A new one, in a temporary directory that lives as long as it does.
     """
     manifest = kb.manifest
-    return _build_temporary(
+    new = _build_temporary(
         kb,
         kb.vocab,
         encoder,
@@ -102,6 +102,8 @@ def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
         source=manifest.source,
         snapshot=manifest.snapshot,
     )
+    new.restriction = kb.restriction
+    return new
 
 
 def _build_temporary(

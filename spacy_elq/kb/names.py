@@ -145,6 +145,15 @@ def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
     ]
 
 
+def among(
+    mask: np.ndarray | None, places: np.ndarray, entries: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[ndarray, ndarray]): What `NameIndex.find` returned, without the names of
+    entities whose rows a bool mask leaves out."""
+    keep = slice(None) if mask is None else mask[entries["row"]]
+    return places[keep], entries[keep]
+
+
 class NameIndex:
     """Loose name key → the names that have it and whose they are, as two memory-mapped arrays.
 
