@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._run import Gpu, Quiet, guarded, note, use_gpu
+from ._run import Gpu, Quiet, guarded, load_pipeline, note, use_gpu
 
 if TYPE_CHECKING:
     from ..kb.build import EntityEncoder
+    from ..kb.indexing import QuerySource
     from ..kb.knowledge_base import FaissKB
+    from ..kb.store import Manifest
     from ..types import Entity
 
 PREFIX = "Example: python -m spacy elq kb"
@@ -42,6 +44,29 @@ def build_command(
     index: Annotated[
         str, typer.Option("--index", "-i", help='"auto", "exact" or a FAISS factory string')
     ] = "auto",
+    max_ram: Annotated[
+        str, typer.Option("--max-ram", help='Most memory of the index that "auto" chooses')
+    ] = "2GB",
+    min_recall: Annotated[
+        float, typer.Option("--min-recall", help="Share of the exact 10 best that it must find")
+    ] = 0.99,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            help="What the index is tried with: spans JSONL, lines of text, or vectors (.npy)",
+        ),
+    ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option("--pipeline", help="Pipeline whose mention vectors --queries turns into"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help='Stored vectors: "auto", "float32" or "float16"')
+    ] = "auto",
+    device: Annotated[
+        int, typer.Option("--device", help="GPU for k-means, where FAISS has it; -1 for the CPU")
+    ] = -1,
     snapshot: Annotated[
         str, typer.Option("--snapshot", help="Date of the entities; kept for information")
     ] = "",
@@ -52,16 +77,31 @@ def build_command(
     quiet: Quiet = False,
 ) -> None:
     """Build a knowledge base: records, names, vectors and index. Goes on where an interrupted
-    build of the same entities stopped."""
+    build of the same entities stopped.
+
+    Up to 50,000 vectors, a query is compared with each. For more, an index is chosen, built, and
+    searched as far as it takes to find what exact search finds. How far that is depends on the
+    queries: give the mentions that will be linked."""
     from ..corpora.entities import read_entities
     from ..kb.build import build_kb
+    from ..kb.choose import parse_size
+    from ..kb.indexing import IndexOptions
 
     use_gpu(gpu_id)
+    model = _load_encoder(encoder)
+    options = IndexOptions(
+        max_ram=parse_size(max_ram),
+        min_recall=min_recall,
+        queries=None if queries is None else _query_source(queries, model, pipeline),
+        device=device,
+    )
     manifest = build_kb(
         read_entities(entities),
         path,
-        _load_encoder(encoder),
+        model,
         index=index,
+        options=options,
+        dtype=dtype,
         progress=not quiet,
         source=entities.name,
         snapshot=snapshot,
@@ -84,6 +124,7 @@ def info_command(path: KBPath, quiet: Quiet = False) -> None:
         "removed, changed": kb.n_removed,
         "vectors": f"{manifest.vectors} x {manifest.width}, {manifest.dtype}",
         "index": manifest.index,
+        **_index_facts(manifest),
         "encoder": manifest.fingerprint or "unknown",
         "source": " ".join(filter(None, (manifest.source, manifest.snapshot))) or "unknown",
         "size": f"{size / 1e6:.1f} MB",
@@ -104,7 +145,7 @@ def check_command(path: KBPath, quiet: Quiet = False) -> None:
     note("Reading every file …", quiet=quiet)
     check_files(kb)
     typer.echo("files   as they were built")
-    typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities")
+    typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities, of a sample")
 
 
 @app.command("search", epilog=f'{PREFIX} search my_kb "city of light" -k 5')
@@ -113,6 +154,9 @@ def search_command(
     path: KBPath,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, or a description")],
     k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Neighbours to show")] = 10,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", "-t", help="Only entities of this type; repeat")
+    ] = None,
     encoder: Encoder = "minilm",
     quiet: Quiet = False,
 ) -> None:
@@ -120,14 +164,15 @@ def search_command(
     from ..types import Entity
 
     kb = _open(path)
+    kb.restrict(types=types or ())
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
-    found = kb.search(vectors[:1], min(k, len(kb)))
+    rows, scores = (part[0] for part in kb.search(vectors[:1], min(k, len(kb))))
     named = kb.named(text)
     for entity in named:
         typer.echo(_line("name", entity))
     if not named:
         note("No entity has this name.", quiet=quiet)
-    for entity, score in zip(kb.records(found.rows[0]), found.scores[0].tolist(), strict=True):
+    for entity, score in zip(kb.records(rows[rows >= 0]), scores[rows >= 0].tolist(), strict=True):
         typer.echo(_line(f"{score:.3f}", entity))
 
 
@@ -183,6 +228,32 @@ def export_command(
     with atomic_file(out) as work, work.open("w", encoding="utf8") as file:
         file.writelines(_json_lines(kb))
     note(f"{out}: {len(kb)} entities", quiet=quiet)
+
+
+def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:
+    """Checks the file now, and reads it when the index is there."""
+    from ..errors import ElqError, Errors
+    from ..kb.queries import read_queries
+
+    if not path.is_file():
+        raise ElqError(Errors.ELQ218.format(path=path, what="queries file"))
+    return lambda: read_queries(path, encoder, load_pipeline(pipeline) if pipeline else None)
+
+
+def _index_facts(manifest: Manifest) -> dict[str, str]:
+    from ..kb.store import INDEX
+    from ..kb.tune import SearchSettings
+
+    if not manifest.search:
+        return {}
+    settings = SearchSettings(**manifest.search)
+    return {
+        "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",
+        "search": f"effort {settings.effort}, the best {settings.depth} scored exactly",
+        "recall": f"{settings.recall:.4f} of the exact 10 best when built",
+        "tried with": f"{settings.sample} queries: {settings.queries}",
+        "a search": f"{settings.ms:.1f} ms when built, exact search {settings.exact_ms:.0f} ms",
+    }
 
 
 def _open(path: Path) -> FaissKB:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from ..errors import ElqError, Errors
-from .base import Base
+from .base import Base, exact_table
 from .knowledge_base import FaissKB
+from .tune import held_queries, recall
 from .vectors import VectorTable
 
-# Vectors that the index is tried with.
+# Queries that the index is tried with.
 SAMPLE = 200
 
 
@@ -42,17 +41,12 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     """How much of the true answer the index finds.
 
     k (int): Entities asked for.
-    sample (int): How many entity vectors, evenly spread, are used as queries.
+    sample (int): How many queries, see `tune.held_queries`.
     RETURNS (float): Share of the exact top k that is among the k found, 0 to 1.
     """
-    if kb.base is None:
+    if kb.base is None or not isinstance(kb.base.table, VectorTable):
         return 1.0
-    table = kb.base.table
-    if not isinstance(table, VectorTable):
-        return 1.0
-    places = np.linspace(0, len(table.owners) - 1, min(sample, len(table.owners)), dtype=np.int64)
-    queries = np.asarray(table.vectors[places], dtype=np.float32)
-    k = min(k, table.entities)
-    exact = VectorTable(table.vectors, table.owners, table.entities).search(queries, k).rows
-    found = table.search(queries, k).rows
-    return float((exact[:, :, None] == found[:, None, :]).any(axis=2).mean())
+    exact = exact_table(kb.base.path, kb.manifest)
+    queries = held_queries(exact.vectors, sample).vectors
+    truth = exact.search(queries, min(k, exact.entities)).rows
+    return recall(truth, kb.base.table.search(queries, truth.shape[1]).rows)

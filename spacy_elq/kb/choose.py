@@ -8,6 +8,7 @@ build and find no more.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from ..errors import ElqError, Errors
@@ -20,6 +21,8 @@ ID_BYTES, FACTOR_BYTES = 8, 8
 FLOAT_BYTES = 4
 SMALLEST_LISTS, MOST_LISTS = 64, 1 << 15
 GB = 1 << 30
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GB, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,14 @@ class Plan:
     spec: str
     size: int
     reason: str
+
+
+def parse_size(text: str) -> int:
+    """RETURNS (int): Bytes that a text such as "800MB" or "2GB" means; units are powers of 1024."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    if match is None or float(match[1]) <= 0:
+        raise ElqError(Errors.ELQ236.format(value=text))
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list[Plan]:

@@ -18,6 +18,8 @@ from .train import VectorFile, build_index, forget_unfinished
 from .tune import Queries, SearchSettings, held_queries, tune
 from .vectors import check_queries
 
+QuerySource = Callable[[], Queries]
+
 
 @dataclass(frozen=True)
 class IndexOptions:
@@ -31,7 +33,7 @@ class IndexOptions:
 
     max_ram: int = 2 << 30
     min_recall: float = 0.99
-    queries: Callable[[], Queries] | None = None
+    queries: QuerySource | None = None
     device: int = -1
 
     def __post_init__(self) -> None:
