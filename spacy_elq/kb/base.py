@@ -31,11 +31,10 @@ class Base:
     table: EntityTable
 
     @classmethod
-    def open(cls, path: Path, manifest: Manifest, device: int = -1) -> Base:
+    def open(cls, path: Path, manifest: Manifest) -> Base:
         """Map the files of a directory; nothing large is read.
 
         manifest (Manifest): The directory's own, already checked.
-        device (int): GPU that searches the index, -1 for none.
         """
         path = path.absolute()
         return cls(
@@ -43,11 +42,20 @@ class Base:
             manifest=manifest,
             catalogue=Catalogue(path / CATALOGUE),
             names=NameIndex.open(path),
-            table=open_table(path, manifest, device),
+            table=open_table(path, manifest),
         )
 
     def __len__(self) -> int:
         return self.manifest.entities
+
+    def use_gpu(self, device: int) -> None:
+        """Search vectors that are in files on a GPU.
+
+        device (int): Its number.
+        RAISES (ElqError): If FAISS can't.
+        """
+        if isinstance(self.table, VectorTable):
+            self.table.use_gpu(device)
 
     def copy_to(self, directory: Path) -> None:
         """Put the files into another directory, by hard links where that can be."""
@@ -55,23 +63,17 @@ class Base:
             link_or_copy(self.path / name, directory / name)
 
 
-def open_table(path: Path, manifest: Manifest, device: int = -1) -> EntityTable:
-    """Open the vectors of a directory as its manifest says they are kept.
-
-    device (int): GPU that the index is copied to, -1 for none.
-    RETURNS (EntityTable): Nothing of it is read yet.
-    """
+def open_table(path: Path, manifest: Manifest) -> EntityTable:
+    """RETURNS (EntityTable): The vectors of a directory, as its manifest says they are kept."""
     if manifest.index == EXACT:
         return exact_table(path, manifest)
-    return open_index_table(path, path / INDEX, manifest, device)
+    return open_index_table(path, path / INDEX, manifest)
 
 
-def open_index_table(
-    path: Path, index_file: Path, manifest: Manifest, device: int = -1
-) -> VectorTable:
+def open_index_table(path: Path, index_file: Path, manifest: Manifest) -> VectorTable:
     """RETURNS (VectorTable): The vectors of a directory, found by an index."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
-    index = FaissIndex.open(index_file, device)
+    index = FaissIndex.open(index_file)
     settings = SearchSettings.from_manifest(manifest.search, index.effort)
     index.effort = settings.effort
     read_at_random(vectors)

@@ -41,6 +41,7 @@ from .train import check_spec
 from .vectors import check_vectors
 
 PROGRESS = "progress.json"
+DTYPES = (AUTO, "float32", "float16")
 
 
 class EntityEncoder(Protocol):
@@ -173,6 +174,8 @@ def build_kb(
     out = Path(out).absolute()
     _check_target(out, overwrite)
     check_spec(index, encoder.width)
+    if dtype not in DTYPES:
+        raise ElqError(Errors.ELQ110.format(name="dtype", value=dtype, of=", ".join(DTYPES)))
     work = working_directory(out)
     digest = _Digest(entities)
     catalogue = _write_catalogue(work, digest)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..errors import ElqError, Errors
 from .base import Base, exact_table
+from .indexing import kept_queries
 from .knowledge_base import FaissKB
-from .tune import held_queries, recall
+from .tune import held_queries, recall, thin
 from .vectors import VectorTable
 
 # Queries that the index is tried with.
@@ -41,12 +42,13 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     """How much of the true answer the index finds.
 
     k (int): Entities asked for.
-    sample (int): How many queries, see `tune.held_queries`.
+    sample (int): How many queries, of those that it was tuned with.
     RETURNS (float): Share of the exact top k that is among the k found, 0 to 1.
     """
     if kb.base is None or not isinstance(kb.base.table, VectorTable):
         return 1.0
     exact = exact_table(kb.base.path, kb.manifest)
-    queries = held_queries(exact.vectors, sample).vectors
-    truth = exact.search(queries, min(k, exact.entities)).rows
-    return recall(truth, kb.base.table.search(queries, truth.shape[1]).rows)
+    queries = kept_queries(kb.base.path, kb.manifest) or held_queries(exact.vectors, sample)
+    vectors = thin(queries.vectors, sample)
+    truth = exact.search(vectors, min(k, exact.entities)).rows
+    return recall(truth, kb.base.table.search(vectors, truth.shape[1]).rows)

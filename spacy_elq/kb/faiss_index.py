@@ -18,6 +18,8 @@ MANY_QUERIES = 16
 # Flat search, of lists' centres above all, multiplies matrices from so many queries on: several
 # times as fast as FAISS's own loops, which it prefers up to 128,000 queries.
 BLAS_FROM = 20
+# Vectors added to a flat index at once.
+COPIED_AT_ONCE = 1 << 16
 # Fewest lists visited, shortest queue.
 FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
 # The threads of FAISS are lost in a forked process, and waiting for them would take forever.
@@ -32,17 +34,12 @@ class FaissIndex:
     index (faiss.Index): Inner-product index whose ids are vector rows.
     """
 
-    exact = False
-
     def __init__(self, index: Any) -> None:
         self.index = index
 
     @classmethod
-    def open(cls, path: Path, device: int = -1) -> FaissIndex:
-        """Map an index file. How much of the index is searched is what the file says.
-
-        device (int): GPU to copy the index to, -1 to leave it in its file.
-        """
+    def open(cls, path: Path) -> FaissIndex:
+        """Map an index file. How much of the index is searched is what the file says."""
         import faiss
 
         # Older releases map inverted lists only, newer ones flat codes too.
@@ -50,7 +47,21 @@ class FaissIndex:
         index = faiss.read_index(str(path), flags)
         for name in _CHANGES:
             setattr(index, name, _refuse_changes)
-        return cls(index if device < 0 else to_gpu(index, device))
+        return cls(index)
+
+    @classmethod
+    def flat(cls, vectors: np.ndarray) -> FaissIndex:
+        """RETURNS (FaissIndex): The vectors themselves, all of which a search compares."""
+        import faiss
+
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        for start in range(0, len(vectors), COPIED_AT_ONCE):
+            index.add(np.asarray(vectors[start : start + COPIED_AT_ONCE], dtype=np.float32))
+        return cls(index)
+
+    def on_gpu(self, device: int) -> FaissIndex:
+        """RETURNS (FaissIndex): A copy on a GPU, searched as far as this one."""
+        return FaissIndex(to_gpu(self.index, device))
 
     @property
     def effort(self) -> int:

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from ..errors import ElqError, Errors
 from .base import exact_table, open_index_table
 from .choose import Plan, plans
-from .store import AUTO, EXACT, INDEX, VECTORS, Manifest
+from .store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
 from .train import VectorFile, build_index, forget_unfinished
-from .tune import Queries, SearchSettings, held_queries, tune
+from .tune import MOST_QUERIES, Queries, SearchSettings, held_queries, thin, tune
 from .vectors import check_queries
 
 QuerySource = Callable[[], Queries]
@@ -51,7 +51,8 @@ def make_index(
     progress (bool): Whether to tell on stderr what is done, chosen and found.
     RETURNS (Manifest): With the index as it is, and how it is searched.
     """
-    (work / INDEX).unlink(missing_ok=True)
+    for name in (INDEX, QUERIES):
+        (work / name).unlink(missing_ok=True)
     candidates = [Plan(manifest.index, 0, "as asked for")]
     if manifest.index == AUTO:
         item_bytes = np.dtype(manifest.dtype).itemsize
@@ -75,19 +76,27 @@ def make_index(
             forget_unfinished(work)
             return replace(manifest, index=plan.spec, search=settings.to_manifest())
     forget_unfinished(work)
+    (work / QUERIES).unlink(missing_ok=True)
     return replace(manifest, index=EXACT)
 
 
 def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
     exact = exact_table(work, manifest)
-    queries = options.queries() if options.queries else held_queries(exact.vectors)
-    checked = check_queries(queries.vectors, manifest.width)
-    return tune(
-        open_index_table(work, path, manifest),
-        exact,
-        Queries(checked, queries.source),
-        options.min_recall,
-    )
+    queries = held_queries(exact.vectors)
+    if options.queries is not None:
+        vectors, source = options.queries()
+        queries = Queries(thin(check_queries(vectors, manifest.width), MOST_QUERIES), source)
+        np.save(work / QUERIES, queries.vectors)  # for checks, and for when it is built again
+    return tune(open_index_table(work, path, manifest), exact, queries, options.min_recall)
+
+
+def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
+    """RETURNS (Queries | None): The queries that the index of a knowledge base was tuned with;
+    None where they were made of its own vectors."""
+    if QUERIES not in manifest.files:
+        return None
+    vectors = np.load(directory / QUERIES, allow_pickle=False)
+    return Queries(vectors, str(manifest.search["queries"]))
 
 
 def describe(settings: SearchSettings) -> str:

@@ -65,13 +65,17 @@ class FaissKB(KnowledgeBase):
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
-    def open(cls, path: str | Path, vocab: Vocab) -> FaissKB:
+    def open(cls, path: str | Path, vocab: Vocab, *, device: int = -1) -> FaissKB:
         """Open a directory. Nothing large is read: the files are mapped.
 
         path (str | Path): A directory that `build_kb` or `to_disk` wrote.
         vocab (Vocab): The shared vocabulary.
+        device (int): GPU to search on, where FAISS has it; -1 for the CPU.
         """
-        return cls(vocab, 0).from_disk(path)
+        kb = cls(vocab, 0).from_disk(path)
+        if device >= 0 and kb.base:
+            kb.base.use_gpu(device)
+        return kb
 
     @property
     def manifest(self) -> Manifest:

@@ -26,17 +26,18 @@ class KBLoader(Protocol):
     def __call__(self, vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB: ...
 
 
-def kb_from_directory(path: str | Path) -> KBLoader:
+def kb_from_directory(path: str | Path, device: int = -1) -> KBLoader:
     """Registered as "spacy-elq.KBFromDirectory.v1" in `misc`: open a knowledge base directory.
 
     path (str | Path): What `python -m spacy elq kb build` made.
+    device (int): GPU to search on, where FAISS has it; -1 for the CPU.
     RETURNS (KBLoader): Refuses an encoder other than the one that made the vectors.
     """
 
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
         from .knowledge_base import FaissKB
 
-        kb = FaissKB.open(path, vocab)
+        kb = FaissKB.open(path, vocab, device=device)
         if encoder is not None:
             check_fingerprint(kb, encoder)
         return kb

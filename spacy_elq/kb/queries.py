@@ -42,8 +42,10 @@ def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None
     if not path.is_file():
         raise ElqError(Errors.ELQ218.format(path=path, what="queries file"))
     if path.suffix == ".npy":
-        return Queries(np.load(path, allow_pickle=False)[:MOST_QUERIES], path.name)
+        return Queries(np.load(path, allow_pickle=False), path.name)
     texts = list(islice(_texts(path), MOST_QUERIES))
+    if not texts:
+        raise ElqError(Errors.ELQ228.format(path=path))
     if nlp is not None:
         vectors, how = mention_vectors(nlp, texts), "mentions as the linker sees them"
     else:

@@ -28,6 +28,7 @@ OWNERS = "owners.npy"
 NAME_KEYS = "name_keys.npy"
 NAME_ENTRIES = "name_entries.npy"
 INDEX = "index.faiss"
+QUERIES = "queries.npy"
 DELTA = "delta.sqlite"
 EXACT = "exact"
 AUTO = "auto"
@@ -158,7 +159,7 @@ def sha256(path: Path) -> str:
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:
     """RETURNS (dict): Size and checksum of each immutable file in a directory, for a manifest."""
-    names = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX)
+    names = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX, QUERIES)
     present = [path / name for name in names if (path / name).exists()]
     return {file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in present}
 

@@ -97,7 +97,7 @@ def tune(table: VectorTable, exact: VectorTable, queries: Queries, least: float)
     index = table.index
     if index is None:
         raise TypeError("only an index can be tuned")
-    vectors = thin(queries.vectors, MOST_QUERIES)
+    vectors = queries.vectors
     truth = exact.search(vectors, min(NEIGHBOURS, table.entities)).rows
     index.effort, table.depth = _choose(table, index, vectors, truth, least)
     found = table.search(vectors, truth.shape[1]).rows

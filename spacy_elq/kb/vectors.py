@@ -88,6 +88,13 @@ class VectorTable:
             return self._search_exactly(queries, k, live)
         return self._search_index(self.index, queries, k, live)
 
+    def use_gpu(self, device: int) -> None:
+        """Search a copy of the index, or of the vectors where there is none, on a GPU.
+
+        device (int): Its number.
+        """
+        self.index = (self.index or FaissIndex.flat(self.vectors)).on_gpu(device)
+
     def _live(self, alive: np.ndarray | None) -> LiveVectors | None:
         """What is known of a mask; kept, as the same one comes with each search."""
         if alive is None:

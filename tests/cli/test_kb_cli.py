@@ -160,3 +160,49 @@ def test_help_has_an_example(name):
     result = run(name, "--help")
     assert result.exit_code == 0
     assert f"elq kb {name}" in " ".join(result.output.split())
+
+
+def places(tmp_path, count=1500):
+    kinds = ("city", "river")
+    lines = ({"id": f"P{i}", "title": f"Place {i}", "type": kinds[i % 2]} for i in range(count))
+    return write(tmp_path / "places.jsonl", lines)
+
+
+def test_build_with_an_index_that_is_chosen_and_tuned(tmp_path, monkeypatch):
+    monkeypatch.setattr("spacy_elq.kb.choose.EXACT_UP_TO", 1000)
+    entities, queries = places(tmp_path), tmp_path / "names.txt"
+    queries.write_text("".join(f"Place {i}\n" for i in range(0, 1500, 7)))
+    settings = ("--queries", queries, "--min-recall", "0.9", "--max-ram", "1GB")
+    result = run("build", entities, tmp_path / "kb", *settings)
+    assert result.exit_code == 0, result.stderr
+    told = " ".join(result.stderr.split())
+    assert "index: RR16,IVF64,RaBitQ (one bit a dimension)" in told
+    assert "of the exact 10 best" in told and "exact search" in told
+    facts = dict(line.split("  ", 1) for line in run("info", tmp_path / "kb").stdout.splitlines())
+    assert facts["index"].strip() == "RR16,IVF64,RaBitQ" or "SQ8" in facts["index"]
+    assert "names.txt, mentions, encoded as entities" in facts["tried with"]
+    assert "of the exact 10 best" in facts["recall"]
+    recall = run("check", tmp_path / "kb", "-q").stdout.split("recall")[1].split()[0]
+    assert float(recall) >= 0.9
+    lines = run("search", tmp_path / "kb", "Place 8", "-k", 3, "-q").stdout.splitlines()
+    assert lines[1].split("\t")[:3] == ["1.000", "P8", "Place 8"]
+
+
+def test_build_refuses_bad_index_options(tmp_path):
+    entities = places(tmp_path, 3)
+    for option, value, message in (
+        ("--max-ram", "much", "ELQ236"),
+        ("--min-recall", "2", "ELQ239"),
+        ("--queries", tmp_path / "no.txt", "ELQ218"),
+        ("--dtype", "int8", "ELQ110"),
+    ):
+        fails(run("build", entities, tmp_path / "kb", "-q", option, value), message)
+
+
+def test_search_for_a_type(tmp_path):
+    run("build", places(tmp_path, 60), tmp_path / "kb", "-q")
+    result = run("search", tmp_path / "kb", "Place 8", "-k", 5, "--type", "river", "-q")
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert len(lines) == 5
+    assert all(int(line[1][1:]) % 2 for line in lines)
+    fails(run("search", tmp_path / "kb", "x", "--type", "lake"), "ELQ237")

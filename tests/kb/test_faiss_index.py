@@ -33,7 +33,7 @@ def test_index_is_written_and_mapped(tmp_path, spec):
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
-@pytest.mark.parametrize("spec", [*SPECS, "PQ4"])  # PQ takes no mask: what it finds is filtered
+@pytest.mark.parametrize("spec", [*SPECS, "PQ4x4"])  # PQ takes no mask: what it finds is filtered
 def test_only_live_vectors_are_found(tmp_path, spec):
     vectors, queries = random(600, 16), random(20, 16, seed=1)
     live = np.random.default_rng(2).random(600) < 0.3
@@ -41,7 +41,7 @@ def test_only_live_vectors_are_found(tmp_path, spec):
     bits = np.packbits(live, bitorder="little")
     _, rows = index.search(queries, 20, bits, index.most_effort)
     assert live[rows[rows >= 0]].all()
-    if spec != "PQ4":
+    if spec != "PQ4x4":
         assert (rows >= 0).all()
         assert recall(rows[:, :5], np.where(live, queries @ vectors.T, -np.inf)) >= 0.9
 
@@ -140,8 +140,24 @@ def test_an_unfinished_index_of_something_else_is_no_use(tmp_path):
     assert FaissIndex.open(build(tmp_path, random(500, 16), "IVF8,SQ8")).index.ntotal == 500
 
 
-def test_gpu_of_a_faiss_without(tmp_path):
-    path = build(tmp_path, random(100, 16), "Flat")
-    if not hasattr(faiss, "StandardGpuResources"):
-        with pytest.raises(ElqError, match=r"ELQ224.*GPU 0"):
-            FaissIndex.open(path, device=0)
+def test_a_faiss_without_gpu_says_so(tmp_path, monkeypatch):
+    index = FaissIndex.open(build(tmp_path, random(100, 16), "Flat"))
+    monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
+    with pytest.raises(ElqError, match=r"ELQ224.*GPU 0"):
+        index.on_gpu(0)
+
+
+def test_an_index_is_copied_to_the_gpu(tmp_path, monkeypatch):
+    def refuse(resources, device, index):
+        raise RuntimeError(f"Error in somewhere:\nno device {device}")
+
+    index = FaissIndex.open(build(tmp_path, random(100, 16), "Flat"))
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", refuse, raising=False)
+    with pytest.raises(ElqError, match=r"ELQ225.*no device 3"):
+        index.on_gpu(3)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda r, d, copied: copied)
+    copied = index.on_gpu(0)
+    np.testing.assert_array_equal(
+        copied.search(random(2, 16), 3)[1], index.search(random(2, 16), 3)[1]
+    )
