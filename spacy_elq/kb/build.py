@@ -37,7 +37,7 @@ from .store import (
     now,
     publish,
 )
-from .train import check_spec
+from .train import check_spec, forget_unfinished
 from .vectors import check_vectors
 
 PROGRESS = "progress.json"
@@ -334,13 +334,14 @@ def _write_catalogue(work: Path, entities: _Digest, expected: int | None = None)
 def _resume(work: Path, fresh: Progress, *, show: bool) -> Progress:
     """How far an earlier run came, if it was the same build; else nothing is done yet."""
     old = Progress.read(work / PROGRESS)
-    if old is None:
-        return fresh
-    if old.of(0, 0) != fresh:
-        say("The entities or the encoder changed since the unfinished build: starting over", show)
-        return fresh
-    say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
-    return old
+    if old is not None and old.of(0, 0) == fresh:
+        say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
+        return old
+    if old is not None:
+        text = "The entities or the encoder changed since the unfinished build: starting over"
+        say(text, show)
+    forget_unfinished(work)  # an index of other vectors
+    return fresh
 
 
 def _embed(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .faiss_index import FaissIndex
-from .vectors import DEPTH, VectorTable
+from .vectors import VectorTable
 
 # Entities that recall is measured for.
 NEIGHBOURS = 10
@@ -41,7 +41,7 @@ class SearchSettings:
     """How an index is searched, and what that finds; kept in the manifest.
 
     effort (int): Lists visited (nprobe), or length of the queue in a graph (efSearch).
-    depth (int): Vectors found there that get an exact score.
+    depth (int): Vectors found there that get an exact score, see `VectorTable`.
     recall (float): Share of the exact 10 best entities found; -1 where it wasn't measured.
     queries (str): What the queries were.
     sample (int): How many of them.
@@ -50,7 +50,7 @@ class SearchSettings:
     """
 
     effort: int
-    depth: int = DEPTH
+    depth: int = 0
     recall: float = -1.0
     queries: str = ""
     sample: int = 0

@@ -23,9 +23,7 @@ PAIRS_AT_ONCE = 1 << 14
 SCORES_AT_ONCE = 1 << 23
 # Vectors fetched beyond the k wanted before another search becomes needed.
 SLACK = 8
-# Vectors that an index is asked for where nothing was measured, and how much more of everything
-# if that leaves a query with fewer than k entities.
-DEPTH = 100
+# How much wider a search by an index is tried again if a query gets fewer than k entities.
 WIDEN = 4
 # Where only so many vectors may be found they are compared with each query, which takes no longer
 # than an index; a copy of them is kept, 40 MB at width 1024.
@@ -42,7 +40,8 @@ class VectorTable:
     entities (int): Number N of entities that own a vector.
     index (FaissIndex): Finds the vectors whose entities get exact scores; where None, every vector
         is compared with every query.
-    depth (int): Vectors that the index is asked for.
+    depth (int): Least number of vectors that the index is asked for; where 0, hardly more than the
+        entities that are wanted.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class VectorTable:
         owners: np.ndarray,
         entities: int,
         index: FaissIndex | None = None,
-        depth: int = DEPTH,
+        depth: int = 0,
     ) -> None:
         self.vectors = vectors
         self.owners = owners
@@ -108,7 +107,8 @@ class VectorTable:
         self, index: FaissIndex, queries: np.ndarray, k: int, live: LiveVectors | None
     ) -> Candidates:
         """Search wider and wider until every query has its k entities, or all that there are."""
-        depth, effort = max(self.depth, 2 * k), index.effort
+        depth = max(self.depth, 2 * k) if self.depth else k + SLACK
+        effort = index.effort
         bits, wanted, most = None, min(k, self.entities), len(self.vectors)
         if live is not None:
             # As many vectors get compared as would be without the mask.
@@ -268,7 +268,7 @@ class LiveVectors:
         self.alive = alive
         self.mask = alive[owners]
         self.count = int(np.count_nonzero(self.mask))
-        self.entities = int(np.count_nonzero(alive))
+        self.entities = int(np.count_nonzero(np.diff(owners[self.mask], prepend=-1)))
         self.share = max(self.count, 1) / max(1, len(owners))
         self.few = None
         if self.count <= min(FEW, len(owners) // 2):

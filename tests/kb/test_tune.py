@@ -31,7 +31,7 @@ def few_are_exact(monkeypatch):
     monkeypatch.setattr(choose, "EXACT_UP_TO", 1000)
 
 
-def build(tmp_path, vectors, **settings):
+def build(tmp_path, vectors, identity="", **settings):
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(len(vectors))]
     options = IndexOptions(**{"queries": lambda: Queries(clustered(200, 1), "mine"), **settings})
     return build_kb_from_vectors(
@@ -39,6 +39,7 @@ def build(tmp_path, vectors, **settings):
         tmp_path / "kb",
         vectors,
         fingerprint="f",
+        identity=identity,
         index="auto",
         options=options,
         progress=False,
@@ -149,6 +150,21 @@ def test_an_interrupted_tuning_keeps_the_index(tmp_path, few_are_exact, monkeypa
         build(tmp_path, vectors, min_recall=0.95)
     monkeypatch.setattr("spacy_elq.kb.train._train", interrupt)
     assert build(tmp_path, vectors, min_recall=0.95).index.endswith("RaBitQ")
+
+
+def test_an_unfinished_index_of_other_vectors_is_no_use(
+    tmp_path, few_are_exact, monkeypatch, vocab
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(indexing, "tune", interrupt)
+        build(tmp_path, clustered(4000, seed=5), identity="other")
+    vectors = clustered(4000)
+    build(tmp_path, vectors)
+    found = FaissKB.open(tmp_path / "kb", vocab).search(vectors[:50], 1)
+    assert found.rows[:, 0].tolist() == list(range(50))
 
 
 def test_options_are_checked():
