@@ -164,6 +164,19 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
     ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
     ELQ235 = "{where}: the file cannot be read any further ({reason})."
+    # ELQ24x: live changes
+    ELQ240 = (
+        "The knowledge base in {path} is being changed or compacted by another process. Try again "
+        "when that is done; nothing was changed."
+    )
+    ELQ241 = (
+        "The change could not be written to {path} ({reason}), so it was not made. Check the space "
+        "and the permissions there."
+    )
+    ELQ246 = (
+        "The knowledge base {path} can't be compacted: it is no directory that can be written, or "
+        "it has changes in memory alone. Save it with `to_disk`, open that, and compact it."
+    )
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; a name that "
         "ends in .gz must be gzip."
@@ -301,6 +314,10 @@ class Errors(metaclass=ErrorsWithCodes):
 
 
 class Warnings(metaclass=ErrorsWithCodes):
+    ELQ252 = (
+        "The knowledge base in {path} can't be written: changes are kept in memory. Save them with "
+        "`to_disk`."
+    )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
     )
