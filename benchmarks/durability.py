@@ -303,7 +303,7 @@ def _run_and_kill(work: Callable[[Callable[[], None]], None], seconds: float) ->
 
 
 def share_memory(
-    directory: Path, entities: int, readers: int, width: int = 384
+    directory: Path, entities: int, readers: int, width: int = 384, added: int = 1000
 ) -> dict[str, float]:
     """Let readers search all vectors of one knowledge base, while a writer adds and compacts.
 
@@ -322,7 +322,7 @@ def share_memory(
     for _ in processes:
         results.get()  # has searched everything once
     writer = FaissKB.open(path, Vocab())
-    extra = [Entity(f"N{i}", f"New {i}") for i in range(1000)]
+    extra = [Entity(f"N{i}", f"New {i}") for i in range(added)]
     for new in extra:
         writer.add([new], *encoder.encode([new]))
     writer.compact(progress=False)

@@ -29,7 +29,7 @@ def compact(live: Live, *, progress: bool) -> bool:
         old = live.manifest
         manifest = _build(live, old, old.generation + 1, progress=progress)
         replace(manifest, generation=old.generation + 1).write(live.path)
-    live.tidy()
+    live.refresh()
     return True
 
 

@@ -165,6 +165,8 @@ class FaissKB(View, KnowledgeBase):
                 raise ElqError(Errors.ELQ246.format(path=self.path or ""))
             done = compact(self._live, progress=progress)
             self._now = self._live.base, self._live.delta
+            if done:
+                self._live.tidy()  # the old files, unless somebody else has them open
         return done
 
     def tidy(self) -> None:

@@ -137,11 +137,7 @@ def test_a_snapshot_keeps_its_rows(kb, encoder, queries):
         assert pool.submit(snapshot.records, found.rows.ravel()).result() == before
 
 
-def test_many_changes_of_one_entity_take_little_room(kb, encoder, queries):
-    for i in range(MANY + 50):
-        kb._now[1].apply([])  # nothing to do, nothing done
-        if i % 2:
-            continue
+def test_many_changes_of_one_entity_take_little_room():
     vectors = np.ones((1, 8), "f4")
     memory = FaissKB(Vocab(), 8)
     for i in range(2 * MANY + 50):
@@ -202,9 +198,9 @@ def test_compact_to_nothing_and_back(kb, encoder, queries, directory):
     assert kb.is_empty()
     assert FaissKB.open(directory, Vocab()).is_empty()
     add(kb, NEW)
-    check_equal(FaissKB.open(directory, Vocab()), [NEW], encoder, queries)
+    check_equal(FaissKB.open(directory, Vocab()), [NEW], encoder, queries, k=1)
     kb.compact(progress=False)
-    check_equal(FaissKB.open(directory, Vocab()), [NEW], encoder, queries)
+    check_equal(FaissKB.open(directory, Vocab()), [NEW], encoder, queries, k=1)
 
 
 def test_another_writer_goes_on_after_a_compaction(kb, encoder, queries, directory):
@@ -264,10 +260,10 @@ def test_a_rebuild_is_taken_over_if_it_is_of_the_same_encoder(kb, encoder, queri
     build_kb([NEW], directory, encoder, overwrite=True, progress=False)
     assert kb.row("N1") is None
     assert kb.refresh()
-    check_equal(kb, [NEW], encoder, queries)
+    check_equal(kb, [NEW], encoder, queries, k=1)
     build_kb([OTHER], directory, HashEncoder(fingerprint="b"), overwrite=True, progress=False)
     assert not kb.refresh()
-    check_equal(kb, [NEW], encoder, queries)
+    check_equal(kb, [NEW], encoder, queries, k=1)
     with pytest.raises(ElqError, match="ELQ222"):
         add(kb, OTHER)
 
@@ -314,7 +310,7 @@ def test_killed_writers_and_builds(tmp_path):
 
 
 def test_readers_share_memory(tmp_path):
-    sizes = share_memory(tmp_path, 40_000, 2, width=64)
+    sizes = share_memory(tmp_path, 40_000, 2, width=64, added=20)
     # Each reader has all of the vectors in memory, and they have them together.
     assert sizes["files rss"] > 2 * sizes["vectors"]
     assert sizes["files pss"] < 1.5 * sizes["vectors"]
