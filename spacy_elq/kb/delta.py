@@ -53,12 +53,16 @@ class Delta:
 
     width (int): Width h of the vectors.
     base_rows (int): N.
+    alive (ndarray | None): Which base rows are left (N,) bool, None if all of them.
+    added_alive (ndarray | None): The same of the added entities, in the order of their rows.
     """
 
     def __init__(self, width: int, base_rows: int) -> None:
         self.width = width
         self.base_rows = base_rows
         self.alive: np.ndarray | None = None
+        self.added_alive: np.ndarray | None = None
+        self._base_alive: np.ndarray | None = None
         self._shadowed: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._records: list[str | Entity] = []
@@ -126,8 +130,7 @@ class Delta:
 
     def search(self, queries: np.ndarray, k: int) -> Candidates:
         """Find the k best of the added entities of each query; see `VectorTable.search`."""
-        all_alive = len(self._rows) == len(self._records)
-        found = self._table.search(queries, k, None if all_alive else self._living.array)
+        found = self._table.search(queries, k, self.added_alive)
         return Candidates(np.where(found.rows < 0, -1, found.rows + self.base_rows), found.scores)
 
     def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -166,6 +169,9 @@ class Delta:
         """Make changes, in their order, to entities that are all different."""
         for change in changes:
             self._retire(change)
+        # Other arrays: what is computed from a mask can be kept with it.
+        if any(change.base_row is not None for change in changes) and self._base_alive is not None:
+            self.alive = self._base_alive.copy()
         self._add([change for change in changes if change.record is not None])
 
     def _retire(self, change: Change) -> None:
@@ -173,9 +179,9 @@ class Delta:
         if old is not None:
             self._living.array[old] = False
         if change.base_row is not None:
-            if self.alive is None:
-                self.alive = np.ones(self.base_rows, dtype=bool)
-            self.alive[change.base_row] = False
+            if self._base_alive is None:
+                self._base_alive = np.ones(self.base_rows, dtype=bool)
+            self._base_alive[change.base_row] = False
             self._shadowed[change.id] = change.base_row
 
     def _add(self, changes: Sequence[Change]) -> None:
@@ -187,7 +193,9 @@ class Delta:
         self._living.append(np.ones(len(changes), dtype=bool))
         self._records.extend(change.record or "" for change in changes)
         self._stored_names.extend(change.names for change in changes)
-        self._set_table()
+        if len(self._rows) + len(changes) < len(self._records):
+            self.added_alive = self._living.array.copy()
+        self._set_table()  # after the mask: another thread must not find it too short
         for local, change in enumerate(changes, first):
             self._rows[change.id] = local
             for key, entry in np.frombuffer(change.names, NAME).tolist():

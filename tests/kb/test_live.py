@@ -312,5 +312,5 @@ def test_killed_writers_and_builds(tmp_path):
 def test_readers_share_memory(tmp_path):
     sizes = share_memory(tmp_path, 40_000, 2, width=64, added=20)
     # Each reader has all of the vectors in memory, and they have them together.
-    assert sizes["files rss"] > 2 * sizes["vectors"]
+    assert sizes["files rss"] > 1.9 * sizes["vectors"]
     assert sizes["files pss"] < 1.5 * sizes["vectors"]
