@@ -26,7 +26,8 @@ def create_adapter(
     component (str): Name of the component.
     settings (Mapping): Attributes of the component, such as `threshold`.
     training (Mapping): Fields of `training.TrainingSettings`; the others stay as they are.
-    kb (Optional[Path]): Knowledge base directory to link to, in place of the component's own.
+    kb (Optional[Path]): Knowledge base directory to link to, in place of the component's own. It
+        is saved with the pipeline, unless the setting `kb_path` names it.
     RETURNS (Callable): The callback.
     """
 
@@ -43,5 +44,7 @@ def create_adapter(
             from .kb.loaders import kb_from_directory
 
             elq.set_kb(kb_from_directory(kb))
+            if "kb_path" not in settings:
+                elq.kb_path = None  # saved with the pipeline
 
     return adapt

@@ -20,6 +20,7 @@ from ..types import Entity
 from . import serialize
 from .delta import Change, Delta
 from .live import Live
+from .priors import priors
 from .store import Manifest
 from .vectors import check_unique, check_vectors
 from .view import View
@@ -91,6 +92,11 @@ class FaissKB(View, KnowledgeBase):
     def is_shared(self) -> bool:
         """RETURNS (bool): Whether its directory, named to another process, is all of it."""
         return self._in_place and not self._unsaved
+
+    @property
+    def is_writable(self) -> bool:
+        """RETURNS (bool): Whether changes are written to its directory."""
+        return self._live is not None and self.is_shared and self._live.is_writable()
 
     def is_empty(self) -> bool:
         """RETURNS (bool): Whether there is no entity."""
@@ -172,7 +178,7 @@ class FaissKB(View, KnowledgeBase):
     def tidy(self) -> None:
         """Remove what interrupted compactions left in the directory, if that can be written."""
         with self._lock:
-            if self._live is not None and self.is_shared and self._live.is_writable():
+            if self._live is not None and self.is_writable:
                 self._live.tidy()
 
     @contextmanager
@@ -203,8 +209,8 @@ class FaissKB(View, KnowledgeBase):
     # spaCy's own interface
 
     def get_candidates(self, mention: Span) -> list[Candidate]:
-        """RETURNS (list[Candidate]): The entities that have the mention's text as a name, all
-        with the same prior probability."""
+        """RETURNS (list[Candidate]): The entities that have the mention's text as a name, with
+        prior probabilities by the counts of aliases, if there are any."""
         return next(iter(self.get_candidates_batch([mention])))
 
     def get_candidates_batch(self, mentions: Iterable[Span]) -> list[list[Candidate]]:
@@ -214,17 +220,13 @@ class FaissKB(View, KnowledgeBase):
         return [self._candidates(span.text, rows) for span, rows in found]
 
     def _candidates(self, name: str, rows: np.ndarray) -> list[Candidate]:
-        strings = self.vocab.strings
+        strings, entities = self.vocab.strings, self.records(rows)
+        columns = zip(rows.tolist(), entities, priors(name, entities), strict=True)
         return [
             Candidate(
-                self,
-                strings.add(entity.id),
-                1.0,
-                self._vector(row),
-                strings.add(name),
-                1 / len(rows),
+                self, strings.add(entity.id), 1.0, self._vector(row), strings.add(name), prior
             )
-            for row, entity in zip(rows.tolist(), self.records(rows), strict=True)
+            for row, entity, prior in columns
         ]
 
     def _vector(self, row: int) -> np.ndarray:

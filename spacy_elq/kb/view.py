@@ -34,7 +34,7 @@ class View:
         return self._now[0]
 
     @property
-    def width(self) -> int:
+    def entity_vector_length(self) -> int:
         """RETURNS (int): Width h of the vectors."""
         return self._now[1].width
 

@@ -349,6 +349,21 @@ def test_candidates_by_name(kb, vocab, encoder):
     np.testing.assert_array_equal(first.entity_vector, encoder.vector(ENTITIES[0], "Paris"))
 
 
+def test_counts_of_aliases_are_prior_probabilities(kb, vocab, encoder):
+    doc = Doc(vocab, words=["the", "ALEXANDER"])
+    counted = [
+        Entity("A1", "A", aliases=("Alexander",), counts={"Alexander": 6, "A": 100}),
+        Entity("A2", "B", aliases=("Alexander", "alexander"), counts={"alexander": 2}),
+    ]
+    kb.add(counted, *encoder.encode(counted))
+    again = FaissKB.open(kb.path, vocab)
+    again.compact(progress=False)
+    for one in (kb, again):
+        found = {c.entity_: c.prior_prob for c in one.get_candidates(doc[1:2])}
+        assert found == {"Q167646": 0.0, "Q8409": 0.0, "A1": 0.75, "A2": 0.25}
+        assert one.entity("A1") == counted[0]
+
+
 def test_vectors_by_id(kb, encoder):
     known, unknown = kb.get_vectors(["Q167646", "nobody"])
     np.testing.assert_array_equal(known, encoder.vector(ENTITIES[1], "Paris"))
