@@ -40,11 +40,12 @@ def create_adapter(
             setattr(elq, name, value)
         if training:
             elq.set_training(**training)
-        if kb:
+        directory = kb or settings.get("kb_path")
+        if directory:
             from .kb.loaders import kb_from_directory
 
-            elq.set_kb(kb_from_directory(kb))
-            if "kb_path" not in settings:
-                elq.kb_path = None  # saved with the pipeline
+            elq.set_kb(kb_from_directory(directory))
+        if kb and "kb_path" not in settings:
+            elq.kb_path = None  # saved with the pipeline
 
     return adapt

@@ -92,15 +92,15 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
     """
     if not isinstance(record, Mapping):
         raise ElqError(Errors.ELQ231.format(where=where))
-    aliases = _aliases(record, where)
+    aliases, counts = _aliases(record, where)
     return Entity(
         id=_required(record, "id", where),
         title=_required(record, "title", where),
         description=_text(record, "description", where),
-        aliases=tuple(aliases),
+        aliases=aliases,
         type=_text(record, "type", where),
         extra={name: value for name, value in record.items() if name not in FIELDS},
-        counts={name: count for name, count in aliases.items() if count is not None},
+        counts=counts,
     )
 
 
@@ -140,24 +140,30 @@ def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
     return [{"name": a, "count": counts[a]} if a in counts else a for a in entity.aliases]
 
 
-def parse_aliases(values: Any) -> dict[str, int | None]:
-    """Read what `alias_list` returned. RETURNS (dict): Each alias and its count, if there is one.
-    RAISES (TypeError): If it is something else."""
-    aliases: dict[str, int | None] = {}
+def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Read what `alias_list` returned.
+
+    RETURNS (tuple): The aliases, and the counts of those that have one.
+    RAISES (TypeError, KeyError): If it is something else.
+    """
     if not isinstance(values, list):
         raise TypeError
+    counts: dict[str, int] = {}
     for value in values:
-        name, count = (value["name"], value["count"]) if isinstance(value, dict) else (value, None)
-        if not isinstance(name, str) or not (count is None or (type(count) is int and count >= 0)):
-            raise TypeError
-        aliases[name] = count
-    return aliases
+        if isinstance(value, dict):
+            counts[value["name"]] = value["count"]
+    names = tuple(value["name"] if isinstance(value, dict) else value for value in values)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    if not all(type(count) is int and count >= 0 for count in counts.values()):
+        raise TypeError
+    return names, counts
 
 
-def _aliases(record: Mapping[str, Any], where: str) -> dict[str, int | None]:
+def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
     value = record.get("aliases")
     if value is None:
-        return {}
+        return (), {}
     try:
         return parse_aliases(value)
     except (TypeError, KeyError):

@@ -40,10 +40,9 @@ def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
 
 def _to_entity(columns: Sequence[Any]) -> Entity:
     id_, title, description, aliases, type_, extra = columns
-    names = parse_aliases(json.loads(aliases)) if aliases else {}
-    counts = {name: count for name, count in names.items() if count is not None}
+    names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
     fields = json.loads(extra) if extra else {}
-    return Entity(id_, title, description, tuple(names), type_, fields, counts)
+    return Entity(id_, title, description, names, type_, fields, counts)
 
 
 class Catalogue:

@@ -352,7 +352,7 @@ def test_candidates_by_name(kb, vocab, encoder):
 def test_counts_of_aliases_are_prior_probabilities(kb, vocab, encoder):
     doc = Doc(vocab, words=["the", "ALEXANDER"])
     counted = [
-        Entity("A1", "A", aliases=("Alexander",), counts={"Alexander": 6, "A": 100}),
+        Entity("A1", "A", aliases=("Alexander", "A"), counts={"Alexander": 6, "A": 100}),
         Entity("A2", "B", aliases=("Alexander", "alexander"), counts={"alexander": 2}),
     ]
     kb.add(counted, *encoder.encode(counted))
