@@ -50,12 +50,17 @@ class ChangeLog:
         self.identity = identity
         self.last = 0
         self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
         self._pid = 0
         self._seen: int | None = None
 
     def _open(self) -> sqlite3.Connection | None:
-        # SQLite connections must not be carried into a forked process.
-        if self._connection is None or self._pid != os.getpid():
+        if self._connection is not None and self._pid != os.getpid():
+            # Not to be used in a forked process, nor closed there: that might end a transaction
+            # of the other one's.
+            self._inherited.append(self._connection)
+            self._connection = None
+        if self._connection is None:
             # "rw" opens what is write-protected for reading, and puts right what broke off.
             return self._connect("rw") if self.path.exists() else None
         return self._connection

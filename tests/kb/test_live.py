@@ -92,6 +92,23 @@ def test_a_second_writer_waits_and_then_is_told(kb, directory, monkeypatch):
     assert kb.entity("N2") == OTHER
 
 
+def test_a_forked_process_goes_on_by_itself(kb, encoder, queries, directory):
+    add(kb, NEW)
+    child = os.fork()
+    if not child:
+        try:
+            add(kb, OTHER)
+            kb.remove(["Q90"])
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert kb.refresh()
+    expected = [e for e in ENTITIES if e.id != "Q90"] + [NEW, OTHER]
+    check_equal(kb, expected, encoder, queries)
+    add(kb, CHANGED)
+    check_equal(FaissKB.open(directory, Vocab()), [*expected, CHANGED], encoder, queries)
+
+
 def test_a_write_that_fails_changes_nothing(kb, encoder, queries, directory, monkeypatch):
     def full(*args):
         raise sqlite3.OperationalError("database or disk is full")
