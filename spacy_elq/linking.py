@@ -29,7 +29,7 @@ from .targets import locate
 
 if TYPE_CHECKING:
     from .heads import Heads
-    from .kb.knowledge_base import FaissKB
+    from .kb.view import View
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
@@ -97,7 +97,7 @@ class _Found:
 
 def rank_mentions(
     model: ElqModel,
-    kb: FaissKB,
+    kb: View,
     docs: Sequence[Doc],
     settings: DecodingSettings,
     given: Sequence[CharSpans] | None = None,
@@ -189,7 +189,7 @@ def _queries(heads: Heads, batch: ScoredBatch, spans: Spans) -> np.ndarray:
 
 
 def _rank(
-    found: Sequence[_Found], kb: FaissKB, heads: Heads, top_k: int, *, is_given: bool
+    found: Sequence[_Found], kb: View, heads: Heads, top_k: int, *, is_given: bool
 ) -> Mentions:
     queries = np.concatenate(
         [part.queries for part in found] or [np.zeros((0, kb.entity_vector_length), np.float32)]
@@ -216,7 +216,7 @@ def _rank(
 
 
 def join_namesakes(
-    kb: FaissKB,
+    kb: View,
     queries: np.ndarray,
     rows: np.ndarray,
     scores: np.ndarray,

@@ -9,10 +9,10 @@ from .linking import Mentions
 from .types import Candidate, Entity, Link
 
 if TYPE_CHECKING:
-    from .kb.knowledge_base import FaissKB
+    from .kb.view import View
 
 
-def make_links(mentions: Mentions, kb: FaissKB) -> list[Link | None]:
+def make_links(mentions: Mentions, kb: View) -> list[Link | None]:
     """Links with the records of their entities; None for a mention of special tokens alone."""
     rows = sorted({row for row in mentions.rows.ravel().tolist() if row >= 0})
     records = dict(zip(rows, kb.records(rows), strict=True))

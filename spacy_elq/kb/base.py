@@ -10,8 +10,9 @@ import numpy as np
 
 from .catalogue import Catalogue
 from .faiss_index import FaissIndex
+from .generations import Hold
 from .names import NameIndex
-from .store import CATALOGUE, EXACT, INDEX, MANIFEST, OWNERS, VECTORS, Manifest, link_or_copy
+from .store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest, link_or_copy
 from .table import EntityTable
 from .tune import SearchSettings
 from .vectors import VectorTable
@@ -21,7 +22,8 @@ from .vectors import VectorTable
 class Base:
     """Records, names and vectors of the entities 0..N-1.
 
-    path (Path): The directory.
+    path (Path): The directory that the files are in.
+    hold (Hold): Keeps them there.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class Base:
     catalogue: Catalogue
     names: NameIndex
     table: EntityTable
+    hold: Hold
 
     @classmethod
     def open(cls, path: Path, manifest: Manifest) -> Base:
@@ -36,13 +39,15 @@ class Base:
 
         manifest (Manifest): The directory's own, already checked.
         """
-        path = path.absolute()
+        path = manifest.home(path.absolute())
+        hold = Hold(path)
         return cls(
             path=path,
             manifest=manifest,
             catalogue=Catalogue(path / CATALOGUE),
             names=NameIndex.open(path),
             table=open_table(path, manifest),
+            hold=hold,
         )
 
     def __len__(self) -> int:
@@ -58,9 +63,13 @@ class Base:
             self.table.use_gpu(device)
 
     def copy_to(self, directory: Path) -> None:
-        """Put the files into another directory, by hard links where that can be."""
-        for name in (*self.manifest.files, MANIFEST):
-            link_or_copy(self.path / name, directory / name)
+        """Put the files and the manifest into another directory, by hard links where that can
+        be."""
+        home = self.manifest.home(directory)
+        home.mkdir(exist_ok=True)
+        for name in self.manifest.files:
+            link_or_copy(self.path / name, home / name)
+        self.manifest.write(directory)
 
 
 def open_table(path: Path, manifest: Manifest) -> EntityTable:

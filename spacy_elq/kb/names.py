@@ -146,11 +146,11 @@ def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
 
 
 def among(
-    mask: np.ndarray | None, places: np.ndarray, entries: np.ndarray
+    mask: np.ndarray | None, places: np.ndarray, entries: np.ndarray, first: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[ndarray, ndarray]): What `NameIndex.find` returned, without the names of
-    entities whose rows a bool mask leaves out."""
-    keep = slice(None) if mask is None else mask[entries["row"]]
+    entities that a bool mask, of the rows from `first` on, leaves out."""
+    keep = slice(None) if mask is None else mask[entries["row"] - first]
     return places[keep], entries[keep]
 
 

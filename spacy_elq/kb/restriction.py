@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from ..errors import ElqError, Errors
 if TYPE_CHECKING:
     from .base import Base
     from .delta import Delta
-    from .table import EntityTable
 
 # Types named in the message about an unknown one.
 SHOWN = 10
@@ -22,7 +22,7 @@ class Masks(NamedTuple):
     """Which entities may be found.
 
     base (ndarray): Rows 0..N-1 of the base, bool (N,); None if all of them.
-    added (ndarray): The same for all rows there are, the added ones at the end; None if all of the
+    added (ndarray): The same of the added entities, in the order of their rows; None if all of the
         live ones.
     """
 
@@ -40,7 +40,8 @@ class Restriction:
         self.types = tuple(dict.fromkeys(types))
         self.ids = tuple(dict.fromkeys(ids))
         self._masks = Masks(None, None)
-        self._seen: tuple[Base | None, np.ndarray | None, EntityTable | None] = (None, None, None)
+        self._seen: tuple[Any, ...] = ()
+        self._next_row = 0
 
     def __reduce__(self) -> tuple[type[Restriction], tuple[tuple[str, ...], tuple[str, ...]]]:
         return Restriction, (self.types, self.ids)  # masks are made anew
@@ -50,7 +51,7 @@ class Restriction:
 
     def check(self, base: Base | None, delta: Delta) -> None:
         """Raise an ElqError for a type that no entity has, or an id that is not there."""
-        added = {entity.type for entity in delta.entities.values()}
+        added = {entity.type for entity in delta}
         known = dict.fromkeys([*(base.catalogue.types() if base else ()), *added])
         unknown = [type_ for type_ in self.types if type_ not in known]
         if unknown:
@@ -60,7 +61,7 @@ class Restriction:
         missing = [
             id_
             for id_, row in zip(self.ids, rows, strict=True)
-            if delta.row(id_) is None and (row is None or row in delta.removed)
+            if delta.row(id_) is None and (row is None or delta.is_shadowed(id_))
         ]
         if missing:
             raise ElqError(Errors.ELQ238.format(ids=", ".join(missing[:SHOWN])))
@@ -69,20 +70,22 @@ class Restriction:
         """RETURNS (Masks): What may be found; the same arrays until something changes."""
         if not self:
             return Masks(delta.alive, None)
-        # Whatever changes the delta makes its arrays anew.
-        seen = (base, delta.alive, delta.table)
-        if any(new is not old for new, old in zip(seen, self._seen, strict=True)):
+        # The delta replaces its masks and does not change them, and uses no row again.
+        seen = (base, delta, delta.alive, delta.added_alive)
+        same = len(self._seen) == len(seen) and all(map(operator.is_, seen, self._seen))
+        if not same or self._next_row != delta.next_row:
             self._masks, self._seen = self._make(base, delta), seen
+            self._next_row = delta.next_row
         return self._masks
 
     def _make(self, base: Base | None, delta: Delta) -> Masks:
-        mask = np.zeros(delta.next_row, dtype=bool)
-        of_base = mask[: delta.base_rows]
+        of_base = np.zeros(delta.base_rows, dtype=bool)
         if base:
             of_base[base.catalogue.rows_of_types(self.types)] = True
             of_base[[row for row in base.catalogue.rows(self.ids) if row is not None]] = True
             if delta.alive is not None:
                 of_base &= delta.alive
-        for row, entity in delta.entities.items():
-            mask[row] = entity.type in self.types or entity.id in self.ids
-        return Masks(of_base, mask)
+        added = np.zeros(delta.next_row - delta.base_rows, dtype=bool)
+        for row, entity in zip(delta.live_rows().tolist(), delta, strict=True):
+            added[row - delta.base_rows] = entity.type in self.types or entity.id in self.ids
+        return Masks(of_base, added)

@@ -49,12 +49,6 @@ class EntityTable(Protocol):
         """
         ...
 
-    def log_partition(
-        self, queries: np.ndarray, scale: float, alive: np.ndarray | None = None
-    ) -> np.ndarray:
-        """RETURNS (ndarray): (M,), float32: log of the sum over entities of exp(scale * score)."""
-        ...
-
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of some entities.
 

@@ -7,6 +7,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.queries import mention_vectors, read_queries
+from spacy_elq.kb.view import View
 from tests.conftest import TEXTS
 
 from .conftest import HashEncoder
@@ -64,10 +65,8 @@ def test_vectors_are_those_that_the_linker_searches_with(make_nlp, spans, monkey
     queries = read_queries(spans, HashEncoder(), nlp)
     given = [[(span["start"], span["end"]) for span in row["spans"]] for row in TEXTS]
     asked = []
-    search = type(elq.kb).search
-    monkeypatch.setattr(
-        type(elq.kb), "search", lambda kb, q, k: asked.append(q) or search(kb, q, k)
-    )
+    search = View.search
+    monkeypatch.setattr(View, "search", lambda kb, q, k: asked.append(q) or search(kb, q, k))
     elq.rank_mentions([nlp.make_doc(row["text"]) for row in TEXTS], given)
     np.testing.assert_allclose(queries.vectors, np.concatenate(asked), atol=1e-5)
     assert queries.source == "mentions.jsonl, mentions as the linker sees them"

@@ -85,13 +85,6 @@ def test_names_are_restricted_too(kb):
         assert [entity.id for entity in kb.named("thing 1")] == ["N2"]
 
 
-def test_partition_counts_those_alone(kb):
-    with kb.restrict(ids=["E5", "N1"]):
-        rows = np.tile([kb.row("E5"), kb.row("N1")], (6, 1))
-        expected = np.logaddexp.reduce(kb.scores(queries(), rows), axis=1)
-        np.testing.assert_allclose(kb.log_partition(queries()), expected, rtol=1e-5)
-
-
 def test_changes_are_seen_under_a_restriction(kb):
     kb.restrict(types=["lake"])
     assert found_ids(kb, 3) == [["N2"]] * 6
