@@ -64,6 +64,7 @@ train_entity_encoder = false
 mention_mean = "text"
 mention_weight = 1.0
 entity_weight = 1.0
+context_weight = 0.0
 names_hidden = 0.1
 head_rate = 5.0
 names_rate = 50.0
