@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ def link_command(
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
     set_linking(elq, threshold, top_k)
+    gc.freeze()  # or else every full collection walks through all that was imported and loaded
     if _is_conversation(texts, source, output):
         from ._interactive import converse
 

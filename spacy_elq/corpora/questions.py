@@ -80,7 +80,7 @@ def _from_table(path: Path, delimiter: str) -> Iterator[Row]:
                 raise ElqError(Errors.ELQ422.format(where=where, reason=reason))
             yield row_from_dict(row, where)
     except csv.Error as err:
-        where = f"{path}:{rows.line_num}"
+        where = f"{path}:{rows.line_num + 1}"  # the line after the last row that was read
         raise ElqError(Errors.ELQ422.format(where=where, reason=err)) from None
 
 
