@@ -32,17 +32,16 @@ def link_rows(
     YIELDS (list[Row]): The next of the rows, with the spans that the pipeline linked.
     """
     ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
-    done = 0
     for chunk in _chunks(rows, ahead):
-        for number, row in enumerate(chunk, start=done + 1):
-            _check_length(row, number, nlp.max_length)
-        done += len(chunk)
+        _check_lengths(chunk, nlp.max_length)
         yield _link(nlp, chunk, batch_size, watch)
 
 
-def _check_length(row: Row, number: int, most: int) -> None:
-    if len(row.text) > most:
-        raise ElqError(Errors.ELQ424.format(number=number, length=len(row.text), most=most))
+def _check_lengths(rows: Iterable[Row], most: int) -> None:
+    for row in rows:
+        if len(row.text) > most:
+            begin, length = row.text[:40], len(row.text)
+            raise ElqError(Errors.ELQ424.format(begin=begin, length=length, most=most))
 
 
 def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

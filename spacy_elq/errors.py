@@ -247,8 +247,7 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ422 = "{where}: not a row of the table ({reason})."
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (
-        "Text {number} of the input has {length} characters, the pipeline takes {most} at most. "
-        "Split it."
+        "The text {begin!r}… has {length} characters, the pipeline takes {most} at most. Split it."
     )
     ELQ425 = (
         "{path} is there already, and no {run} says how it was linked. Choose another --output, or "

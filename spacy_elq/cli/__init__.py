@@ -14,7 +14,7 @@ from . import convert, evaluate, explain, import_checkpoint, kb, link, visualise
 
 app = typer.Typer(
     name="elq",
-    help="End-to-end entity linking: knowledge bases, data, evaluation.",
+    help="End-to-end entity linking: knowledge bases, data, linking, evaluation.",
     no_args_is_help=True,
 )
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from wasabi import color, row
 from wasabi.util import supports_ansi
@@ -140,7 +140,7 @@ class Display:
         if len(widths) < len(header):
             left = self.width - sum(widths) - SPACING * len(widths)
             widths.append(max(8, left))
-        letters = list(aligns)
+        letters = cast("list[Literal['l', 'r']]", list(aligns))
         lines = [row(header, widths=widths, spacing=SPACING, aligns=letters)]
         for i, cells in enumerate(rows):
             short = [_short(cell, width) for cell, width in zip(cells, widths, strict=True)]

@@ -25,6 +25,7 @@ EXAMPLE = (
     "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
     "or without any text, on a terminal: type questions"
 )
+STDOUT = "-"
 
 
 @guarded("Whole lines are kept in --output; run the same command again to go on.")
@@ -41,7 +42,9 @@ def link_command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Spans JSONL; goes on where a run was interrupted"),
+        typer.Option(
+            "--output", "-o", help="Spans JSONL, - for stdout; goes on where a run was interrupted"
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -71,6 +74,8 @@ def link_command(
     elq = linker(nlp, pipeline)
     set_linking(elq, threshold, top_k)
     gc.freeze()  # or else every full collection walks through all that was imported and loaded
+    if output is not None and str(output) == STDOUT:
+        output = None
     if _is_conversation(texts, source, output):
         from ._interactive import converse
 

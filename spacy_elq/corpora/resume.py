@@ -26,13 +26,14 @@ def begin(
     """Open an output: a new one, or one that an earlier run of the same began.
 
     path (Path): The output.
-    made_with (Mapping[str, Any]): What decides the lines, as JSON has it.
+    made_with (Mapping[str, Any]): What decides the lines; values that JSON can hold.
     rows (Iterator[Row]): The input; what is in the output already is taken off it.
     overwrite (bool): Start over.
     RETURNS (tuple[IO[bytes], int]): The output, to be appended to, and how many lines it has.
     RAISES (ElqError): If the output was made with something else, or of other texts.
     """
     run = Path(f"{path}.run.json")
+    made_with = json.loads(json.dumps(made_with))  # as it will be read back
     if path.suffix == ".gz":
         raise ElqError(Errors.ELQ428.format(path=path))
     if overwrite:

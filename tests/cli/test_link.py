@@ -221,19 +221,26 @@ def test_colours(trained_path, monkeypatch):
     assert not Display.of_terminal().colours
 
 
+# Makes the pseudo-terminal the process's own, so that Ctrl-C interrupts it.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_on_a_terminal(trained_path, tmp_path):
     import pty
 
     main, end = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-m", "spacy", "elq", "link", str(trained_path)],
+        [sys.executable, "-c", ON_TERMINAL, "-m", "spacy", "elq", "link", str(trained_path)],
         stdin=end,
         stdout=end,
         stderr=end,
         env={**ENV, "XDG_STATE_HOME": str(tmp_path)},
         start_new_session=True,
-        preexec_fn=_take_terminal,
     )
     os.close(end)
     _read_until(main, "> ")
@@ -248,14 +255,6 @@ def test_on_a_terminal(trained_path, tmp_path):
     os.close(main)
     history = (tmp_path / "spacy-elq" / "history").read_text()
     assert history.splitlines()[-2:] == [QUESTION, "/threshold 0"]
-
-
-def _take_terminal():
-    """Make the pseudo-terminal the child's own, so that Ctrl-C interrupts it."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _read_until(terminal, wanted):
