@@ -261,7 +261,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{where}: not what the input has at this place. Go on with the input that the output was "
         "begun with, choose another --output, or start over with --overwrite."
     )
-    ELQ428 = "{path}: an output that an interrupted run can go on with can't be compressed."
+    ELQ428 = (
+        "{path}: an output that an interrupted run can go on with can't be compressed. Give a name "
+        "without .gz."
+    )
     ELQ429 = "{path} is the input. Choose another --output."
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
     ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
