@@ -32,6 +32,7 @@ from .settings import Setting, changes, restore
 from .types import Entity, Link
 
 if TYPE_CHECKING:
+    from .explain import Explanation
     from .kb.knowledge_base import FaissKB
     from .kb.loaders import KBLoader
     from .training import Trainer
@@ -211,6 +212,42 @@ class ElqLinker(TrainablePipe):
                 set_ids(doc, [span for span, _ in above])
             else:
                 set_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
+
+    def explain(self, doc: Doc | str, *, limit: int = 50, exact: bool = True) -> Explanation:
+        """Tell every span that is considered, its scores and candidates, and what cut it.
+
+        doc (Doc | str): The document, which is left as it is: as this component gets it, or as
+            the pipeline returned it. A text is tokenized as its language is by default.
+        limit (int): Spans beside those that got candidates: so many, the most likely mentions.
+        exact (bool): Also look up what exact search would choose, if the index is not exact. That
+            reads all vectors.
+        RETURNS (Explanation): The spans, links first.
+        """
+        from .explain import explain
+
+        if isinstance(doc, str):
+            doc = util.get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
+        if not is_initialized(self.model):
+            raise ElqError(Errors.ELQ106.format(name=self.name))
+        self._refresh_kb()
+        return explain(
+            self.model,
+            self.kb,
+            doc,
+            self.decoding,
+            given=None if self.mentions == FIND else self._given(doc),
+            taken=self._taken(doc),
+            limit=limit,
+            exact=exact,
+        )
+
+    def _taken(self, doc: Doc) -> CharSpans:
+        """Where entities are that links give way to."""
+        if self.overwrite or self.mentions == ENTS:
+            return ()
+        own = {(s.start, s.end, s.kb_id) for s in doc.spans.get(self.spans_key, ())}
+        others = (ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in own)
+        return [(ent.start_char, ent.end_char) for ent in others]
 
     def _is_above(self, link: Link) -> bool:
         return self.threshold_type != JOINT or link.score > self.threshold

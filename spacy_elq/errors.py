@@ -238,6 +238,36 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    # ELQ42x: link
+    ELQ420 = (
+        "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
+        "(a text a line), .csv or .tsv, or - for standard input."
+    )
+    ELQ421 = '{path}: the table has no column "text". Give the column of the texts that name.'
+    ELQ422 = "{where}: not a row of the table ({reason})."
+    ELQ423 = "Give texts or --input, not both."
+    ELQ424 = (
+        "The text {begin!r}… has {length} characters, the pipeline takes {most} at most. Split it."
+    )
+    ELQ425 = (
+        "{path} is there already, and no {run} says how it was linked. Choose another --output, or "
+        "start over with --overwrite."
+    )
+    ELQ426 = (
+        "{path} was linked otherwise ({differences}). Go on with what it was begun with, choose "
+        "another --output, or start over with --overwrite."
+    )
+    ELQ427 = (
+        "{where}: not what the input has at this place. Go on with the input that the output was "
+        "begun with, choose another --output, or start over with --overwrite."
+    )
+    ELQ428 = (
+        "{path}: an output that an interrupted run can go on with can't be compressed. Give a name "
+        "without .gz."
+    )
+    ELQ429 = "{path} is the input. Choose another --output."
+    ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
+    ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

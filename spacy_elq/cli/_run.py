@@ -125,6 +125,17 @@ def linker(nlp: Language, name: str) -> Any:
     return elq
 
 
+def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
+    """Change settings of the linker that were given on the command line.
+
+    RAISES (ElqError): If a value is not allowed.
+    """
+    if threshold is not None:
+        elq.threshold = threshold
+    if top_k is not None:
+        elq.top_k = top_k
+
+
 def set_names(paths: Iterable[Path]) -> list[str]:
     """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
     chosen = list(paths)
