@@ -19,6 +19,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
+from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder, load_entity_encoder
@@ -64,6 +65,7 @@ class ElqLinker(TrainablePipe):
     mentions = Setting()
     spans_key = Setting()
     floor = Setting()
+    calibration = Setting()
     overwrite = Setting()
     rank_gold = Setting()
     save_entity_encoder = Setting()
@@ -108,6 +110,8 @@ class ElqLinker(TrainablePipe):
         _decoding_settings(settings)
         if settings["mentions"] == settings["spans_key"]:
             raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
+        if settings["calibration"] is not None:
+            Calibration.from_dict(settings["calibration"])
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -174,7 +178,9 @@ class ElqLinker(TrainablePipe):
             settings = replace(settings, threshold=min(self.floor, self.threshold))
         mentions = self.rank_mentions(docs, given, settings)
         passed = mentions.select(mentions.passing(settings))
-        links = make_links(passed, self.kb)
+        stored = self.calibration
+        calibration = None if stored is None else Calibration.from_dict(stored)
+        links = make_links(passed, self.kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is not None:

@@ -55,7 +55,6 @@ class Errors(metaclass=ErrorsWithCodes):
         'The entity encoder can be trained with `entity_loss = "in_batch"` only: the other losses '
         "take the vectors of the knowledge base, which would no longer be the encoder's."
     )
-    # ELQ2xx: knowledge base
     ELQ114 = (
         "`entity_loss = 'full_softmax'` scores all {entities} entities of the knowledge base for "
         "each mention; that is meant for up to {most}. Use 'hard_negatives'."
@@ -82,6 +81,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
     ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
+    # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
         "build one with: python -m spacy elq kb build ENTITIES {path}"
@@ -238,6 +238,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    ELQ445 = (
+        "`calibration` is {found}. It must be null or what `spacy elq tune` stores: a method "
+        "('isotonic' with ascending scores and probs, or 'platt' with slope and intercept)."
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "
