@@ -229,6 +229,16 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
         "--output' wrote."
     )
+    ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
+    ELQ341 = '{where}: "{name}" must be a list of objects.'
+    ELQ342 = '{where}: "span" must be [start, end], not {found}.'
+    ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."
+    ELQ344 = "{where}: the context {context} of {phrase} has no text (nif:isString)."
+    ELQ345 = (
+        "Text {number} has the address {uri}, as an earlier one has. Addresses (the field "
+        '"uri") are unique: change one of the two, or leave them out.'
+    )
+    ELQ346 = "{path}: nif:{name} of {phrase} must be a whole number, not {found}."
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -310,6 +320,10 @@ class Warnings(metaclass=ErrorsWithCodes):
     )
     ELQ352 = "{count} of {spans} spans hold only white space and were left out."
     ELQ353 = "{count} mentions have no entity and were left out."
+    ELQ354 = (
+        "{count} mentions are not where their file says they are: the text there is another one. "
+        "Its offsets may count something else than characters (code points)."
+    )
     ELQ519 = (
         "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "
         "find mentions until it is trained. It links those that are in doc.ents (mentions = "

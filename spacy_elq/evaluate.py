@@ -13,7 +13,7 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from .corpora.gold import gold_spans
+from .corpora.gold import EVALUATION_SPAN, OPTIONAL, gold_fields, gold_spans
 from .scorer import score_links
 
 LINKER = "linker"
@@ -71,11 +71,13 @@ def evaluate_set(
     seen = seen_ids(nlp)
     members = _members(nlp, references, seen, parts or {})
     predicted, speed = _run(nlp, [doc.text for doc in references], batch_size, watch)
+    keep_countable(predicted, references)
     examples = [Example(p, r) for p, r in zip(predicted, references, strict=True)]
     rank_gold(nlp, examples)
     results = _results(data, LINKER, examples, members, seen, speed)
     if baseline is not None:
         docs, speed = _annotate(baseline, [nlp.make_doc(doc.text) for doc in references])
+        keep_countable(docs, references)
         examples = [Example(p, r) for p, r in zip(docs, references, strict=True)]
         results += _results(data, ALIAS_DICTIONARY, examples, members, seen, speed)
     return results
@@ -102,6 +104,27 @@ def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
     elq = find_elq(nlp)
     if elq is not None:
         elq.score(examples)
+
+
+def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
+    """Drop the links that a set does not count: those outside of the part that was annotated (the
+    field "evaluation_span"), and those of mentions that may be linked or not ("optional").
+
+    predicted (Iterable[Doc]): Documents whose entities are changed.
+    references (Iterable[Doc]): Gold documents of the same texts.
+    """
+    for doc, reference in zip(predicted, references, strict=True):
+        fields = gold_fields(reference)
+        start, end = fields.get(EVALUATION_SPAN) or (0, len(doc.text))
+        optional = {(span["start"], span["end"]) for span in fields.get(OPTIONAL) or ()}
+        kept = [
+            ent
+            for ent in doc.ents
+            if start <= ent.start_char and ent.end_char <= end
+            if (ent.start_char, ent.end_char) not in optional
+        ]
+        if len(kept) < len(doc.ents):
+            doc.set_ents(kept)
 
 
 def is_unseen(references: Iterable[Doc], seen: Collection[str]) -> list[bool]:

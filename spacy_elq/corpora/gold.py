@@ -16,6 +16,9 @@ GOLD_KEY = "elq_gold"
 FIELDS_KEY = "elq"
 # `doc.user_data[AUGMENTED_KEY]`: the gold entities are not those of the training data.
 AUGMENTED_KEY = "elq_augmented"
+# Row fields of evaluation sets: [start, end) of the part of the text whose links count, and spans
+# that may be linked or not.
+EVALUATION_SPAN, OPTIONAL = "evaluation_span", "optional"
 # Key of the span group's attrs that holds one dictionary of other fields per gold span.
 SPAN_FIELDS = "fields"
 
