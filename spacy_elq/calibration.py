@@ -85,3 +85,38 @@ def _are_knots(scores: tuple[float, ...], probs: tuple[float, ...]) -> bool:
         and bool(((y >= 0) & (y <= 1)).all())
         and bool((np.diff(y) >= 0).all())
     )
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Probabilities beside what came true, in bins of equal width; empty bins are left out.
+
+    predicted, observed (ndarray): Mean probability, and share that was right, float64 (B,).
+    counts (ndarray): Links, int64 (B,).
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """RETURNS (float): Expected calibration error: the mean distance of the two, weighted by
+        links; 0 without any."""
+        distance = np.abs(self.predicted - self.observed) * self.counts
+        return float(distance.sum() / max(self.counts.sum(), 1))
+
+
+def reliability(probs: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
+    """How far probabilities can be trusted.
+
+    probs (ndarray): Float (N,), each in [0, 1].
+    right (ndarray): What came true, bool (N,).
+    bins (int): Of equal width.
+    """
+    which = np.minimum((np.asarray(probs) * bins).astype(int), bins - 1)
+    counts = np.bincount(which, minlength=bins)
+    filled = counts > 0
+    sums = (np.bincount(which, weights=values, minlength=bins) for values in (probs, right))
+    predicted, observed = (total[filled] / counts[filled] for total in sums)
+    return Reliability(predicted, observed, counts[filled])

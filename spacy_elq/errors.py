@@ -248,6 +248,26 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    ELQ440 = (
+        "Thresholds are swept over the joint score of mentions that are found, and this pipeline "
+        "has threshold_type = '{threshold_type}' and mentions = '{mentions}'. Set them to 'joint' "
+        "and 'find'."
+    )
+    ELQ441 = (
+        "No threshold reaches a precision of {wanted:g}; the highest on these texts is {best:.3f}. "
+        "Ask for less."
+    )
+    ELQ442 = (
+        "Tuning needs scikit-learn and matplotlib. Install them with: pip install 'spacy-elq[tune]'"
+    )
+    ELQ443 = (
+        "{right} of {links} links are right: probabilities can be learnt only from right and wrong "
+        "ones. Give more texts, or a lower --floor."
+    )
+    ELQ444 = (
+        "{path} is no directory of a pipeline, so nothing can be stored in it. Name the directory "
+        "(not a package), or leave out --save."
+    )
     ELQ445 = (
         "`calibration` is {found}. It must be null or what `spacy elq tune` stores: a method "
         "('isotonic' with ascending scores and probs, or 'platt' with slope and intercept)."

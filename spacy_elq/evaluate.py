@@ -13,7 +13,7 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from .corpora.gold import EVALUATION_SPAN, OPTIONAL, gold_fields, gold_spans
+from .corpora.gold import gold_spans, is_countable
 from .scorer import score_links
 
 LINKER = "linker"
@@ -107,22 +107,13 @@ def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
 
 
 def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
-    """Drop the links that a set does not count: those outside of the part that was annotated (the
-    field "evaluation_span"), and those of mentions that may be linked or not ("optional").
+    """Drop the linked entities that a set does not count; see `corpora.gold.is_countable`.
 
     predicted (Iterable[Doc]): Documents whose entities are changed.
     references (Iterable[Doc]): Gold documents of the same texts.
     """
     for doc, reference in zip(predicted, references, strict=True):
-        fields = gold_fields(reference)
-        start, end = fields.get(EVALUATION_SPAN) or (0, len(doc.text))
-        optional = {(span["start"], span["end"]) for span in fields.get(OPTIONAL) or ()}
-        kept = [
-            ent
-            for ent in doc.ents
-            if start <= ent.start_char and ent.end_char <= end
-            if (ent.start_char, ent.end_char) not in optional
-        ]
+        kept = [ent for ent in doc.ents if is_countable(ent, reference)]
         if len(kept) < len(doc.ents):
             doc.set_ents(kept)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.calibration import Calibration
+from spacy_elq.calibration import Calibration, reliability
 
 from .conftest import TEXTS, train
 
@@ -82,3 +82,18 @@ def test_spans_carry_probabilities_and_the_pipeline_keeps_them(make_nlp, tmp_pat
     doc = nlp.make_doc(text)
     doc.set_ents([doc.char_span(24, 29, label="CITY")])
     assert elq(doc).ents[0]._.elq.prob is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=30), st.integers(1, 20))
+def test_expected_calibration_error(pairs, bins):
+    """The definition, bin by bin."""
+    error = 0.0
+    for i in range(bins):
+        inside = [(p, y) for p, y in pairs if min(int(p * bins), bins - 1) == i]
+        if inside:
+            mean = sum(p for p, _ in inside) / len(inside)
+            share = sum(y for _, y in inside) / len(inside)
+            error += abs(mean - share) * len(inside) / len(pairs)
+    found = reliability(np.array([p for p, _ in pairs]), np.array([y for _, y in pairs]), bins)
+    assert found.error == pytest.approx(error)
+    assert found.counts.sum() == len(pairs)

@@ -40,6 +40,20 @@ def gold_fields(doc: Doc) -> Mapping[str, Any]:
     return doc.user_data.get(FIELDS_KEY) or {}
 
 
+def is_countable(span: Span, reference: Doc) -> bool:
+    """RETURNS (bool): Whether an evaluation set counts a link: it is inside of the part that was
+    annotated (the field "evaluation_span"), and not at a mention that may be linked or not
+    ("optional")."""
+    fields, place = gold_fields(reference), (span.start_char, span.end_char)
+    start, end = fields.get(EVALUATION_SPAN) or (0, len(reference.text))
+    optional = fields.get(OPTIONAL) or ()
+    return (
+        start <= place[0]
+        and place[1] <= end
+        and not any(place == (other["start"], other["end"]) for other in optional)
+    )
+
+
 def set_gold(
     doc: Doc,
     spans: Sequence[Span],
