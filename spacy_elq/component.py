@@ -365,13 +365,15 @@ class ElqLinker(TrainablePipe):
         examples = list(examples)
         if self._trainer is not None:
             self._trainer.report()
-        docs = [example.predicted for example in examples]
-        if self.rank_gold and self._kb is not None and can_read(self.model, docs):
-            self._rank_gold(examples)
+        self.note_gold_ranks(examples)
         return super().score(examples, **kwargs)
 
-    def _rank_gold(self, examples: Sequence[Example]) -> None:
-        """Store, for each gold mention, the rank of its entity among the candidates."""
+    def note_gold_ranks(self, examples: Sequence[Example]) -> None:
+        """Store, on the predicted documents, the rank of each gold mention's entity among its
+        candidates; not if `rank_gold` is off, or there is nothing to rank with."""
+        docs = [example.predicted for example in examples]
+        if not self.rank_gold or self._kb is None or not can_read(self.model, docs):
+            return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):
             some = examples[start : start + SCORE_BATCH]

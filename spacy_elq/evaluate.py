@@ -99,11 +99,11 @@ def seen_ids(nlp: Language) -> frozenset[str] | None:
 
 
 def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
-    """Have the linker note the ranks of gold entities on the predicted documents, if it has a
-    linker and that is asked to. Not part of linking, so kept out of timed runs."""
+    """Have the linker, if there is one, note the ranks of gold entities on the predicted
+    documents. Not part of linking, so kept out of timed runs."""
     elq = find_elq(nlp)
     if elq is not None:
-        elq.score(examples)
+        elq.note_gold_ranks(examples)
 
 
 def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:

@@ -32,7 +32,7 @@ def plot_curve(curve: Curve, chosen: int, path: Path) -> None:
     axes.axvline(threshold, color="0.3", linestyle=":", label=f"threshold {threshold:.2f}")
     axes.set(xlabel="threshold (joint log-score)", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside upper center", ncols=4)
     _write(figure, path)
 
 

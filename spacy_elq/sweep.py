@@ -92,6 +92,11 @@ class Curve:
         return int(reached[self.r[reached].argmax()])
 
 
+def can_sweep(elq: Any) -> bool:
+    """RETURNS (bool): Whether the joint score of found mentions alone decides a linker's links."""
+    return bool(elq.threshold_type == JOINT and elq.mentions == FIND)
+
+
 @contextmanager
 def floor_at(elq: Any, floor: float) -> Iterator[None]:
     """Have a linker put all links above a floor into its span group, for a while.
@@ -100,7 +105,7 @@ def floor_at(elq: Any, floor: float) -> Iterator[None]:
     floor (float): Joint log-score.
     RAISES (ElqError): If its links are not decided by that score alone.
     """
-    if elq.threshold_type != JOINT or elq.mentions != FIND:
+    if not can_sweep(elq):
         raise ElqError(
             Errors.ELQ440.format(threshold_type=elq.threshold_type, mentions=elq.mentions)
         )

@@ -98,6 +98,11 @@ def test_the_command(pipeline, tmp_path):
     measured = json.loads(scores.read_text())["results"][0]["scores"]["elq_weak_f"]
     (row,) = [line.split() for line in result.stdout.splitlines() if "best F1" in line]
     assert float(row[-1]) == pytest.approx(measured, abs=6e-4)
+    # The report knows the calibration, too.
+    run("report", pipeline, tmp_path / "dev.jsonl", tmp_path / "page.html", "--quiet")
+    page = (tmp_path / "page.html").read_text(encoding="utf8")
+    assert page.count("<svg") == 2
+    assert "calibrated probability" in page and "probability: " in page
     # Out of reach.
     options = ("--precision", "1.0", "--floor", -20)
     srsly.write_jsonl(tmp_path / "none.jsonl", [{"text": text["text"]} for text in TEXTS])
