@@ -252,8 +252,7 @@ def test_no_links_no_curves(nlp):
     assert figures(page) == []
 
 
-def test_the_page_is_valid_and_loads_nothing(nlp):
-    """As a browser reads it: no parse error, and nothing from elsewhere."""
+def test_the_page_is_balanced_and_loads_nothing(nlp):
     text = ScoredText([("A", 0, 5)], [("A", 0, 5), ("B", 6, 9)], [-1.0, -2.0])
     example = make_example(nlp, "in Paris", [], [("Paris", "Q90")])
     page = render([example], heading="t", scores={}, swept=Sweep([text], -8.0, -4.0, None))
