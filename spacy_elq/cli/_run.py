@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ T = TypeVar("T")
 # Options that several commands take.
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
 Gpu = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
-# As in `corpora.nif`, which commands import only when they run.
-WIKIDATA = "http://www.wikidata.org/entity/"
 EntityUri = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
 ReadAs = Annotated[str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")]
 INTERRUPTED = 130

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ._run import WIKIDATA, EntityUri, Quiet, guarded, note, progress
+from ._run import EntityUri, Quiet, guarded, note, progress
 
 EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
 

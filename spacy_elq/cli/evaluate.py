@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._run import (
-    WIKIDATA,
     EntityUri,
     Gpu,
     Quiet,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ._run import (
-    WIKIDATA,
     EntityUri,
     Gpu,
     Quiet,

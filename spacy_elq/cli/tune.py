@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ._run import (
-    WIKIDATA,
     EntityUri,
     Gpu,
     Quiet,

@@ -54,7 +54,8 @@ class Context:
 class Format:
     """One file format.
 
-    suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise.
+    suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise;
+        the first is given to new files.
     read (Callable): (path, context) → the rows of the file, streamed.
     write (Callable): (rows, path, context) → None; consumes the rows as it writes.
     """
@@ -140,7 +141,9 @@ FORMATS: dict[str, Format] = {
     "elq-raw": Format((), _read_elq, _write_elq_raw),
     "elq-outs": Format((), _read_elq_outs, _write_elq_outs),
     "elevant": Format(
-        ("linked_articles.jsonl", "linked_articles.jsonl.gz"), _read_elevant, _write_elevant
+        (".linked_articles.jsonl", "linked_articles.jsonl", "linked_articles.jsonl.gz"),
+        _read_elevant,
+        _write_elevant,
     ),
     "elevant-benchmark": Format(
         (".benchmark.jsonl", ".benchmark.jsonl.gz"), _read_benchmark, _write_benchmark
@@ -232,8 +235,7 @@ def write_named(
     write_as (str): A key of `FORMATS`.
     RETURNS (Path): The file.
     """
-    suffixes = find_format(directory, write_as).suffixes
-    suffix = suffixes[0] if suffixes else ".jsonl"
-    path = directory / f"{stem}{suffix if suffix.startswith('.') else '.' + suffix}"
-    find_format(path, write_as).write(rows, path, Context(nlp, entity_uri=entity_uri))
+    format_ = find_format(directory, write_as)
+    path = directory / f"{stem}{(*format_.suffixes, '.jsonl')[0]}"
+    format_.write(rows, path, Context(nlp, entity_uri=entity_uri))
     return path
