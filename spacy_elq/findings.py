@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spacy.training import Example
 
+from .annotate import read_link
 from .corpora.gold import gold_spans, triples
 from .metrics import Match, Triple, overlaps, strong_match, weak_match
 from .scorer import predicted_spans
+from .types import Link
 
 # Kinds of mentions, in the order of the report, and what it says of them.
 KINDS = {
@@ -23,9 +24,6 @@ KINDS = {
 }
 # Candidates that a hint names.
 SHOWN = 5
-
-# A link's record, as it stands in the attributes of the span group; empty where there is none.
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -93,70 +91,71 @@ def find(example: Example, title_of: Callable[[str], str], spans_key: str) -> Fi
 
     example (Example): Gold in the reference document, links in the predicted one.
     title_of (Callable): Entity id → name.
-    spans_key (str): The span group that holds the links' records.
+    spans_key (str): The span group that holds the links, kept ones and others.
     """
     gold = triples(gold_spans(example.reference))
     predicted = triples(predicted_spans(example.predicted))
-    records = _records(example, spans_key)
+    links = _links(example, spans_key)
     pairs = pair(gold, predicted)
     gold_kinds, predicted_kinds = ["missed"] * len(gold), ["spurious"] * len(predicted)
     for i, (j, kind) in pairs.items():
         if kind == "wrong":
-            kind = _wrong_kind(gold[i][0], records.get(predicted[j], {}))
+            kind = _wrong_kind(gold[i][0], links.get(predicted[j]))
         gold_kinds[i] = predicted_kinds[j] = kind
     left = [
-        Mention(start, end, entity, kind, title_of(entity) or entity, _why(triple, kind, records))
+        Mention(start, end, entity, kind, title_of(entity) or entity, _why(triple, kind, links))
         for triple, kind in zip(gold, gold_kinds, strict=True)
         for entity, start, end in [triple]
     ]
     right = [
-        _predicted(triple, kind, records.get(triple, {}), title_of)
+        _predicted(triple, kind, links.get(triple), title_of)
         for triple, kind in zip(predicted, predicted_kinds, strict=True)
     ]
     confused = [(left[i], right[j]) for i, (j, kind) in pairs.items() if kind == "wrong"]
     return Finding(example.reference.text, left, right, confused)
 
 
-def _records(example: Example, spans_key: str) -> dict[Triple, Record]:
-    group = example.predicted.spans.get(spans_key)
-    links = () if group is None else group.attrs.get("links", ())
-    return {(link["id"], link["start"], link["end"]): link for link in links}
+def _links(example: Example, spans_key: str) -> dict[Triple, Link]:
+    """The links of a text with their scores; none where another component made them."""
+    group = example.predicted.spans.get(spans_key, ())
+    links = [link for link in map(read_link, group) if link is not None]
+    return {(link.id, link.start, link.end): link for link in links}
 
 
-def _wrong_kind(gold: str, record: Record) -> str:
-    ids = {candidate["id"] for candidate in record.get("candidates", ())}
+def _wrong_kind(gold: str, link: Link | None) -> str:
+    ids = {candidate.id for candidate in link.candidates} if link else set()
     return "lower" if gold in ids else "absent"
 
 
-def _why(gold: Triple, kind: str, records: Mapping[Triple, Record]) -> str:
+def _why(gold: Triple, kind: str, links: Mapping[Triple, Link]) -> str:
     """For a missed mention, the best link that was made there but not kept."""
     if kind != "missed":
         return ""
-    here = [record for triple, record in records.items() if overlaps(gold, triple)]
+    here = [link for triple, link in links.items() if overlaps(gold, triple)]
     if not here:
         return "no link above the floor"
-    best = max(here, key=lambda record: record["score"])
-    return f"not kept: {best['title']} ({best['id']}), score {best['score']:.3f}"
+    best = max(here, key=lambda link: link.score)
+    return f"not kept: {best.title} ({best.id}), score {best.score:.3f}"
 
 
 def _predicted(
-    triple: Triple, kind: str, record: Record, title_of: Callable[[str], str]
+    triple: Triple, kind: str, link: Link | None, title_of: Callable[[str], str]
 ) -> Mention:
     entity, start, end = triple
-    lines = [str(record["description"])] if record.get("description") else []
-    lines += [
-        f"{name}: {record[key]:.3f}"
-        for name, key in (
-            ("probability", "prob"),
-            ("score", "score"),
-            ("log P(mention)", "mention_score"),
-            ("log P(entity)", "entity_score"),
-        )
-        if isinstance(record.get(key), int | float)
-    ]
-    lines += [
-        f"{rank}. {candidate['title']} ({candidate['id']}) {candidate['score']:.3f}"
-        for rank, candidate in enumerate(record.get("candidates", ())[:SHOWN], start=1)
-    ]
-    title = record.get("title") or title_of(entity) or entity
-    return Mention(start, end, entity, kind, title, "\n".join(lines))
+    title = (link.title if link else title_of(entity)) or entity
+    return Mention(start, end, entity, kind, title, _hint(link) if link else "")
+
+
+def _hint(link: Link) -> str:
+    """What is known of a link, in lines."""
+    numbers = {
+        "probability": link.prob,
+        "score": link.score,
+        "log P(mention)": link.mention_score,
+        "log P(entity)": link.entity_score,
+    }
+    ranked = enumerate(link.candidates[:SHOWN], start=1)
+    lines = [link.description] if link.description else []
+    lines += [f"{name}: {value:.3f}" for name, value in numbers.items() if value is not None]
+    lines += [f"{rank}. {c.title} ({c.id}) {c.score:.3f}" for rank, c in ranked]
+    return "\n".join(lines)

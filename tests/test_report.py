@@ -7,15 +7,20 @@ import spacy
 from spacy import displacy
 from spacy.training import Example
 
+from spacy_elq.annotate import set_group, to_tokens
 from spacy_elq.calibration import Calibration
 from spacy_elq.corpora.gold import set_gold
 from spacy_elq.findings import KINDS, Mention, find, pair
 from spacy_elq.report import Sweep, lanes, render
 from spacy_elq.sweep import ScoredText
+from spacy_elq.types import Candidate, Link
 
 VOID = {"meta", "br", "link", "input"}
-# Of a link's record, what every one has.
-RECORD = {"title": "Paris", "description": "", "score": -0.5, "candidates": []}
+# Of a link, what the tests do not look at.
+LINK = {
+    "title": "Paris", "description": "", "label": "CITY", "score": -0.5, "mention_score": -0.25,
+    "entity_score": -0.25,
+}  # fmt: skip
 
 
 class Outline(HTMLParser):
@@ -69,11 +74,10 @@ def make_example(nlp, text, gold, predicted):
     return Example(doc, reference)
 
 
-def set_links(example, *records):
-    """Records of links, as the component leaves them."""
-    doc = example.predicted
-    doc.spans["elq"] = list(doc.ents)
-    doc.spans["elq"].attrs["links"] = [{**RECORD, **record} for record in records]
+def set_links(example, *links):
+    """Links in the span group, as the component leaves them."""
+    made = [Link(**{**LINK, **link}) for link in links]
+    set_group(example.predicted, "elq", to_tokens(example.predicted, made))
     return example
 
 
@@ -100,7 +104,7 @@ def test_pairs(gold, predicted, expected):
 )
 def test_wrong_links_tell_whether_the_entity_was_a_candidate(nlp, candidates, kind):
     example = make_example(nlp, "who is Homer", [("Homer", "Q6691")], [("Homer", "Q7810")])
-    records = [{"id": id_, "title": id_, "score": 0.0} for id_ in candidates]
+    records = [Candidate(id_, id_, 0.0) for id_ in candidates]
     set_links(example, {"start": 7, "end": 12, "id": "Q7810", "candidates": records})
     finding = find(example, str, "elq")
     assert finding.kinds == [kind]
@@ -165,14 +169,19 @@ def test_everything_is_escaped(nlp):
 
 def test_links_show_titles_candidates_and_scores(nlp):
     example = make_example(nlp, "in Paris", [], [("Paris", "Q90")])
-    candidates = [{"id": "Q830149", "title": "Paris Hilton", "score": 3.5}]
+    candidates = (Candidate("Q830149", "Paris Hilton", 3.5),)
     record = {"start": 3, "end": 8, "id": "Q90", "description": "capital of France"}
     set_links(example, {**record, "score": -0.123456, "prob": 0.75, "candidates": candidates})
     page = render([example], heading="test", scores={})
-    assert (
-        "capital of France\nprobability: 0.750\nscore: -0.123\n1. Paris Hilton (Q830149) 3.500"
-        in page
-    )
+    lines = [
+        "capital of France",
+        "probability: 0.750",
+        "score: -0.123",
+        "log P(mention): -0.250",
+        "log P(entity): -0.250",
+        "1. Paris Hilton (Q830149) 3.500",
+    ]
+    assert "\n".join(lines) in page
     assert "Paris <small>Q90</small>" in page
 
 
