@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import srsly
 
 from spacy_elq import ElqError
 from spacy_elq.calibration import reliability
+from spacy_elq.plots import plot_reliability
 from spacy_elq.sweep import ScoredText
-from spacy_elq.tune import fit, tune
+from spacy_elq.tune import fit, save, tune
 
 from .cli.test_elq_cli import run
 from .conftest import TEXTS, train
@@ -66,6 +68,21 @@ def test_held_out_errors_are_not_those_of_the_fit():
 def test_unknown_options_are_refused(options):
     with pytest.raises(ElqError, match="ELQ110"):
         tune([], -8.0, **options)
+
+
+@pytest.mark.parametrize("package", ["sklearn.isotonic", "matplotlib.figure"])
+def test_the_extra_is_named_where_it_is_missing(monkeypatch, package, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ElqError, match=r"ELQ442.*spacy-elq\[tune\]"):
+        calibration = fit(*sample(50), "isotonic")
+        found = reliability(calibration(np.array([-1.0])), np.array([True]))
+        plot_reliability(found, found, tmp_path / "a.png")
+
+
+def test_settings_are_stored_in_a_pipelines_directory_only(make_nlp, tmp_path):
+    with pytest.raises(ElqError, match="ELQ444"):
+        save(make_nlp(), tmp_path, "elq")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def tune_command(
 
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
+    floor = min(floor, elq.threshold)
     references = gold_docs(data, nlp, read_as, entity_uri)
     with floor_at(elq, floor):
         docs = progress(data.name, quiet=quiet)(nlp.pipe(doc.text for doc in references))
