@@ -19,6 +19,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
+from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder, load_entity_encoder
@@ -65,6 +66,7 @@ class ElqLinker(TrainablePipe):
     mentions = Setting()
     spans_key = Setting()
     floor = Setting()
+    calibration = Setting()
     overwrite = Setting()
     rank_gold = Setting()
     save_entity_encoder = Setting()
@@ -109,6 +111,8 @@ class ElqLinker(TrainablePipe):
         _decoding_settings(settings)
         if settings["mentions"] == settings["spans_key"]:
             raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
+        if settings["calibration"] is not None:
+            Calibration.from_dict(settings["calibration"])
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -175,7 +179,9 @@ class ElqLinker(TrainablePipe):
             settings = replace(settings, threshold=min(self.floor, self.threshold))
         mentions = self.rank_mentions(docs, given, settings)
         passed = mentions.select(mentions.passing(settings))
-        links = make_links(passed, self.kb)
+        stored = self.calibration
+        calibration = None if stored is None else Calibration.from_dict(stored)
+        links = make_links(passed, self.kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is not None:
@@ -396,13 +402,15 @@ class ElqLinker(TrainablePipe):
         examples = list(examples)
         if self._trainer is not None:
             self._trainer.report()
-        docs = [example.predicted for example in examples]
-        if self.rank_gold and self._kb is not None and can_read(self.model, docs):
-            self._rank_gold(examples)
+        self.note_gold_ranks(examples)
         return super().score(examples, **kwargs)
 
-    def _rank_gold(self, examples: Sequence[Example]) -> None:
-        """Store, for each gold mention, the rank of its entity among the candidates."""
+    def note_gold_ranks(self, examples: Sequence[Example]) -> None:
+        """Store, on the predicted documents, the rank of each gold mention's entity among its
+        candidates; not if `rank_gold` is off, or there is nothing to rank with."""
+        docs = [example.predicted for example in examples]
+        if not self.rank_gold or self._kb is None or not can_read(self.model, docs):
+            return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):
             some = examples[start : start + SCORE_BATCH]

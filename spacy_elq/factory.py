@@ -24,6 +24,7 @@ word_boundaries = true
 mentions = "find"
 spans_key = "elq"
 floor = null
+calibration = null
 overwrite = true
 rank_gold = true
 save_entity_encoder = true
@@ -103,6 +104,7 @@ def make_elq(
     mentions: str,
     spans_key: str,
     floor: float | None,
+    calibration: dict[str, Any] | None,
     overwrite: bool,
     rank_gold: bool,
     save_entity_encoder: bool,
@@ -121,6 +123,8 @@ def make_elq(
     spans_key (str): Key of the span group for all links, overlapping ones too.
     floor (Optional[float]): Joint log-score that links need for the span group, where it should
         hold more than those above the threshold.
+    calibration (Optional[dict]): What turns scores into the probability that a link is right, as
+        `spacy elq tune` stores it: `calibration.Calibration.to_dict`.
     overwrite (bool): Where a link overlaps an entity that is in `doc.ents` already, the link wins.
     rank_gold (bool): In evaluation, link the gold mentions too, for entity accuracy (R@1, R@10).
     save_entity_encoder (bool): Write the entity encoder to disk with the pipeline; without it,
@@ -147,6 +151,7 @@ def make_elq(
         mentions=mentions,
         spans_key=spans_key,
         floor=floor,
+        calibration=calibration,
         overwrite=overwrite,
         rank_gold=rank_gold,
         save_entity_encoder=save_entity_encoder,
