@@ -26,7 +26,8 @@ def create_adapter(
     component (str): Name of the component.
     settings (Mapping): Attributes of the component, such as `threshold`.
     training (Mapping): Fields of `training.TrainingSettings`; the others stay as they are.
-    kb (Optional[Path]): Knowledge base directory to link to, in place of the component's own.
+    kb (Optional[Path]): Knowledge base directory to link to, in place of the component's own. It
+        is saved with the pipeline, unless the setting `kb_path` names it.
     RETURNS (Callable): The callback.
     """
 
@@ -39,9 +40,12 @@ def create_adapter(
             setattr(elq, name, value)
         if training:
             elq.set_training(**training)
-        if kb:
+        directory = kb or settings.get("kb_path")
+        if directory:
             from .kb.loaders import kb_from_directory
 
-            elq.set_kb(kb_from_directory(kb))
+            elq.set_kb(kb_from_directory(directory))
+        if kb and "kb_path" not in settings:
+            elq.kb_path = None  # saved with the pipeline
 
     return adapt

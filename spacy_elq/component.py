@@ -7,14 +7,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import srsly
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.pipeline.pipe import deserialize_config
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import SimpleFrozenDict, SimpleFrozenList
+from spacy.util import SimpleFrozenDict, SimpleFrozenList, get_lang_class
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
@@ -22,20 +19,21 @@ from .annotate import best_spans, install_extension, set_ents, set_group, set_id
 from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
-from .encoders.entity import EntityEncoder, load_entity_encoder
+from .encoders.entity import EntityEncoder
 from .errors import ElqError, Errors
 from .linking import CharSpans, Mentions, rank_mentions
 from .links import make_links
-from .model import can_read, get_encoder, is_initialized, make_heads
-from .model_files import read_model, write_model
+from .model import can_read, get_encoder, is_initialized
 from .scorer import RANKS_KEY
-from .settings import Setting, changes, restore
+from .serialization import pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
+from .settings import Setting
 from .types import Entity, Link
 
 if TYPE_CHECKING:
     from .explain import Explanation
     from .kb.knowledge_base import FaissKB
     from .kb.loaders import KBLoader
+    from .kb.view import View
     from .training import Trainer
 
 # Values of `mentions`; any other value is the key of a span group whose spans are the mentions.
@@ -70,6 +68,7 @@ class ElqLinker(TrainablePipe):
     overwrite = Setting()
     rank_gold = Setting()
     save_entity_encoder = Setting()
+    kb_path = Setting()
 
     def __init__(
         self,
@@ -97,7 +96,7 @@ class ElqLinker(TrainablePipe):
         self.scorer = scorer
         self.check_settings(settings)
         self.cfg: dict[str, Any] = {**settings, "seen_ids": []}
-        self._configured = dict(settings)
+        self.configured = dict(settings)
         self._training = dict(training)
         self._trainer: Trainer | None = None
         self._kb: FaissKB | None = None
@@ -163,6 +162,8 @@ class ElqLinker(TrainablePipe):
         self._kb = kb
         self._kb_is_stale = False
         self._trainer = None
+        if self.kb_path is not None and (kb.path is None or not _is_same(kb.path, self.kb_path)):
+            self.cfg["kb_path"] = str(kb.path) if kb.is_shared and kb.path else None
 
     # Inference
 
@@ -177,11 +178,12 @@ class ElqLinker(TrainablePipe):
         settings = self.decoding
         if self.floor is not None and self.threshold_type == JOINT:
             settings = replace(settings, threshold=min(self.floor, self.threshold))
-        mentions = self.rank_mentions(docs, given, settings)
+        kb = self._current_entities()
+        mentions = rank_mentions(self.model, kb, docs, settings, given)
         passed = mentions.select(mentions.passing(settings))
         stored = self.calibration
         calibration = None if stored is None else Calibration.from_dict(stored)
-        links = make_links(passed, self.kb, calibration)
+        links = make_links(passed, kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is not None:
@@ -199,10 +201,15 @@ class ElqLinker(TrainablePipe):
         given (Sequence[CharSpans]): Mentions of each document, instead of finding them.
         settings (DecodingSettings): In place of the component's own.
         """
+        kb = self._current_entities()
+        return rank_mentions(self.model, kb, docs, settings or self.decoding, given)
+
+    def _current_entities(self) -> View:
+        """What a call links to from its beginning to its end, whatever is changed meanwhile."""
         if not is_initialized(self.model):
             raise ElqError(Errors.ELQ106.format(name=self.name))
         self._refresh_kb()
-        return rank_mentions(self.model, self.kb, docs, settings or self.decoding, given)
+        return self.kb.snapshot()
 
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Sequence[Link]]) -> None:
         """Write links to `doc.ents` and `doc.spans[spans_key]`.
@@ -232,13 +239,10 @@ class ElqLinker(TrainablePipe):
         from .explain import explain
 
         if isinstance(doc, str):
-            doc = util.get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
-        if not is_initialized(self.model):
-            raise ElqError(Errors.ELQ106.format(name=self.name))
-        self._refresh_kb()
+            doc = get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
         return explain(
             self.model,
-            self.kb,
+            self._current_entities(),
             doc,
             self.decoding,
             given=None if self.mentions == FIND else self._given(doc),
@@ -267,35 +271,59 @@ class ElqLinker(TrainablePipe):
     # The knowledge base
 
     def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
-        """Add entities, or change those whose id is known. The next call sees them.
+        """Add entities, or replace those whose id is known. The next call sees them, as does every
+        process that has or gets the knowledge base from the same directory. When this returns
+        they are on disk, if the directory can be written; else `to_disk` keeps them.
 
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
-        from .corpora.entities import entity_from_dict
         from .kb.loaders import check_fingerprint
+        from .kb.updates import as_entities
 
-        records = [e if isinstance(e, Entity) else entity_from_dict(e) for e in entities]
+        records = as_entities(entities)
         check_fingerprint(self.kb, self.entity_encoder)
         vectors, owners = self.entity_encoder.encode(records)
         self.kb.add(records, vectors, owners)
         self._entities_changed()
 
+    def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """Change entities that are there; an ElqError, and nothing changed, if one of them is not.
+        Seen and kept as by `add_entities`.
+
+        entities (Iterable): Dicts with `id` and the fields to change, the others stay; or `Entity`
+            records, which replace all fields.
+        """
+        from .kb.updates import updated
+
+        self._refresh_kb()
+        self.add_entities(updated(self.kb, entities))
+
     def remove_entities(self, ids: Iterable[str]) -> None:
-        """Remove entities by id. The next call no longer links to them."""
+        """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
+        Seen and kept as by `add_entities`."""
         self.kb.remove(list(ids))
         self._entities_changed()
+
+    def refreshed_kb(self) -> FaissKB | None:
+        """RETURNS (FaissKB | None): The knowledge base as it is now, if there is one."""
+        self._refresh_kb()
+        return self._kb
 
     def _entities_changed(self) -> None:
         if self._trainer is not None:
             self._trainer.forget_entities()
 
     def _refresh_kb(self) -> None:
-        """Embed the knowledge base again where the entity encoder was trained since."""
+        """Take over what other processes changed in the knowledge base, and embed it again where
+        the entity encoder was trained since."""
+        if self._kb is not None and self._kb.refresh():
+            self._entities_changed()
         if self._kb_is_stale:
             from .kb.loaders import rebuild
 
             self._kb = rebuild(self.kb, self.entity_encoder)
             self._kb_is_stale = False
+            self.cfg["kb_path"] = None  # no other place has these vectors
             if self._trainer is not None:
                 self._trainer.kb = self._kb
 
@@ -313,13 +341,16 @@ class ElqLinker(TrainablePipe):
         get_examples (Callable): Returns a sample of the training data.
         nlp (Language): The pipeline.
         kb_loader (Optional[Callable]): `spacy-elq.KBFromDirectory.v1` or
-            `spacy-elq.KBFromEntities.v1`; without it, call `set_kb`.
+            `spacy-elq.KBFromEntities.v1`; without it, the one of `kb_path`, or call `set_kb`.
         """
         validate_get_examples(get_examples, "ElqLinker.initialize")
         self.model.initialize()
         self._trainer = None
-        self._seen = set()
-        self.cfg["seen_ids"] = []
+        self.set_seen(())
+        if kb_loader is None and self.kb_path is not None:
+            from .kb.loaders import kb_from_directory
+
+            kb_loader = kb_from_directory(self.kb_path)
         if kb_loader is not None:
             self.set_kb(kb_loader)
 
@@ -389,6 +420,11 @@ class ElqLinker(TrainablePipe):
         self._trainer.decoding = self.decoding
         return self._trainer
 
+    def set_seen(self, ids: Iterable[str]) -> None:
+        """Say which entities were trained on."""
+        self.cfg["seen_ids"] = list(ids)
+        self._seen = set(self.cfg["seen_ids"])
+
     def _remember(self, references: Sequence[Doc]) -> None:
         """Keep the ids that were trained on, for scores on seen and unseen entities."""
         originals = [doc for doc in references if AUGMENTED_KEY not in doc.user_data]
@@ -430,21 +466,11 @@ class ElqLinker(TrainablePipe):
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:
         """Write the pipe to a directory. Files of the knowledge base that have not changed are
-        hard-linked where the file system allows.
+        hard-linked where the file system allows; with `kb_path` set, nothing of it is written.
 
         exclude (Iterable[str]): Of "vocab", "cfg", "model", "kb" and "entity_encoder".
         """
-        serialize: dict[str, Callable[[Path], Any]] = {
-            "vocab": lambda p: self.vocab.to_disk(p),
-            "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
-            "model": lambda p: write_model(self.model, p),
-        }
-        if self._kb is not None:
-            self._refresh_kb()
-            serialize["kb"] = self.kb.to_disk
-        if self.save_entity_encoder:
-            serialize["entity_encoder"] = self.entity_encoder.to_disk
-        util.to_disk(path, serialize, exclude)
+        write_pipe(self, path, exclude)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()
@@ -453,14 +479,7 @@ class ElqLinker(TrainablePipe):
 
         exclude (Iterable[str]): As in `to_disk`.
         """
-        deserialize: dict[str, Callable[[Path], Any]] = {
-            "vocab": lambda p: self.vocab.from_disk(p),
-            "cfg": lambda p: self._restore_cfg(deserialize_config(p)),
-            "model": lambda p: read_model(self.model, p),
-            "kb": self._kb_from_disk,
-            "entity_encoder": self._entity_encoder_from_disk,
-        }
-        util.from_disk(path, deserialize, exclude)
+        read_pipe(self, path, exclude)
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:
@@ -469,15 +488,7 @@ class ElqLinker(TrainablePipe):
 
         exclude (Iterable[str]): Of "vocab", "cfg", "model" and "kb".
         """
-        serialize: dict[str, Callable[[], bytes]] = {
-            "vocab": self.vocab.to_bytes,
-            "cfg": lambda: srsly.json_dumps(self._stored_cfg()),
-            "model": self.model.to_bytes,
-        }
-        if self._kb is not None:
-            self._refresh_kb()
-            serialize["kb"] = self.kb.to_bytes
-        return util.to_bytes(serialize, exclude)
+        return pipe_to_bytes(self, exclude)
 
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = SimpleFrozenList()
@@ -486,43 +497,12 @@ class ElqLinker(TrainablePipe):
 
         exclude (Iterable[str]): As in `to_bytes`.
         """
-        deserialize: dict[str, Callable[[bytes], Any]] = {
-            "vocab": lambda b: self.vocab.from_bytes(b),
-            "cfg": lambda b: self._restore_cfg(srsly.json_loads(b)),
-            "model": lambda b: self.model.from_bytes(b),
-            "kb": self._kb_from_bytes,
-        }
-        util.from_bytes(bytes_data, deserialize, exclude)
+        pipe_from_bytes(self, bytes_data, exclude)
         return self
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        return {
-            "width": self.model.maybe_get_dim("nO"),
-            "seen_ids": self.cfg["seen_ids"],
-            "changed": changes(self._configured, self.cfg),
-        }
 
-    def _restore_cfg(self, stored: Mapping[str, Any]) -> None:
-        self.cfg.update(restore(self._configured, stored["changed"]))
-        self.cfg["seen_ids"] = list(stored["seen_ids"])
-        self._seen = set(self.cfg["seen_ids"])
-        if stored["width"] is not None and not is_initialized(self.model):
-            make_heads(self.model, stored["width"])
-
-    def _kb_from_disk(self, path: Path) -> None:
-        if path.exists():
-            from .kb.knowledge_base import FaissKB
-
-            self.set_kb(FaissKB.open(path, self.vocab))
-
-    def _kb_from_bytes(self, data: bytes) -> None:
-        from .kb.knowledge_base import FaissKB
-
-        self.set_kb(FaissKB(self.vocab, 0).from_bytes(data))
-
-    def _entity_encoder_from_disk(self, path: Path) -> None:
-        if path.exists():
-            self.entity_encoder = load_entity_encoder(str(path))
+def _is_same(path: Path, other: str) -> bool:
+    return path.resolve() == Path(other).resolve()
 
 
 def _decoding_settings(settings: Mapping[str, Any]) -> DecodingSettings:

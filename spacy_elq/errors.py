@@ -164,9 +164,49 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
     ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
     ELQ235 = "{where}: the file cannot be read any further ({reason})."
+    # ELQ24x: live changes
+    ELQ240 = (
+        "The knowledge base in {path} is being changed or compacted by another process. Try again "
+        "when that is done; nothing was changed."
+    )
+    ELQ241 = (
+        "The change could not be written to {path} ({reason}), so it was not made. Check the space "
+        "and the permissions there."
+    )
+    ELQ242 = "Not in the knowledge base, nothing was changed: {ids}. Add them with `add_entities`."
+    ELQ243 = (
+        "The knowledge base of the pipeline is not in the pipeline but in {path}, and there is "
+        "none there. Say where it is now: "
+        "spacy.load(..., config={{'components.{name}.kb_path': '/path/of/kb'}})"
+    )
+    ELQ244 = (
+        "The knowledge base has changes that its directory {path} does not have, so the pipeline "
+        "can't be saved with a reference to it. Set `nlp.get_pipe('{name}').kb_path = None` to "
+        "save the knowledge base with the pipeline."
+    )
+    ELQ245 = (
+        "{where}: the first line must name the columns, each once, with 'id' and 'title' among "
+        "them; it has: {found}."
+    )
+    ELQ246 = (
+        "The knowledge base {path} can't be compacted: it is no directory that can be written, or "
+        "it has changes in memory alone. Save it with `to_disk`, open that, and compact it."
+    )
+    ELQ247 = (
+        "{where}: the row has {found} cells, the header {expected}. Put quotes around cells that "
+        "hold commas, or write the file again."
+    )
+    ELQ248 = (
+        "Parquet files such as {path} are read with pyarrow, which is not installed. Install it "
+        "with `pip install 'spacy-elq[parquet]'`."
+    )
+    ELQ249 = (
+        "The knowledge base {path} can't be written. Get the permission, or copy the directory to "
+        "where you have it and change that."
+    )
     ELQ301 = (
-        "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; a name that "
-        "ends in .gz must be gzip."
+        "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
+        "name ends in .gz, .bz2 or .xz must be compressed so."
     )
     ELQ302 = "{where}: not valid JSON ({reason}). Each line must be one JSON object."
     ELQ303 = "{where}: a JSON object was expected, not {found}. Each line must be one JSON object."
@@ -366,6 +406,10 @@ class Errors(metaclass=ErrorsWithCodes):
 
 
 class Warnings(metaclass=ErrorsWithCodes):
+    ELQ252 = (
+        "The knowledge base in {path} can't be written: changes are kept in memory. Save them with "
+        "`to_disk`."
+    )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
     )

@@ -23,7 +23,7 @@ from .model import ElqModel, get_heads
 from .types import Entity
 
 if TYPE_CHECKING:
-    from .kb.knowledge_base import FaissKB
+    from .kb.view import View
 
 # What cut a span, in the order of the steps.
 INVALID = "invalid"
@@ -112,7 +112,7 @@ class Explanation:
 
 def explain(
     model: ElqModel,
-    kb: FaissKB,
+    kb: View,
     doc: Doc,
     settings: DecodingSettings,
     *,
@@ -162,7 +162,7 @@ def doc_before(nlp: Language, component: str, text: str) -> Doc:
 
 def _considered(
     model: ElqModel,
-    kb: FaissKB,
+    kb: View,
     doc: Doc,
     settings: DecodingSettings,
     proposed: Sequence[Found],
@@ -259,7 +259,7 @@ def _cut_by_scores(mentions: Mentions, i: int, settings: DecodingSettings) -> st
 
 
 def _records(
-    kb: FaissKB,
+    kb: View,
     doc: Doc,
     found: Sequence[Found],
     mentions: Mentions,
@@ -355,7 +355,7 @@ def _overlapping(span: ExplainedSpan, others: Sequence[tuple[int, int]]) -> tupl
     return next((o for o in others if o[0] < span.end and span.start < o[1]), None)
 
 
-def _exact_search(kb: FaissKB) -> Search:
+def _exact_search(kb: View) -> Search:
     from .kb.vectors import VectorTable
 
     vectors, owners = kb.vector_matrix()

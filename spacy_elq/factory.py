@@ -28,6 +28,7 @@ calibration = null
 overwrite = true
 rank_gold = true
 save_entity_encoder = true
+kb_path = null
 scorer = {"@scorers": "spacy-elq.elq_scorer.v1", "overlapping": false}
 
 [elq.model]
@@ -38,6 +39,7 @@ cosine = true
 scale = 20.0
 names = true
 context = 64
+pretrained = null
 
 [elq.model.encoder]
 @architectures = "spacy-elq.Transformer.v1"
@@ -108,6 +110,7 @@ def make_elq(
     overwrite: bool,
     rank_gold: bool,
     save_entity_encoder: bool,
+    kb_path: str | None,
     entity_encoder: dict[str, Any],
     training: dict[str, Any],
     scorer: Callable | None,
@@ -129,6 +132,9 @@ def make_elq(
     rank_gold (bool): In evaluation, link the gold mentions too, for entity accuracy (R@1, R@10).
     save_entity_encoder (bool): Write the entity encoder to disk with the pipeline; without it,
         entities can be added after loading only if its source is there.
+    kb_path (Optional[str]): Directory of the knowledge base, where it is to stay outside of the
+        pipeline: saving the pipeline then writes none of it. Without it, the knowledge base is
+        saved with the pipeline.
     entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings`.
     training (dict): The fields of `training.TrainingSettings`.
     scorer (Optional[Callable]): The scoring method.
@@ -155,6 +161,7 @@ def make_elq(
         overwrite=overwrite,
         rank_gold=rank_gold,
         save_entity_encoder=save_entity_encoder,
+        kb_path=kb_path,
     )
 
 

@@ -29,8 +29,8 @@ from .targets import locate
 
 if TYPE_CHECKING:
     from .heads import Heads
-    from .kb.knowledge_base import FaissKB
     from .kb.vectors import Candidates
+    from .kb.view import View
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
@@ -105,7 +105,7 @@ class Found:
 
 def rank_mentions(
     model: ElqModel,
-    kb: FaissKB,
+    kb: View,
     docs: Sequence[Doc],
     settings: DecodingSettings,
     given: Sequence[CharSpans] | None = None,
@@ -121,7 +121,7 @@ def rank_mentions(
 
 def find_spans(
     model: ElqModel,
-    kb: FaissKB,
+    kb: View,
     docs: Sequence[Doc],
     settings: DecodingSettings,
     given: Sequence[CharSpans] | None = None,
@@ -216,7 +216,7 @@ def _queries(heads: Heads, batch: ScoredBatch, spans: Spans) -> np.ndarray:
 
 
 def rank_entities(
-    found: Sequence[Found], kb: FaissKB, heads: Heads, top_k: int, search: Search | None = None
+    found: Sequence[Found], kb: View, heads: Heads, top_k: int, search: Search | None = None
 ) -> Mentions:
     """Look up entities for the spans of all batches, and score them.
 
@@ -248,7 +248,7 @@ def rank_entities(
 
 
 def join_namesakes(
-    kb: FaissKB,
+    kb: View,
     queries: np.ndarray,
     rows: np.ndarray,
     scores: np.ndarray,

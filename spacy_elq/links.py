@@ -10,11 +10,11 @@ from .linking import Mentions
 from .types import Candidate, Entity, Link
 
 if TYPE_CHECKING:
-    from .kb.knowledge_base import FaissKB
+    from .kb.view import View
 
 
 def make_links(
-    mentions: Mentions, kb: FaissKB, calibration: Calibration | None = None
+    mentions: Mentions, kb: View, calibration: Calibration | None = None
 ) -> list[Link | None]:
     """Links with the records of their entities; None for a mention of special tokens alone.
 

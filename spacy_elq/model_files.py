@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import srsly
+
 from .encoders.question import get_transformer
 from .kb.store import atomic_file
-from .model import ElqModel, get_encoder
+from .model import ElqModel, get_encoder, is_initialized, make_heads
 
 # Beside the file of the model's bytes.
 WEIGHTS = "transformer.pt"
@@ -28,32 +30,47 @@ def write_model(model: ElqModel, path: Path) -> None:
     weights = path.with_name(WEIGHTS)
     if transformer is None:  # shared, or not initialized
         weights.unlink(missing_ok=True)
-        path.write_bytes(model.to_bytes())
+        _write_bytes(path, model.to_bytes())
         return
     import torch
 
     with atomic_file(weights) as file:
         torch.save(transformer.state_dict(), file)
     with _without_weights(model):
-        path.write_bytes(model.to_bytes())
+        _write_bytes(path, model.to_bytes())
 
 
 def read_model(model: ElqModel, path: Path) -> None:
     """Read what `write_model` wrote."""
     weights = path.with_name(WEIGHTS)
     if not weights.exists():
-        model.from_bytes(path.read_bytes())
+        model_from_bytes(model, path.read_bytes())
         return
     import torch
 
     with warnings.catch_warnings():  # that there are no weights among the bytes
         warnings.filterwarnings("ignore", message="Error loading saved torch state_dict")
-        model.from_bytes(path.read_bytes())
+        model_from_bytes(model, path.read_bytes())
     transformer = get_transformer(get_encoder(model))
     if transformer is not None:
         # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
         state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
         transformer.load_state_dict(state)
+
+
+def model_from_bytes(model: ElqModel, data: bytes) -> None:
+    """Read what `model.to_bytes` returned; heads are made where there are none yet."""
+    if not is_initialized(model):
+        # The root comes first. Its width is that of the heads.
+        width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
+        if width is not None:
+            make_heads(model, width)
+    model.from_bytes(data)
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    with atomic_file(path) as work:
+        work.write_bytes(data)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class Entity:
     aliases (tuple[str, ...]): Other names.
     type (str): Becomes the span's label; empty where unknown.
     extra (Mapping): Whatever other fields the record had, kept as they came.
+    counts (Mapping): How often a name means this entity, for the names of which that is known.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Entity:
     aliases: tuple[str, ...] = ()
     type: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def make_nlp(elq_config: dict[str, Any], kb_path: Path) -> Callable[..., Languag
     def make(**config: Any) -> Language:
         from spacy.util import fix_random_seed
 
-        from spacy_elq.kb.loaders import kb_from_directory
+        from spacy_elq.kb.knowledge_base import FaissKB
 
         fix_random_seed(0)
         nlp = spacy.blank("en")
@@ -111,7 +111,8 @@ def make_nlp(elq_config: dict[str, Any], kb_path: Path) -> Callable[..., Languag
             merged[key] = {**elq_config[key], **config.get(key, {})}
         nlp.add_pipe("elq", config=merged)
         nlp.initialize()
-        nlp.get_pipe("elq").set_kb(kb_from_directory(kb_path))
+        # Shared by all tests: changes must not be written there.
+        nlp.get_pipe("elq").set_kb(FaissKB.open(kb_path, nlp.vocab, in_place=False))
         return nlp
 
     return make

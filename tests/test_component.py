@@ -1,5 +1,6 @@
 """The component, in the order a user meets it."""
 
+import shutil
 import subprocess
 import sys
 
@@ -17,8 +18,9 @@ from .conftest import TEXTS, examples
 
 
 @pytest.fixture
-def trained(trained_path):
-    return spacy.load(trained_path)
+def trained(trained_path, tmp_path):
+    # A copy: what is added to the knowledge base of a pipeline is written to its directory.
+    return spacy.load(shutil.copytree(trained_path, tmp_path / "trained"))
 
 
 def links(doc):

@@ -117,6 +117,9 @@ def test_config_is_valid_and_trains(run, name):
     elq = nlp.get_pipe("elq")
     assert set(elq.cfg["seen_ids"]) <= {"Q1", "Q2", "Q3", "Q4", "Q5", "Q6"} and elq.cfg["seen_ids"]
     assert elq.kb.entity_vector_length == 32
+    # Checkpoints of the configs for large knowledge bases hold none of it.
+    embedded = name in ("minilm", "elq-scratch")
+    assert (elq.kb_path is None, (nlp.path / "elq" / "kb").exists()) == (embedded, embedded)
     list(nlp.pipe(["is georgia north of armenia", ""]))
 
 
@@ -190,6 +193,9 @@ def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
     settings = elq._get_trainer().settings
     assert (settings.entity_loss, settings.precision) == ("in_batch", "fp32")  # others are kept
     assert elq.kb.path == kb_path
+    assert elq.kb_path is None
+    create_adapter(settings={"kb_path": str(kb_path)})(nlp)
+    assert (elq.kb.path, elq.kb_path) == (kb_path, str(kb_path))
 
 
 @pytest.mark.parametrize(

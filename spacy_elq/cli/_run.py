@@ -72,13 +72,15 @@ def note(message: str, *, quiet: bool) -> None:
         typer.echo(message, err=True)
 
 
-def progress(description: str, *, quiet: bool) -> Callable[[Iterable[T]], Iterator[T]]:
+def progress(
+    description: str, *, unit: str = "texts", quiet: bool
+) -> Callable[[Iterable[T]], Iterator[T]]:
     """RETURNS (Callable): Passes a stream through, counting it in a bar on stderr."""
 
     def watch(items: Iterable[T]) -> Iterator[T]:
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=description, unit=" texts", disable=quiet, leave=False)
+        yield from tqdm(items, desc=description, unit=f" {unit}", disable=quiet, leave=False)
 
     return watch
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._run import Gpu, Quiet, guarded, note, use_gpu
+from ..errors import ElqError, Errors
+from ._run import Gpu, Quiet, guarded, note, progress, use_gpu
 
 if TYPE_CHECKING:
     from ..kb.build import EntityEncoder
@@ -24,7 +25,19 @@ BATCH = 2048
 
 KBPath = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the knowledge base")]
 Entities = Annotated[
-    Path, typer.Argument(metavar="ENTITIES", help="Entity file, JSONL: id, title, …")
+    Path,
+    typer.Argument(
+        metavar="ENTITIES", help="Entity file: JSONL, CSV, TSV or Parquet; .gz, .bz2, .xz"
+    ),
+]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        "-f",
+        help="Format of ENTITIES: jsonl, csv, tsv, parquet, or elq (ELQ's entity.jsonl); told by "
+        "the file's name otherwise",
+    ),
 ]
 Encoder = Annotated[
     str, typer.Option("--encoder", "-e", help='Entity encoder: "minilm", or a model directory')
@@ -48,6 +61,7 @@ def build_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace a knowledge base that is there")
     ] = False,
+    from_: From = "",
     gpu_id: Gpu = -1,
     quiet: Quiet = False,
 ) -> None:
@@ -58,7 +72,7 @@ def build_command(
 
     use_gpu(gpu_id)
     manifest = build_kb(
-        read_entities(entities),
+        read_entities(entities, from_),
         path,
         _load_encoder(encoder),
         index=index,
@@ -101,6 +115,7 @@ def check_command(path: KBPath, quiet: Quiet = False) -> None:
     from ..kb.check import check_files, index_recall
 
     kb = _open(path)
+    kb.tidy()
     note("Reading every file …", quiet=quiet)
     check_files(kb)
     typer.echo("files   as they were built")
@@ -132,21 +147,27 @@ def search_command(
 
 
 @app.command("add", epilog=f"{PREFIX} add my_kb more.jsonl")
-@guarded(UNCHANGED)
+@guarded("What was added so far is kept; run the same command again to add the rest.")
 def add_command(
-    path: KBPath, entities: Entities, encoder: Encoder = "minilm", quiet: Quiet = False
+    path: KBPath,
+    entities: Entities,
+    encoder: Encoder = "minilm",
+    from_: From = "",
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
 ) -> None:
-    """Add entities, or replace those whose ids are known."""
+    """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
+    open see them at their next call."""
     from ..corpora.entities import read_entities
 
-    kb = _open(path)
+    use_gpu(gpu_id)
+    kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
-    stream = read_entities(entities)
+    stream = progress("Adding", unit="entities", quiet=quiet)(read_entities(entities, from_))
     while batch := list(islice(stream, BATCH)):
         kb.add(batch, *model.encode(batch))
         read += len(batch)
-    kb.to_disk(path)
     added = len(kb) - before
     note(f"{path}: {added} added, {read - added} replaced, {len(kb)} now", quiet=quiet)
 
@@ -159,10 +180,21 @@ def remove_command(
     quiet: Quiet = False,
 ) -> None:
     """Remove entities; nothing is removed if an id is not there."""
-    kb = _open(path)
+    kb = _open_to_write(path)
     removed = kb.remove(ids)
-    kb.to_disk(path)
     note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
+
+
+@app.command("compact", epilog=f"{PREFIX} compact my_kb")
+@guarded(UNCHANGED)
+def compact_command(path: KBPath, quiet: Quiet = False) -> None:
+    """Fold what was added and removed into new files, so that searches are as fast as after a
+    build. Pipelines that have the knowledge base open go on, and see the new files at their next
+    call."""
+    kb = _open_to_write(path)
+    done = kb.compact(progress=not quiet)
+    state = "compacted" if done else "nothing to compact"
+    note(f"{path}: {state}, {len(kb)} entities", quiet=quiet)
 
 
 @app.command("export", epilog=f"{PREFIX} export my_kb entities.jsonl")
@@ -183,6 +215,13 @@ def export_command(
     with atomic_file(out) as work, work.open("w", encoding="utf8") as file:
         file.writelines(_json_lines(kb))
     note(f"{out}: {len(kb)} entities", quiet=quiet)
+
+
+def _open_to_write(path: Path) -> FaissKB:
+    kb = _open(path)
+    if not kb.is_writable:
+        raise ElqError(Errors.ELQ249.format(path=path))
+    return kb
 
 
 def _open(path: Path) -> FaissKB:

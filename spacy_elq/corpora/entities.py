@@ -1,50 +1,77 @@
-"""Entity files: one JSON object a line, `id` and `title` required."""
+"""Entity files: JSON lines, tables, or ELQ's own; `id` and `title` required."""
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ..errors import ElqError, Errors
 from ..types import Entity
+from .elq_entities import read_elq_entities
+from .entity_tables import Record, read_csv, read_parquet, read_tsv
+from .files import OPENERS, UNREADABLE, open_text
 
 FIELDS = ("id", "title", "description", "aliases", "type")
+ELQ = "elq"
 
 
-def read_entities(path: str | Path) -> Iterator[Entity]:
-    """Read an entity file, a line at a time; blank lines are passed over.
+def read_entities(path: str | Path, format: str = "") -> Iterator[Entity]:
+    """Read an entity file, an entity at a time.
 
-    path (str | Path): JSONL, UTF-8; a name that ends in .gz is decompressed.
+    path (str | Path): UTF-8; a name that ends in .gz, .bz2 or .xz is decompressed.
+    format (str): "jsonl", "csv", "tsv", "parquet", or "elq" for ELQ's `entity.jsonl`. What the
+        name ends in, where empty.
     YIELDS (Entity): The records; fields that are not an entity's own are in `extra`.
+    RAISES (ElqError): With the file and the line, where one can't be read.
     """
     path = Path(path)
     if not path.is_file():
         raise ElqError(Errors.ELQ218.format(path=path, what="entities file"))
-    with _open(path) as file:
-        for number, line in _numbered(file, path):
-            if line.strip():
-                where = f"{path}:{number}"
-                yield entity_from_dict(_parse(line, where), where)
+    format = format or _format_of(path)
+    if format == ELQ:
+        yield from read_elq_entities(path)
+    elif format in READERS:
+        for where, record in READERS[format](path):
+            yield entity_from_dict(record, where)
+    else:
+        known = ", ".join((*READERS, ELQ))
+        raise ElqError(Errors.ELQ311.format(name=format, known=known))
 
 
-def _open(path: Path) -> TextIO:
-    # utf-8-sig: files that Windows programs wrote may start with a byte order mark.
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+def _format_of(path: Path) -> str:
+    name = path.with_suffix("") if path.suffix in OPENERS else path
+    format = {".json": "jsonl", ".ndjson": "jsonl"}.get(name.suffix, name.suffix[1:])
+    if format not in READERS:
+        known = ", ".join((*READERS, ELQ))
+        raise ElqError(Errors.ELQ312.format(path=path, known=f"--from {known}"))
+    return format
 
 
-def _numbered(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[Record]:
+    """Read JSON lines; blank ones are passed over.
+
+    YIELDS (tuple[str, Any]): "file:line", for messages, and the value of that line.
+    """
     number = 0
-    try:
-        for number, line in enumerate(file, 1):
-            yield number, line
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as err:
-        where = f"{path}:{number + 1}"
-        raise ElqError(Errors.ELQ235.format(where=where, reason=err)) from None
+    with open_text(path, newline=None) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    where = f"{path}:{number}"
+                    yield where, _parse(line, where)
+        except UNREADABLE as err:
+            where = f"{path}:{number + 1}"
+            raise ElqError(Errors.ELQ235.format(where=where, reason=err)) from None
+
+
+READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    "jsonl": read_lines,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "parquet": read_parquet,
+}
 
 
 def _parse(line: str, where: str) -> Any:
@@ -65,13 +92,15 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
     """
     if not isinstance(record, Mapping):
         raise ElqError(Errors.ELQ231.format(where=where))
+    aliases, counts = _aliases(record, where)
     return Entity(
         id=_required(record, "id", where),
         title=_required(record, "title", where),
         description=_text(record, "description", where),
-        aliases=_texts(record, "aliases", where),
+        aliases=aliases,
         type=_text(record, "type", where),
         extra={name: value for name, value in record.items() if name not in FIELDS},
+        counts=counts,
     )
 
 
@@ -81,7 +110,7 @@ def entity_to_dict(entity: Entity) -> dict[str, Any]:
     if entity.description:
         record["description"] = entity.description
     if entity.aliases:
-        record["aliases"] = list(entity.aliases)
+        record["aliases"] = alias_list(entity)
     if entity.type:
         record["type"] = entity.type
     return {**record, **entity.extra}
@@ -105,13 +134,41 @@ def _text(record: Mapping[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _texts(record: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
-    value = record.get(name)
+def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
+    """RETURNS (list): The aliases, as strings or, where there is a count, with it."""
+    counts = entity.counts
+    return [{"name": a, "count": counts[a]} if a in counts else a for a in entity.aliases]
+
+
+def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Read what `alias_list` returned.
+
+    RETURNS (tuple): The aliases, and the counts of those that have one.
+    RAISES (TypeError, KeyError): If it is something else.
+    """
+    if not isinstance(values, list):
+        raise TypeError
+    counts: dict[str, int] = {}
+    for value in values:
+        if isinstance(value, dict):
+            counts[value["name"]] = value["count"]
+    names = tuple(value["name"] if isinstance(value, dict) else value for value in values)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    if not all(type(count) is int and count >= 0 for count in counts.values()):
+        raise TypeError
+    return names, counts
+
+
+def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    value = record.get("aliases")
     if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong_type(where, name, "a list of strings", value)
-    return tuple(value)
+        return (), {}
+    try:
+        return parse_aliases(value)
+    except (TypeError, KeyError):
+        expected = 'a list of strings, or of objects {"name", "count"}'
+        raise _wrong_type(where, "aliases", expected, value) from None
 
 
 def _wrong_type(where: str, name: str, expected: str, value: Any) -> ElqError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +13,10 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from ..errors import ElqError, Errors
+
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# What reading raises on a file that is cut, no UTF-8, or not compressed as its name says.
+UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError)
 
 
 @contextmanager
@@ -35,30 +41,36 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stream the objects of a JSON lines file, gzipped or not; blank lines are skipped.
+    """Stream the objects of a JSON lines file, compressed or not; blank lines are skipped.
 
     path (Path): The file.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the object of that line.
-    RAISES (ElqError): On a line that is no JSON object, or a file that is no UTF-8 or no gzip.
+    RAISES (ElqError): On a line that is no JSON object, or a file that can't be read as UTF-8.
     """
-    with _open_text(path, path, "rt") as lines:
+    with open_text(path) as lines:
         where = f"{path}:1"
         try:
             for number, line in enumerate(lines, start=1):
                 where = f"{path}:{number}"
                 if line.strip():
                     yield where, parse_object(line, where)
-        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as err:
+        except UNREADABLE as err:
             raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write objects as JSON lines, replacing the file as a whole; gzipped if its name ends in .gz.
+    """Write objects as JSON lines, replacing the file as a whole; compressed if its name ends in
+    .gz, .bz2 or .xz.
 
     path (Path): The file.
     records (Iterable[Mapping[str, Any]]): Consumed as it is written.
     """
-    with replacing(path) as partial, _open_text(partial, path, "wt") as lines:
+    # The name decides: a temporary file carries another suffix.
+    opener = OPENERS.get(path.suffix, open)
+    with (
+        replacing(path) as partial,
+        cast(TextIO, opener(partial, "wt", encoding="utf8", newline="\n")) as lines,
+    ):
         for record in records:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
 
@@ -74,12 +86,14 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf8")
 
 
-def _open_text(path: Path, named: Path, mode: str) -> TextIO:
-    # Names decide, not `path`: a temporary file carries another suffix. "utf-8-sig" skips the
-    # byte order mark that some editors write.
-    encoding = "utf-8-sig" if mode == "rt" else "utf-8"
-    opener = gzip.open if named.suffix == ".gz" else open
-    return cast(TextIO, opener(path, mode, encoding=encoding, newline="\n"))
+def open_text(path: Path, newline: str | None = "\n") -> TextIO:
+    """Open a text file to read, decompressed if its name ends in .gz, .bz2 or .xz.
+
+    newline (str | None): As for `open`.
+    RETURNS (TextIO): UTF-8; the byte order mark that some editors write is skipped.
+    """
+    opener = OPENERS.get(path.suffix, open)
+    return cast(TextIO, opener(path, "rt", encoding="utf-8-sig", newline=newline))
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:

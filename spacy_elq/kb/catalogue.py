@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..corpora.entities import alias_list, parse_aliases
 from ..errors import ElqError, Errors
 from ..types import Entity
 
@@ -32,15 +33,16 @@ CREATE TABLE entities (
 
 
 def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
-    aliases = json.dumps(list(entity.aliases), ensure_ascii=False) if entity.aliases else ""
+    aliases = json.dumps(alias_list(entity), ensure_ascii=False) if entity.aliases else ""
     extra = json.dumps(dict(entity.extra), ensure_ascii=False) if entity.extra else ""
     return row, entity.id, entity.title, entity.description, aliases, entity.type, extra
 
 
 def _to_entity(columns: Sequence[Any]) -> Entity:
     id_, title, description, aliases, type_, extra = columns
-    names = tuple(json.loads(aliases)) if aliases else ()
-    return Entity(id_, title, description, names, type_, json.loads(extra) if extra else {})
+    names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
+    fields = json.loads(extra) if extra else {}
+    return Entity(id_, title, description, names, type_, fields, counts)
 
 
 class Catalogue:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +15,26 @@ from spacy.kb import Candidate, KnowledgeBase
 from spacy.tokens import Span
 from spacy.vocab import Vocab
 
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, Warnings
 from ..types import Entity
 from . import serialize
-from .base import Base
-from .delta import Delta
-from .index import best
-from .names import rows_of_names
-from .store import DELTA, Manifest
-from .vectors import Candidates, check_queries, check_unique, check_vectors, merge
+from .delta import Change, Delta
+from .live import Live
+from .priors import priors
+from .store import Manifest
+from .vectors import check_unique, check_vectors
+from .view import View
 
 
-class FaissKB(KnowledgeBase):
+class FaissKB(View, KnowledgeBase):
     """Entities with one or more vectors each, found by vector, by name and by id.
 
-    Entities have rows: those of the directory 0..N-1, live additions N, N+1, ... Rows are valid
-    while the object lives; what is kept longer should be kept by id.
+    Opened from a directory that can be written, its changes are written there, each in one
+    durable transaction, and seen by whoever opens the directory later or calls `refresh`. In any
+    other case they stay in memory until `to_disk`.
+
+    Rows are valid until the next change or refresh; a `snapshot` keeps them. What is kept longer
+    should be kept by id. Threads may share it.
 
     vocab (Vocab): The shared vocabulary.
     entity_vector_length (int): Width h of the vectors.
@@ -43,221 +50,76 @@ class FaissKB(KnowledgeBase):
         fingerprint: str = "",
         normalized: bool = False,
     ) -> None:
-        super().__init__(vocab, entity_vector_length)
-        manifest = Manifest(
+        KnowledgeBase.__init__(self, vocab, entity_vector_length)
+        View.__init__(self, None, Delta(entity_vector_length, 0))
+        self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
-        self._set(manifest, None, Delta(entity_vector_length, 0))
-
-    def _set(self, manifest: Manifest, base: Base | None, delta: Delta) -> None:
-        if manifest.width != self.entity_vector_length:
-            # The attribute is read-only in Python; the constructor of the Cython class sets it.
-            super().__init__(self.vocab, manifest.width)
-        self._manifest = manifest
-        self._base = base
-        self._delta = delta
+        self._live: Live | None = None
+        self._in_place = False
+        self._unsaved = False
         self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, path: str | Path, vocab: Vocab) -> FaissKB:
+    def open(cls, path: str | Path, vocab: Vocab, *, in_place: bool = True) -> FaissKB:
         """Open a directory. Nothing large is read: the files are mapped.
 
         path (str | Path): A directory that `build_kb` or `to_disk` wrote.
         vocab (Vocab): The shared vocabulary.
+        in_place (bool): Write changes to the directory. Otherwise they are kept in memory.
         """
-        return cls(vocab, 0).from_disk(path)
+        kb = cls(vocab, 0).from_disk(path)
+        kb._in_place = in_place
+        return kb
 
     @property
     def manifest(self) -> Manifest:
         """RETURNS (Manifest): What the directory says about itself."""
-        return self._manifest
+        return self._live.manifest if self._live else self._manifest
 
     @property
     def fingerprint(self) -> str:
         """RETURNS (str): Fingerprint of the entity encoder that made the vectors, or ""."""
-        return self._manifest.fingerprint
-
-    @property
-    def base(self) -> Base | None:
-        """RETURNS (Base | None): The files without the live changes, if there are any."""
-        return self._base
+        return self.manifest.fingerprint
 
     @property
     def path(self) -> Path | None:
-        """RETURNS (Path | None): The directory whose files are in use, None if there is none."""
-        return self._base.path if self._base else None
+        """RETURNS (Path | None): The directory that is open, None if there is none."""
+        return self._live.path if self._live else None
 
     @property
-    def n_rows(self) -> int:
-        """RETURNS (int): The end of the row numbers, rows of removed entities counted."""
-        return self._delta.next_row
+    def is_shared(self) -> bool:
+        """RETURNS (bool): Whether its directory, named to another process, is all of it."""
+        return self._in_place and not self._unsaved
 
     @property
-    def n_removed(self) -> int:
-        """RETURNS (int): How many entities of the directory were removed or replaced."""
-        return len(self._delta.removed)
-
-    def __len__(self) -> int:
-        return self._delta.base_rows - len(self._delta.removed) + len(self._delta.entities)
+    def is_writable(self) -> bool:
+        """RETURNS (bool): Whether changes are written to its directory."""
+        return self._live is not None and self.is_shared and self._live.is_writable()
 
     def is_empty(self) -> bool:
         """RETURNS (bool): Whether there is no entity."""
         return len(self) == 0
 
-    def __iter__(self) -> Iterator[Entity]:
-        """YIELDS (Entity): The live entities in row order."""
-        if self._base:
-            for row, entity in enumerate(self._base.catalogue):
-                if row not in self._delta.removed:
-                    yield entity
-        yield from self._delta.entities.values()
+    def snapshot(self) -> View:
+        """RETURNS (View): The entities as they are now, whose rows stay valid."""
+        return View(*self._now)
 
-    # Search
+    def refresh(self) -> bool:
+        """Take over what other processes changed in the directory since; some microseconds where
+        there is nothing. Has no effect once there are changes in memory alone.
 
-    def search(self, vectors: np.ndarray, k: int) -> Candidates:
-        """Find the k entities with the largest inner products; an entity counts by its best vector.
-
-        vectors (ndarray): Queries (M, h), float32.
-        k (int): Number K of entities for each.
-        RETURNS (Candidates): Rows (M, K) and exact scores (M, K).
+        RETURNS (bool): Whether something changed.
         """
-        queries = check_queries(vectors, self.entity_vector_length)
-        parts = []
-        if self._delta.entities or not self._base:
-            parts.append(self._delta.table.search(queries, k))
-        if self._base:
-            parts.append(self._base.table.search(queries, k, self._delta.alive))
-        if len(parts) == 1:
-            return parts[0]
-        scores = np.concatenate([part.scores for part in parts], axis=1)
-        rows = np.concatenate([part.rows for part in parts], axis=1)
-        scores, rows = best(scores, rows, k)
-        return Candidates(rows, scores)
-
-    def scores(self, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Score given entities exactly as `search` does.
-
-        vectors (ndarray): Queries (M, h), float32.
-        rows (ndarray): Entity rows (M, C), int64, -1 for none.
-        RETURNS (ndarray): (M, C), float32; -inf where the row is -1 or the entity was removed.
-        """
-        queries = check_queries(vectors, self.entity_vector_length)
-        rows = np.asarray(rows, dtype=np.int64)
-        if not self._base:
-            return self._delta.table.scores(queries, rows)
-        in_base = np.where(self._is_live_base(rows), rows, -1)
-        scores = self._base.table.scores(queries, in_base)
-        if not self._delta.entities:
-            return scores
-        return np.maximum(scores, self._delta.table.scores(queries, rows))
-
-    def _is_live_base(self, rows: np.ndarray) -> np.ndarray:
-        in_base = (rows >= 0) & (rows < self._delta.base_rows)
-        if self._delta.alive is not None:
-            in_base[in_base] = self._delta.alive[rows[in_base]]
-        return in_base
-
-    def log_partition(self, vectors: np.ndarray, scale: float = 1.0) -> np.ndarray:
-        """Log of the sum over all live entities of exp(scale * score): a softmax's denominator.
-
-        vectors (ndarray): Queries (M, h), float32.
-        RETURNS (ndarray): (M,), float32; -inf for an empty knowledge base.
-        """
-        queries = check_queries(vectors, self.entity_vector_length)
-        total = self._delta.table.log_partition(queries, scale)
-        if self._base:
-            of_base = self._base.table.log_partition(queries, scale, self._delta.alive)
-            total = np.logaddexp(total, of_base)
-        return total
-
-    def vector_matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        """RETURNS (tuple[ndarray, ndarray]): All vectors of live entities (V, h) float32, and the
-        entity row of each (V,) int64, ascending. Without changes the vectors are the mapped file.
-        """
-        vectors, owners = self._delta.table.vectors, self._delta.table.owners
-        if not self._base:
-            return vectors, owners
-        table, alive = self._base.table, self._delta.alive
-        keep = slice(None) if alive is None else alive[table.owners]
-        base_vectors = np.asarray(table.vectors[keep], dtype=np.float32)
-        base_owners = table.owners[keep].astype(np.int64)
-        if not len(owners):
-            return base_vectors, base_owners
-        return np.concatenate([base_vectors, vectors]), np.concatenate([base_owners, owners])
-
-    def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All vectors of some entities.
-
-        rows (ndarray): Rows of live entities, (n,).
-        RETURNS (tuple[ndarray, ndarray]): Vectors (V, h), float32, and the place in `rows` of each
-            one's owner (V,), int64, ascending.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        of_delta = self._delta.table.vectors_of(rows)
-        if not self._base:
-            return of_delta
-        of_base = self._base.table.vectors_of(np.where(self._is_live_base(rows), rows, -1))
-        owners, vectors = merge(of_base[::-1], of_delta[::-1])
-        return vectors, owners
-
-    # Names
-
-    def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the names that have these keys, and whose they are.
-
-        keys (ndarray): `loose_key` of each name, (M,), uint64.
-        RETURNS (tuple[ndarray, ndarray]): Offsets (M + 1,), int64, and the names of live entities,
-            of type `names.ENTRY`: those of key i are from offset i to offset i + 1.
-        """
-        keys = np.asarray(keys, dtype=np.uint64)
-        found = self._delta.find_names(keys)
-        if self._base:
-            places, entries = self._base.names.find(keys)
-            alive = self._delta.alive
-            live = slice(None) if alive is None else alive[entries["row"]]
-            found = merge((places[live], entries[live]), found)
-        return np.searchsorted(found[0], np.arange(len(keys) + 1)), found[1]
-
-    def lookup(self, names: Sequence[str]) -> list[np.ndarray]:
-        """RETURNS (list[ndarray]): For each name the rows of the live entities that have it, int32,
-        ascending. Names are the same if `names.fold` makes them the same."""
-        return rows_of_names(names, self.find_names)
-
-    def named(self, name: str) -> list[Entity]:
-        """RETURNS (list[Entity]): The entities that have a name."""
-        return self.records(self.lookup([name])[0])
-
-    # Records
-
-    def records(self, rows: Sequence[int] | np.ndarray) -> list[Entity]:
-        """RETURNS (list[Entity]): The records of these rows, in their order."""
-        rows = [int(row) for row in rows]
-        in_base = [row for row in rows if 0 <= row < self._delta.base_rows]
-        found = dict(self._delta.entities)
-        if in_base and self._base:
-            found.update(zip(in_base, self._base.catalogue.records(in_base), strict=True))
-        for row in rows:
-            if row not in found or row in self._delta.removed:
-                raise ElqError(Errors.ELQ220.format(row=row, last=self.n_rows - 1))
-        return [found[row] for row in rows]
-
-    def rows(self, ids: Sequence[str]) -> list[int | None]:
-        """RETURNS (list[int | None]): The rows of many live entities, None for an unknown id."""
-        of_base = self._base.catalogue.rows(ids) if self._base else [None] * len(ids)
-        added = (self._delta.row(id_) for id_ in ids)
-        return [
-            new if new is not None else None if old in self._delta.removed else old
-            for new, old in zip(added, of_base, strict=True)
-        ]
-
-    def row(self, id_: str) -> int | None:
-        """RETURNS (int | None): The row of a live entity, None for an unknown id."""
-        return self.rows([id_])[0]
-
-    def entity(self, id_: str) -> Entity | None:
-        """RETURNS (Entity | None): The record of a live entity, None for an unknown id."""
-        row = self.row(id_)
-        return None if row is None else self.records([row])[0]
+        if self._live is None or self._unsaved or not self._lock.acquire(blocking=False):
+            return False  # another thread is at it
+        try:
+            changed = self._live.refresh()
+            self._now = self._live.base, self._live.delta
+        finally:
+            self._lock.release()
+        return changed
 
     # Live changes
 
@@ -265,7 +127,7 @@ class FaissKB(KnowledgeBase):
         self, entities: Sequence[Entity], vectors: np.ndarray, owners: np.ndarray | None = None
     ) -> None:
         """Add entities; one whose id is known takes the place of the old one. The next search
-        sees them, `to_disk` keeps them.
+        sees them.
 
         vectors (ndarray): (V, h), float32, finite.
         owners (ndarray): Index into `entities` of each vector, (V,), ascending, each at least
@@ -275,8 +137,10 @@ class FaissKB(KnowledgeBase):
         check_unique(ids)
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
-        self._delta.remove([row for row in self.rows(ids) if row is not None])
-        self._delta.add(entities, vectors, owners)
+        of_each = np.split(vectors, np.searchsorted(owners, np.arange(1, len(ids))))
+        with self._changing() as changes:
+            for entity, row, own in zip(entities, self._base_rows(ids), of_each, strict=False):
+                changes.append(Change.of(entity, row, own))
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove entities; an ElqError, and nothing removed, if one of them is not there.
@@ -284,18 +148,69 @@ class FaissKB(KnowledgeBase):
         RETURNS (int): How many were removed.
         """
         ids = list(dict.fromkeys(ids))
-        rows = self.rows(ids)
-        unknown = [id_ for id_, row in zip(ids, rows, strict=True) if row is None]
-        if unknown:
-            raise ElqError(Errors.ELQ210.format(ids=", ".join(unknown)))
-        self._delta.remove([row for row in rows if row is not None])
+        with self._changing() as changes:
+            unknown = [id_ for id_, row in zip(ids, self.rows(ids), strict=True) if row is None]
+            if unknown:
+                raise ElqError(Errors.ELQ210.format(ids=", ".join(unknown)))
+            rows = self._base_rows(ids)
+            changes.extend(Change(id_, row, None) for id_, row in zip(ids, rows, strict=True))
         return len(ids)
+
+    def compact(self, *, progress: bool = True) -> bool:
+        """Fold the changes into new files: searches are as fast as after a build. Needs the room
+        of the knowledge base once more while it runs. Readers go on, in this process and others;
+        writers are refused until it is done.
+
+        progress (bool): Whether to show a progress bar on stderr.
+        RETURNS (bool): Whether there were any changes.
+        """
+        from .compact import compact
+
+        with self._lock:
+            if self._live is None or not self._is_durable():
+                raise ElqError(Errors.ELQ246.format(path=self.path or ""))
+            done = compact(self._live, progress=progress)
+            self._now = self._live.base, self._live.delta
+            if done:
+                self._live.tidy()  # the old files, unless somebody else has them open
+        return done
+
+    def tidy(self) -> None:
+        """Remove what interrupted compactions left in the directory, if that can be written."""
+        with self._lock:
+            if self._live is not None and self.is_writable:
+                self._live.tidy()
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Change]]:
+        """YIELDS (list[Change]): To be filled; when the block ends they are made."""
+        with self._lock:
+            if self._live is not None and self._is_durable():
+                with self._live.writing() as changes:
+                    self._now = self._live.base, self._live.delta
+                    yield changes
+                self._now = self._live.base, self._live.delta
+                return
+            changes = []
+            yield changes
+            base, delta = self._now
+            delta.apply(changes)
+            self._now = base, delta.renewed()
+            self._unsaved = True
+
+    def _is_durable(self) -> bool:
+        if self._live is None or not self.is_shared:
+            return False
+        if not self._live.is_writable():
+            warnings.warn(Warnings.ELQ252.format(path=self.path), stacklevel=5)
+            self._in_place = False
+        return self._in_place
 
     # spaCy's own interface
 
     def get_candidates(self, mention: Span) -> list[Candidate]:
-        """RETURNS (list[Candidate]): The entities that have the mention's text as a name, all
-        with the same prior probability."""
+        """RETURNS (list[Candidate]): The entities that have the mention's text as a name, with
+        prior probabilities by the counts of aliases, if there are any."""
         return next(iter(self.get_candidates_batch([mention])))
 
     def get_candidates_batch(self, mentions: Iterable[Span]) -> list[list[Candidate]]:
@@ -305,24 +220,18 @@ class FaissKB(KnowledgeBase):
         return [self._candidates(span.text, rows) for span, rows in found]
 
     def _candidates(self, name: str, rows: np.ndarray) -> list[Candidate]:
-        strings = self.vocab.strings
+        strings, entities = self.vocab.strings, self.records(rows)
+        columns = zip(rows.tolist(), entities, priors(name, entities), strict=True)
         return [
             Candidate(
-                self,
-                strings.add(entity.id),
-                1.0,
-                self._vector(row),
-                strings.add(name),
-                1 / len(rows),
+                self, strings.add(entity.id), 1.0, self._vector(row), strings.add(name), prior
             )
-            for row, entity in zip(rows.tolist(), self.records(rows), strict=True)
+            for row, entity, prior in columns
         ]
 
     def _vector(self, row: int) -> np.ndarray:
-        base = self._base if row < self._delta.base_rows else None
-        table = base.table if base else self._delta.table
-        first = np.searchsorted(table.owners, np.asarray(row, dtype=table.owners.dtype))
-        return np.asarray(table.vectors[first], dtype=np.float32)
+        vectors, _ = self.vectors_of(np.array([row]))
+        return vectors[0]
 
     def get_vector(self, entity: str) -> np.ndarray:
         """RETURNS (ndarray): The first vector (h,) of an entity, zeros for an unknown id."""
@@ -344,25 +253,28 @@ class FaissKB(KnowledgeBase):
 
         path (str | Path): A new directory, or one that a knowledge base may be replaced in.
         """
-        serialize.write_directory(Path(path), self._manifest, self._base, self._delta)
+        path = Path(path).absolute()
+        with self._lock:
+            if path == self.path and self.is_shared:
+                return  # everything is there
+            serialize.write_directory(path, self.manifest, *self._now)
 
     def from_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> FaissKB:
         """Open a directory in place of what this object holds.
 
         RETURNS (FaissKB): This object.
         """
-        path = Path(path)
-        manifest = Manifest.read(path)
-        base = Base.open(path, manifest) if manifest.files else None
-        delta = Delta(manifest.width, manifest.entities)
-        if (path / DELTA).exists():
-            delta = Delta.load(path / DELTA, manifest.width, manifest.entities)
-        self._set(manifest, base, delta)
+        live = Live(Path(path))
+        if live.manifest.width != self.entity_vector_length:
+            # The attribute is read-only in Python; the constructor of the Cython class sets it.
+            KnowledgeBase.__init__(self, self.vocab, live.manifest.width)
+        self._live, self._now = live, (live.base, live.delta)
+        self._in_place, self._unsaved, self._directory = True, False, None
         return self
 
     def to_bytes(self, **kwargs: Any) -> bytes:
         """RETURNS (bytes): Everything, the files' contents included: for small ones."""
-        return serialize.to_bytes(self._manifest, self._base, self._delta)
+        return serialize.to_bytes(self.manifest, *self._now)
 
     def from_bytes(
         self,
@@ -376,29 +288,43 @@ class FaissKB(KnowledgeBase):
         """
         directory = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
         serialize.unpack(bytes_data, Path(directory.name))
-        self.from_disk(directory.name)
-        return self.keep(directory)
+        return self.from_disk(directory.name).keep(directory)
 
     def keep(self, directory: tempfile.TemporaryDirectory[str]) -> FaissKB:
-        """Let a temporary directory live as long as this object uses its files.
+        """Let a temporary directory live as long as this object uses its files. Changes are no
+        longer written there.
 
         RETURNS (FaissKB): This object.
         """
         self._directory = directory
+        self._in_place = False
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.
-        state = (self._manifest.to_json(), self.path, self._delta.to_state())
-        return _restore, (type(self), self.vocab, *state)
+        changes = None if self.is_shared else list(self._now[1].changes())
+        return _restore, (type(self), self.vocab, self.manifest, self.path, changes)
 
 
 def _restore(
-    cls: type[FaissKB], vocab: Vocab, manifest: str, path: Path | None, delta: dict[str, Any]
+    cls: type[FaissKB],
+    vocab: Vocab,
+    manifest: Manifest,
+    path: Path | None,
+    changes: list[Change] | None,
 ) -> FaissKB:
-    kb = cls(vocab, delta["width"])
-    wanted = Manifest.from_json(manifest, path or Path())
-    if path is not None and kb.from_disk(path).manifest != wanted:
-        raise ElqError(Errors.ELQ216.format(path=path, reason="another one took its place"))
-    kb._set(wanted, kb._base, Delta.from_state(delta))
+    kb = cls(
+        vocab, manifest.width, fingerprint=manifest.fingerprint, normalized=manifest.normalized
+    )
+    if path is not None:
+        kb.from_disk(path)
+        # A directory that is shared may have moved on; changes in memory are on top of one state.
+        same = kb.manifest == manifest or (
+            changes is None and kb.fingerprint == manifest.fingerprint
+        )
+        if not same:
+            raise ElqError(Errors.ELQ216.format(path=path, reason="another one took its place"))
+    if changes is not None:
+        delta = Delta.of(manifest.width, manifest.entities, changes)
+        kb._now, kb._in_place, kb._unsaved = (kb.base, delta), False, True
     return kb

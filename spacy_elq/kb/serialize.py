@@ -8,22 +8,27 @@ import srsly
 
 from ..errors import ElqError, Errors
 from .base import Base
-from .delta import Delta
-from .store import DELTA, MANIFEST, Manifest, atomic_directory, check_replaceable
+from .delta import Change, Delta
+from .live import Live
+from .log import ChangeLog
+from .store import DELTA, Manifest, atomic_directory, check_replaceable
 
 
 def write_directory(path: Path, manifest: Manifest, base: Base | None, delta: Delta) -> None:
     """Write a knowledge base; see `FaissKB.to_disk`."""
     check_replaceable(path)
     if base and _has_same_files(path, manifest):
-        _write_delta(path, delta)
+        live = Live(path)
+        if delta or live.delta:
+            live.rewrite(delta.changes())
         return
     with atomic_directory(path) as work:
         if base:
             base.copy_to(work)
         else:
+            manifest.home(work).mkdir(exist_ok=True)
             manifest.write(work)
-        _write_delta(work, delta)
+        _write_delta(work, manifest, delta)
 
 
 def _has_same_files(path: Path, manifest: Manifest) -> bool:
@@ -33,17 +38,19 @@ def _has_same_files(path: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _write_delta(path: Path, delta: Delta) -> None:
+def _write_delta(path: Path, manifest: Manifest, delta: Delta) -> None:
+    """Write the changes into a directory that is new: no other one has their file."""
     if delta:
-        delta.save(path / DELTA)
-    else:
-        (path / DELTA).unlink(missing_ok=True)
+        log = ChangeLog(manifest.home(path) / DELTA, manifest.identity)
+        with log.transaction():
+            log.write(delta.changes())
+        log.close()
 
 
 def to_bytes(manifest: Manifest, base: Base | None, delta: Delta) -> bytes:
     """RETURNS (bytes): msgpack of the manifest, the files' contents and the changes."""
     files = {name: (base.path / name).read_bytes() for name in manifest.files} if base else {}
-    state = {"manifest": manifest.to_json(), "files": files, "delta": delta.to_state()}
+    state = {"manifest": manifest.to_json(), "files": files, "changes": list(delta.changes())}
     return srsly.msgpack_dumps(state)
 
 
@@ -51,11 +58,14 @@ def unpack(data: bytes, directory: Path) -> None:
     """Write what `to_bytes` returned into an empty directory that `FaissKB.open` can read."""
     try:
         state = srsly.msgpack_loads(data)
-        text, files, changes = state["manifest"], state["files"], state["delta"]
+        text, files = state["manifest"], state["files"]
+        changes = [Change(*change) for change in state["changes"]]
     except (ValueError, KeyError, TypeError) as err:
         raise ElqError(Errors.ELQ221.format(reason=err)) from None
     manifest = Manifest.from_json(text, directory)
+    home = manifest.home(directory)
+    home.mkdir(exist_ok=True)
     for name in manifest.files:  # these names are checked: none leads out of the directory
-        (directory / name).write_bytes(files[name])
-    (directory / MANIFEST).write_text(text, encoding="utf8")
-    _write_delta(directory, Delta.from_state(changes))
+        (home / name).write_bytes(files[name])
+    manifest.write(directory)
+    _write_delta(directory, manifest, Delta.of(manifest.width, manifest.entities, changes))

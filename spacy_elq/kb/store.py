@@ -1,7 +1,9 @@
 """The directory of a knowledge base: its files, its manifest, and how it is written.
 
 Every file but the delta is immutable, so copies share them by hard links. A directory is made
-under another name and renamed when it is whole: what can be opened is never half-written.
+under another name and renamed when it is whole: what can be opened is never half-written. The
+files of generation 0 lie in the directory itself; each compaction writes those of the next one
+into a directory within it, and the manifest, replaced in one step, tells which are in use.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ NAME_KEYS = "name_keys.npy"
 NAME_ENTRIES = "name_entries.npy"
 INDEX = "index.faiss"
 DELTA = "delta.sqlite"
+IMMUTABLE = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX)
 EXACT = "exact"
 
 
@@ -45,6 +48,7 @@ class Manifest:
     source, snapshot (str): Where the entities come from and of which date, if told.
     created (str): UTC time of the build, ISO 8601.
     digest (str): Checksum of the entities it was built from.
+    generation (int): How often live changes were folded into new files.
     files (dict): File name → {"size": bytes, "sha256": hex digest}.
     """
 
@@ -59,6 +63,7 @@ class Manifest:
     snapshot: str = ""
     created: str = ""
     digest: str = ""
+    generation: int = 0
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -106,25 +111,38 @@ class Manifest:
         return manifest
 
     def write(self, path: Path) -> None:
-        """Write manifest.json into a directory."""
-        (path / MANIFEST).write_text(self.to_json(), encoding="utf8")
+        """Write manifest.json into a directory, replacing one that is there in one step."""
+        with atomic_file(path / MANIFEST) as work:
+            work.write_text(self.to_json(), encoding="utf8")
+
+    def home(self, path: Path) -> Path:
+        """RETURNS (Path): Where in the directory `path` the files and the delta are."""
+        return path / generation_name(self.generation) if self.generation else path
+
+    @property
+    def identity(self) -> str:
+        """RETURNS (str): Tells the entities and vectors of these files from all others; changes
+        carry it, because they are of use on top of these files alone."""
+        parts = (self.digest, self.fingerprint, self.created, self.entities, self.vectors)
+        return hashlib.sha256(repr((*parts, self.width, self.generation)).encode()).hexdigest()
 
     def check_sizes(self, path: Path) -> None:
         """Raise an ElqError for the first file that is missing or has another size."""
+        home = self.home(path)
         for name, info in self.files.items():
-            if not (path / name).is_file():
-                raise ElqError(Errors.ELQ203.format(path=path, name=name))
-            size = (path / name).stat().st_size
+            if not (home / name).is_file():
+                raise ElqError(Errors.ELQ203.format(path=home, name=name))
+            size = (home / name).stat().st_size
             if size != info["size"]:
                 raise ElqError(
-                    Errors.ELQ204.format(path=path, name=name, found=size, expected=info["size"])
+                    Errors.ELQ204.format(path=home, name=name, found=size, expected=info["size"])
                 )
 
     def verify(self, path: Path) -> None:
         """Read every file and raise an ElqError for the first with another checksum."""
         self.check_sizes(path)
         for name, info in self.files.items():
-            if sha256(path / name) != info["sha256"]:
+            if sha256(self.home(path) / name) != info["sha256"]:
                 raise ElqError(Errors.ELQ206.format(path=path, name=name))
 
 
@@ -136,6 +154,11 @@ def _check_types(manifest: Manifest) -> None:
     for name, info in manifest.files.items():
         if Path(name).name != name or not isinstance(info, dict) or {"size", "sha256"} - {*info}:
             raise TypeError(f"the entry of file {name!r} is broken")
+
+
+def generation_name(generation: int) -> str:
+    """RETURNS (str): Name of the directory of a generation after the first."""
+    return f"generation-{generation}"
 
 
 def now() -> str:
@@ -154,8 +177,7 @@ def sha256(path: Path) -> str:
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:
     """RETURNS (dict): Size and checksum of each immutable file in a directory, for a manifest."""
-    names = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX)
-    present = [path / name for name in names if (path / name).exists()]
+    present = [path / name for name in IMMUTABLE if (path / name).exists()]
     return {file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in present}
 
 
@@ -181,6 +203,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         work.chmod(0o644)  # mkstemp makes files that nobody else can read
         sync(work)
         work.replace(path)
+        sync(path.parent)
     finally:
         work.unlink(missing_ok=True)
 
@@ -221,9 +244,8 @@ def publish(work: Path, path: Path) -> None:
 
     work (Path): The finished directory, on the same file system.
     """
-    for file in work.iterdir():
+    for file in (*work.rglob("*"), work):
         sync(file)
-    sync(work)
     recover(path)
     if path.exists():
         check_replaceable(path)

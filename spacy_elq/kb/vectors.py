@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ElqError, Errors
-from .index import ExactIndex, VectorIndex, as_tensor, best, products
+from .index import ExactIndex, VectorIndex, best
 
-if TYPE_CHECKING:
-    import torch
-
-# (query, vector) pairs scored at once, and scores held at once: some 50 MB each.
+# (query, vector) pairs scored at once: some 50 MB.
 PAIRS_AT_ONCE = 1 << 14
-SCORES_AT_ONCE = 1 << 23
 # Vectors fetched beyond the k wanted before another search becomes needed.
 SLACK = 8
 # Scores closer than this share of their size may change places between two ways to sum them.
@@ -55,16 +49,6 @@ class VectorTable:
         self.owners = owners
         self.entities = entities
         self.index = index or ExactIndex(vectors)
-
-    @cached_property
-    def _groups(self) -> tuple[np.ndarray, np.ndarray]:
-        """First vector of each entity that owns any, and that entity's row."""
-        starts = np.flatnonzero(np.diff(self.owners, prepend=-1))
-        return starts, self.owners[starts]
-
-    @cached_property
-    def _tensor(self) -> torch.Tensor:
-        return as_tensor(self.vectors)
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None = None) -> Candidates:
         """Find the k best entities of each query, with exact scores.
@@ -143,34 +127,6 @@ class VectorTable:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.asarray(self.vectors[np.repeat(starts, counts) + within], dtype=np.float32)
 
-    def log_partition(
-        self, queries: np.ndarray, scale: float, alive: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Log of the sum over all entities of exp(scale * score).
-
-        queries (ndarray): (M, h), float32.
-        RETURNS (ndarray): (M,), float32; -inf where there is no entity.
-        """
-        total = np.full(len(queries), -np.inf, dtype=np.float32)
-        for first, last in self._blocks(len(queries)):
-            starts, rows = self._groups[0][first:last], self._groups[1][first:last]
-            stop = self._groups[0][last] if last < len(self._groups[0]) else len(self.vectors)
-            scores = products(queries, self._tensor[starts[0] : stop])
-            if stop - starts[0] > len(starts):
-                scores = np.maximum.reduceat(scores, starts - starts[0], axis=1)
-            if alive is not None:
-                scores = scores[:, alive[rows]]
-            scores *= np.float32(scale)
-            total = np.logaddexp(total, _log_sum_exp(scores))
-        return total
-
-    def _blocks(self, queries: int) -> list[tuple[int, int]]:
-        """Ranges of entities whose vectors make a block of scores that fits in memory."""
-        firsts = self._groups[0]
-        size = max(1, SCORES_AT_ONCE // max(1, queries))
-        cuts = [0, *(np.flatnonzero(np.diff(firsts // size)) + 1).tolist(), len(firsts)]
-        return [(a, b) for a, b in pairwise(cuts) if a < b]
-
 
 def merge(
     one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
@@ -195,15 +151,6 @@ def _first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np
     repeat[:, 1:] = rows[:, 1:] == rows[:, :-1]
     drop = repeat | (rows < 0)
     return np.where(drop, -np.inf, scores).astype(np.float32), np.where(drop, -1, rows)
-
-
-def _log_sum_exp(scores: np.ndarray) -> np.ndarray:
-    """Along the second axis; `scores` is overwritten."""
-    top = scores.max(axis=1, initial=-np.inf)
-    if not scores.shape[1]:
-        return top
-    scores -= top[:, None]
-    return top + np.log(np.exp(scores, out=scores).sum(axis=1))
 
 
 def check_queries(queries: np.ndarray, width: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -149,13 +150,60 @@ def test_add_replaces_and_remove_removes(kb, tmp_path):
     assert run("check", kb, "-q").exit_code == 0
 
 
+def test_compact(kb, tmp_path):
+    result = run("compact", kb)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nothing to compact, 3 entities" in result.stderr
+    more = write(tmp_path / "more.jsonl", [{"id": "N", "title": "n"}])
+    assert run("add", kb, more, "-q").exit_code == 0
+    (kb / "generation-9.building").mkdir()  # of a compaction that broke off
+    assert run("check", kb, "-q").exit_code == 0
+    assert not (kb / "generation-9.building").exists()
+    assert "compacted, 4 entities" in run("compact", kb).stderr
+    assert sorted(path.name for path in kb.iterdir()) == ["generation-1", "manifest.json"]
+    assert [line["id"] for line in export(kb)] == ["Q90", "Q220", "Q64", "N"]
+    assert run("search", kb, "n", "-q").stdout.startswith("name\tN\t")
+    assert "recall  1.000" in run("check", kb, "-q").stdout
+    info = run("info", kb, "-q").stdout
+    assert "built" in info and "4 entities" in info
+
+
+def test_what_was_added_stays_when_the_rest_cannot_be_read(kb, tmp_path, monkeypatch):
+    monkeypatch.setattr("spacy_elq.cli.kb.BATCH", 2)
+    lines = [{"id": f"N{i}", "title": f"n {i}"} for i in range(3)]
+    bad = write(tmp_path / "bad.jsonl", [*lines, {"id": "N3"}])
+    fails(run("add", kb, bad, "-q"), "bad.jsonl:4")
+    assert [line["id"] for line in export(kb)][3:] == ["N0", "N1"]
+
+
+def test_other_formats(kb, tmp_path):
+    (tmp_path / "more.csv").write_text("id,title,aliases\nN,n,a|b\n")
+    assert run("add", kb, tmp_path / "more.csv", "-q").exit_code == 0
+    assert export(kb)[3] == {"id": "N", "title": "n", "aliases": ["a", "b"]}
+    elq = write(tmp_path / "entity.jsonl", [{"title": "m", "text": "d", "kb_idx": "M"}])
+    fails(run("build", elq, tmp_path / "elq", "-q"), "ELQ232")
+    assert run("build", elq, tmp_path / "elq", "-q", "--from", "elq").exit_code == 0
+    assert export(tmp_path / "elq") == [{"id": "M", "title": "m", "description": "d", "line": 0}]
+
+
+def test_a_knowledge_base_that_cannot_be_written(kb, tmp_path, monkeypatch):
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
+    more = write(tmp_path / "more.jsonl", [{"id": "N", "title": "n"}])
+    for command in (("add", kb, more), ("remove", kb, "Q90"), ("compact", kb)):
+        fails(run(*command, "-q"), "ELQ249")
+    assert export(kb) == LINES
+
+
 def test_export_is_what_was_read(kb, tmp_path):
     assert export(kb) == LINES
     assert run("export", kb, tmp_path / "out.jsonl", "-q").exit_code == 0
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").open()] == LINES
 
 
-@pytest.mark.parametrize("name", ["build", "info", "check", "search", "add", "remove", "export"])
+@pytest.mark.parametrize(
+    "name", ["build", "info", "check", "search", "add", "remove", "compact", "export"]
+)
 def test_help_has_an_example(name):
     result = run(name, "--help")
     assert result.exit_code == 0

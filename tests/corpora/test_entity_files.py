@@ -1,5 +1,8 @@
+import bz2
 import gzip
 import json
+import lzma
+import tracemalloc
 
 import pytest
 
@@ -95,3 +98,130 @@ def test_unreadable_files(tmp_path):
     for name in ("latin.jsonl", "no.jsonl.gz", "cut.jsonl.gz"):
         with pytest.raises(ElqError, match=rf"ELQ235.*{name}:"):
             list(read_entities(tmp_path / name))
+
+
+TABLE = [
+    ["id", "title", "description", "aliases", "type", "population"],
+    ["Q90", "Paris", 'capital, as they say, of "France"', "City of Light|Lutetia", "city", "2e6"],
+    ["Q1", "Été", "", "", "", ""],
+]
+OF_TABLE = [
+    Entity(
+        "Q90",
+        "Paris",
+        'capital, as they say, of "France"',
+        ("City of Light", "Lutetia"),
+        "city",
+        {"population": "2e6"},
+    ),
+    Entity("Q1", "Été"),
+]
+
+
+def write_table(path, rows=TABLE, delimiter=","):
+    def cell(text):
+        return '"' + text.replace('"', '""') + '"' if delimiter == "," else text
+
+    return write(path, *(delimiter.join(map(cell, row)) for row in rows))
+
+
+def test_tables(tmp_path):
+    assert list(read_entities(write_table(tmp_path / "e.csv"))) == OF_TABLE
+    assert list(read_entities(write_table(tmp_path / "e.tsv", delimiter="\t"))) == OF_TABLE
+    path = write_table(tmp_path / "e.txt", delimiter="\t")
+    assert list(read_entities(path, "tsv")) == OF_TABLE
+    with pytest.raises(ElqError, match=r"ELQ312.*--from jsonl, csv"):
+        list(read_entities(path))
+    with pytest.raises(ElqError, match=r"ELQ311.*'xml'"):
+        list(read_entities(path, "xml"))
+
+
+@pytest.mark.parametrize("suffix, compress", [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed(tmp_path, suffix, compress):
+    for name in ("e.csv", "e.jsonl"):
+        plain = tmp_path / name
+        lines = [json.dumps(entity_to_dict(entity)) for entity in OF_TABLE]
+        write_table(plain) if name == "e.csv" else write(plain, *lines)
+        packed = tmp_path / f"{name}.{suffix}"
+        packed.write_bytes(compress.compress(plain.read_bytes()))
+        assert list(read_entities(packed)) == OF_TABLE
+        for broken in (packed.read_bytes()[:-9], b"plain"):
+            packed.write_bytes(broken)
+            with pytest.raises(ElqError, match=rf"ELQ235.*{packed.name}:"):
+                list(read_entities(packed))
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["id,name"], "ELQ245.*:1: .*id, name"),
+        (["id,title,id"], "ELQ245.*:1: .*once"),
+        ([], "ELQ245.*:1: .*nothing"),
+        (["id,title", "Q1,T", "Q2"], "ELQ247.*:3: the row has 1 cells, the header 2"),
+        (["id,title", '"Q1\n",T', "Q2,T,U"], "ELQ247.*:4: the row has 3"),
+        (["id,title", "Q1,T", "", ",T"], "ELQ232.*:4: the entity has no 'id'"),
+        (["id,title", "Q1,T", 'Q2,"T'], "ELQ235.*:3: "),
+    ],
+)
+def test_errors_of_tables_name_the_line(tmp_path, lines, message):
+    with pytest.raises(ElqError, match=message):
+        list(read_entities(write(tmp_path / "e.csv", *lines)))
+
+
+def test_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import datetime
+
+    from pyarrow import parquet
+
+    table = {
+        "id": ["Q90", "Q1", "Q2"],
+        "title": ["Paris", "Été", "T"],
+        "description": ["capital", None, None],
+        "aliases": [[{"name": "City of Light", "count": 7}], None, []],
+        "rank": [1.5, None, None],
+        "since": [datetime.date(987, 7, 3), None, None],
+    }
+    parquet.write_table(pa.table(table), tmp_path / "e.parquet", row_group_size=2)
+    first, *rest = read_entities(tmp_path / "e.parquet")
+    assert first.extra == {"rank": 1.5, "since": "0987-07-03"}
+    assert (first.aliases, first.counts) == (("City of Light",), {"City of Light": 7})
+    assert rest == [Entity("Q1", "Été"), Entity("Q2", "T")]
+    plain = {"id": ["Q90", None], "title": ["Paris", "T"], "aliases": ["City of Light|Lutetia", ""]}
+    parquet.write_table(pa.table(plain), tmp_path / "e.parquet")
+    entities = read_entities(tmp_path / "e.parquet")
+    assert next(entities).aliases == ("City of Light", "Lutetia")
+    with pytest.raises(ElqError, match=r"ELQ232.*parquet:2: the entity has no 'id'"):
+        next(entities)
+    (tmp_path / "e.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ElqError, match=r"ELQ235.*parquet:1"):
+        list(read_entities(tmp_path / "e.parquet"))
+
+
+def test_elq_entities(tmp_path):
+    line = {"title": "Paris", "text": " capital", "idx": "wiki?curid=1", "kb_idx": "Q90"}
+    path = write(tmp_path / "entity.jsonl", json.dumps(line))
+    (entity,) = read_entities(path, "elq")
+    assert (entity.id, entity.title, entity.description) == ("Q90", "Paris", " capital")
+    with pytest.raises(ElqError, match="ELQ232"):
+        list(read_entities(path))
+
+
+def test_counts_of_aliases():
+    record = {"id": "Q90", "title": "Paris", "aliases": ["Lutetia", {"name": "Paname", "count": 3}]}
+    entity = entity_from_dict(record)
+    assert (entity.aliases, entity.counts) == (("Lutetia", "Paname"), {"Paname": 3})
+    assert entity_to_dict(entity) == record
+    for wrong in ({"name": "P"}, {"name": 1, "count": 1}, {"name": "P", "count": "3"}, [1]):
+        with pytest.raises(ElqError, match=r"ELQ233.*count"):
+            entity_from_dict({**record, "aliases": [wrong]})
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    rows = [TABLE[0], *([f"Q{i}", "T", "x" * 500, "a|b", "", ""] for i in range(20_000))]
+    path = write_table(tmp_path / "e.csv", rows)
+    tracemalloc.start()
+    assert sum(1 for _ in read_entities(path)) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * path.stat().st_size

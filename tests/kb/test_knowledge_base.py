@@ -44,8 +44,6 @@ def check_equal(kb, entities, encoder, queries, k=7):
     top = np.take_along_axis(expected, order, axis=1)
     np.testing.assert_allclose(found.scores, top, rtol=1e-5)
     assert (kb.scores(queries, found.rows) == found.scores).all()
-    partition = np.log(np.exp(expected).sum(axis=1))
-    np.testing.assert_allclose(kb.log_partition(queries, 1.0), partition, rtol=1e-5)
     vectors, owners = kb.vector_matrix()
     assert (np.diff(owners) >= 0).all()
     names = [name for entity in entities for name in entity.names]
@@ -78,8 +76,9 @@ def test_changes_are_seen_at_once(kb, encoder, queries):
     assert "Q90" not in ids_named(kb, "Paris")
     dead = np.array([[removed_row, old_row, -1, 999]] * len(queries))
     assert np.isneginf(kb.scores(queries, dead)).all()
+    assert kb.records([removed_row, old_row]) == [ENTITIES[2], ENTITIES[0]]  # for calls under way
     with pytest.raises(ElqError, match="ELQ220"):
-        kb.records([removed_row])
+        kb.records([kb.n_rows])
 
 
 def test_find_names_tells_whose_names_and_how(kb, encoder):
@@ -124,7 +123,6 @@ def test_without_any_files(vocab, encoder, queries, tmp_path):
     kb = FaissKB(vocab, WIDTH, fingerprint="hash-1")
     assert kb.is_empty()
     assert kb.search(queries, 2).rows.tolist() == [[-1, -1]] * len(queries)
-    assert np.isneginf(kb.log_partition(queries)).all()
     assert kb.lookup(["Paris", ""])[0].tolist() == []
     assert kb.row("Q90") is None
     kb.add(ENTITIES, *encoder.encode(ENTITIES))
@@ -188,7 +186,12 @@ def test_half_precision(tmp_path, vocab, encoder, queries):
 # Files
 
 
-def test_saved_and_opened(kb, encoder, queries, tmp_path, directory):
+def in_memory(directory):
+    return FaissKB.open(directory, Vocab(), in_place=False)
+
+
+def test_saved_and_opened(encoder, queries, tmp_path, directory):
+    kb = in_memory(directory)
     entities = change(kb, encoder)
     kb.to_disk(tmp_path / "saved")
     check_equal(FaissKB.open(tmp_path / "saved", Vocab()), entities, encoder, queries)
@@ -197,9 +200,23 @@ def test_saved_and_opened(kb, encoder, queries, tmp_path, directory):
     assert linked[0].stat().st_ino == linked[1].stat().st_ino
 
 
-def test_saved_onto_its_own_directory(kb, encoder, queries, directory):
+def test_copies_share_the_files_but_not_the_changes(kb, encoder, queries, tmp_path, directory):
+    entities = change(kb, encoder)
+    kb.to_disk(tmp_path / "saved")
+    copy = FaissKB.open(tmp_path / "saved", Vocab())
+    copy.remove(["N1"])
+    check_equal(kb, entities, encoder, queries)
+    check_equal(FaissKB.open(directory, Vocab()), entities, encoder, queries)
+    kb.to_disk(tmp_path / "saved")  # the same files: only changes are written
+    assert copy.refresh()
+    check_equal(copy, entities, encoder, queries)
+
+
+def test_saved_onto_its_own_directory(encoder, queries, directory):
+    kb = in_memory(directory)
     before = (directory / "vectors.npy").stat()
     entities = change(kb, encoder)
+    check_equal(FaissKB.open(directory, Vocab()), ENTITIES, encoder, queries)
     kb.to_disk(directory)
     check_equal(FaissKB.open(directory, Vocab()), entities, encoder, queries)
     check_equal(kb, entities, encoder, queries)
@@ -207,15 +224,6 @@ def test_saved_onto_its_own_directory(kb, encoder, queries, directory):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     FaissKB.open(directory, Vocab()).to_disk(directory)
     check_equal(FaissKB.open(directory, Vocab()), entities, encoder, queries)
-
-
-def test_changes_that_were_undone_leave_no_file(kb, encoder, directory):
-    kb.add([NEW], *encoder.encode([NEW]))
-    kb.to_disk(directory)
-    assert (directory / "delta.sqlite").exists()
-    kb.remove(["N1"])
-    kb.to_disk(directory)
-    assert not (directory / "delta.sqlite").exists()
 
 
 def test_saved_over_another_one(kb, encoder, queries, tmp_path, vocab):
@@ -236,7 +244,7 @@ def test_interrupted_save_keeps_what_was_there(kb, encoder, queries, tmp_path, v
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spacy_elq.kb.delta.Delta.save", interrupt)
+    monkeypatch.setattr("spacy_elq.kb.log.ChangeLog.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         kb.to_disk(tmp_path / "other")
     assert len(FaissKB.open(tmp_path / "other", vocab)) == 1
@@ -249,25 +257,25 @@ def test_interrupted_save_keeps_what_was_there(kb, encoder, queries, tmp_path, v
 
 def test_interrupted_delta_write_keeps_the_old_delta(kb, encoder, directory, monkeypatch):
     kb.add([NEW], *encoder.encode([NEW]))
-    kb.to_disk(directory)
-    kb.remove(["Q90"])
+    other = FaissKB.open(directory, Vocab(), in_place=False)
+    other.remove(["Q90", "N1"])
 
-    def interrupt(path, state):
-        path.write_bytes(b"half")
+    def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spacy_elq.kb.delta._write", interrupt)
+    monkeypatch.setattr("spacy_elq.kb.log.ChangeLog.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        kb.to_disk(directory)
+        other.to_disk(directory)
     again = FaissKB.open(directory, Vocab())
     assert again.row("Q90") == 0
     assert again.row("N1") is not None
     assert not list(directory.glob(".*"))
 
 
-@pytest.mark.parametrize("content", [b"", b"not sqlite at all" * 100])
-def test_broken_delta(directory, vocab, content):
-    (directory / "delta.sqlite").write_bytes(content)
+def test_broken_delta(directory, vocab, encoder, queries):
+    (directory / "delta.sqlite").touch()  # as it is between its making and the first commit
+    check_equal(FaissKB.open(directory, vocab), ENTITIES, encoder, queries)
+    (directory / "delta.sqlite").write_bytes(b"not sqlite at all" * 100)
     with pytest.raises(ElqError, match="ELQ216"):
         FaissKB.open(directory, vocab)
 
@@ -275,7 +283,6 @@ def test_broken_delta(directory, vocab, content):
 def test_delta_of_another_one(kb, encoder, directory, vocab, tmp_path):
     build_kb([NEW], tmp_path / "other", encoder, progress=False)
     kb.remove(["Q90"])
-    kb.to_disk(directory)
     (directory / "delta.sqlite").rename(tmp_path / "other" / "delta.sqlite")
     with pytest.raises(ElqError, match=r"ELQ216.*another"):
         FaissKB.open(tmp_path / "other", vocab)
@@ -297,7 +304,14 @@ def test_pickle_names_the_files(kb, encoder, queries, tmp_path):
     check_equal(pickle.loads(pickle.dumps(kb)), ENTITIES, encoder, queries)
     entities = change(kb, encoder)
     check_equal(pickle.loads(pickle.dumps(kb)), entities, encoder, queries)
-    data = pickle.dumps(kb)
+    unsaved = FaissKB.open(kb.path, Vocab(), in_place=False)
+    unsaved.remove(["N1"])
+    again = pickle.loads(pickle.dumps(unsaved))
+    check_equal(again, [e for e in entities if e != NEW], encoder, queries)
+    again.remove(["E1"])  # goes nowhere
+    check_equal(kb, entities, encoder, queries)
+    assert not kb.refresh()
+    data = pickle.dumps(unsaved)
     build_kb([NEW], kb.path, encoder, overwrite=True, progress=False)
     with pytest.raises(ElqError, match=r"ELQ216.*another"):
         pickle.loads(data)
@@ -333,6 +347,21 @@ def test_candidates_by_name(kb, vocab, encoder):
     assert isinstance(first, Candidate)
     assert (first.alias_, first.prior_prob, second.prior_prob) == ("PÂRIS", 0.5, 0.5)
     np.testing.assert_array_equal(first.entity_vector, encoder.vector(ENTITIES[0], "Paris"))
+
+
+def test_counts_of_aliases_are_prior_probabilities(kb, vocab, encoder):
+    doc = Doc(vocab, words=["the", "ALEXANDER"])
+    counted = [
+        Entity("A1", "A", aliases=("Alexander", "A"), counts={"Alexander": 6, "A": 100}),
+        Entity("A2", "B", aliases=("Alexander", "alexander"), counts={"alexander": 2}),
+    ]
+    kb.add(counted, *encoder.encode(counted))
+    again = FaissKB.open(kb.path, vocab)
+    again.compact(progress=False)
+    for one in (kb, again):
+        found = {c.entity_: c.prior_prob for c in one.get_candidates(doc[1:2])}
+        assert found == {"Q167646": 0.0, "Q8409": 0.0, "A1": 0.75, "A2": 0.25}
+        assert one.entity("A1") == counted[0]
 
 
 def test_vectors_by_id(kb, encoder):

@@ -43,16 +43,6 @@ def test_search_is_a_sort_of_all_live_entities(table, k):
         assert scores.tolist() == [*line[order].tolist(), *[-np.inf] * padding]
 
 
-@settings(max_examples=60, deadline=None)
-@given(tables())
-def test_log_partition_is_the_sum_over_all_live_entities(table):
-    vectors, owners, queries, alive = table
-    expected = plain_scores(vectors, owners, queries, len(alive))[:, alive]
-    found = VectorTable(vectors, owners, len(alive)).log_partition(queries, 0.5, alive)
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(found, np.log(np.exp(0.5 * expected).sum(axis=1)), rtol=1e-5)
-
-
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(3)
     owners = np.repeat(np.arange(200), rng.integers(1, 4, 200)).astype("i4")
@@ -60,17 +50,9 @@ def test_blocks_change_nothing(monkeypatch):
     queries = rng.standard_normal((7, WIDTH)).astype("f4")
     rows = rng.integers(-1, 200, (7, 30))
     table = VectorTable(vectors, owners, 200)
-    scores, partition = table.scores(queries, rows), table.log_partition(queries, 3.0)
+    scores = table.scores(queries, rows)
     monkeypatch.setattr(vectors_module, "PAIRS_AT_ONCE", 11)
-    monkeypatch.setattr(vectors_module, "SCORES_AT_ONCE", 70)
     assert (table.scores(queries, rows) == scores).all()
-    np.testing.assert_allclose(table.log_partition(queries, 3.0), partition, rtol=1e-5)
-
-
-def test_large_scores_do_not_overflow():
-    table = VectorTable(np.array([[1000.0], [999.0]], "f4"), np.array([0, 1]), 2)
-    found = table.log_partition(np.ones((1, 1), "f4"), 1.0)
-    np.testing.assert_allclose(found, 1000 + np.log1p(np.exp(-1.0)), rtol=1e-6)
 
 
 def test_scores_do_not_depend_on_the_batch():

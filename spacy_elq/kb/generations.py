@@ -1,0 +1,85 @@
+"""Which files of a knowledge base directory are in use, and the removal of those that are not.
+
+Compaction leaves the files of the generation before; an interrupted one leaves parts of the next.
+Whoever has a generation open holds a shared lock on its directory, which ends with the process at
+the latest: what can be locked exclusively is nobody's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from .store import DELTA, IMMUTABLE, MANIFEST, Manifest
+
+try:
+    import fcntl
+except ImportError:  # Windows, where files that are open cannot be removed
+    fcntl = None  # type: ignore[assignment]
+
+JOURNAL = f"{DELTA}-journal"
+
+
+class Hold:
+    """Keeps the files of a generation in place while this object lives.
+
+    home (Path): Their directory.
+    """
+
+    def __init__(self, home: Path) -> None:
+        handle = _lock(home, exclusive=False)
+        if handle is not None:
+            weakref.finalize(self, os.close, handle)
+
+
+def sweep(path: Path, manifest: Manifest) -> list[str]:
+    """Remove what no manifest names and nobody has open. The caller keeps other writers out.
+
+    path (Path): Directory of a knowledge base.
+    manifest (Manifest): The one it has now.
+    RETURNS (list[str]): Names of the files and directories that were removed.
+    """
+    removed = []
+    for item in _garbage(path, manifest):
+        home = item if item.is_dir() else path
+        handle = _lock(home, exclusive=True)
+        if handle is None and fcntl is not None:
+            continue  # somebody reads it; a later sweep removes it
+        try:
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+            removed.append(item.name)
+        except OSError:  # open, on Windows
+            continue
+        finally:
+            if handle is not None:
+                os.close(handle)
+    return removed
+
+
+def _garbage(path: Path, manifest: Manifest) -> Iterator[Path]:
+    current = manifest.home(path).name
+    for item in sorted(path.iterdir()):
+        if item.is_dir():
+            if item.name.startswith("generation-") and item.name != current:
+                yield item
+        elif item.name.startswith(f".{MANIFEST}.") or (
+            manifest.generation and item.name in (*IMMUTABLE, DELTA, JOURNAL)
+        ):
+            yield item
+
+
+def _lock(directory: Path, *, exclusive: bool) -> int | None:
+    """RETURNS (int | None): What to close in the end, None where there is no lock to be had."""
+    if fcntl is None:
+        return None
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:  # held by another, or a file system without locks
+        os.close(handle)
+        return None
+    return handle
