@@ -17,6 +17,7 @@ from spacy.tokens import Doc
 from .boundaries import boundaries
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .encoders.windows import NO_CHARS, Window
+from .kb.store import EXACT
 from .lexical import ALIAS, LOOSE, MENTION_FEATURES, TITLE, NameHit
 from .linking import CharSpans, Found, Mentions, Search, find_spans, rank_entities
 from .model import ElqModel, get_heads
@@ -136,7 +137,8 @@ def explain(
         found, cuts = _considered(model, kb, doc, settings, found, limit)
     mentions = rank_entities(found, kb, heads, settings.top_k)
     chosen = mentions.rows[:, 0]
-    if exact and kb.manifest.index != "exact" and len(mentions):
+    index = kb.base.manifest.index if kb.base else EXACT
+    if exact and index != EXACT and len(mentions):
         chosen = rank_entities(found, kb, heads, settings.top_k, _exact_search(kb)).rows[:, 0]
     cuts = [cut or _cut_by_scores(mentions, i, settings) for i, cut in enumerate(cuts)]
     spans = _records(kb, doc, found, mentions, chosen, cuts)
@@ -145,7 +147,7 @@ def explain(
         doc.text,
         settings.threshold,
         settings.pruning_threshold,
-        kb.manifest.index,
+        index,
         tuple(sorted(spans, key=lambda span: (bool(span.cut), -span.score))),
     )
 
