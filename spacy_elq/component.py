@@ -12,11 +12,12 @@ from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import SimpleFrozenDict, SimpleFrozenList
+from spacy.util import SimpleFrozenDict, SimpleFrozenList, get_lang_class
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
 from .annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
+from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder
@@ -30,6 +31,7 @@ from .settings import Setting
 from .types import Entity, Link
 
 if TYPE_CHECKING:
+    from .explain import Explanation
     from .kb.knowledge_base import FaissKB
     from .kb.loaders import KBLoader
     from .kb.view import View
@@ -63,6 +65,7 @@ class ElqLinker(TrainablePipe):
     mentions = Setting()
     spans_key = Setting()
     floor = Setting()
+    calibration = Setting()
     overwrite = Setting()
     rank_gold = Setting()
     save_entity_encoder = Setting()
@@ -108,6 +111,8 @@ class ElqLinker(TrainablePipe):
         _decoding_settings(settings)
         if settings["mentions"] == settings["spans_key"]:
             raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
+        if settings["calibration"] is not None:
+            Calibration.from_dict(settings["calibration"])
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -177,7 +182,9 @@ class ElqLinker(TrainablePipe):
         kb = self._current_entities()
         mentions = rank_mentions(self.model, kb, docs, settings, given)
         passed = mentions.select(mentions.passing(settings))
-        links = make_links(passed, kb)
+        stored = self.calibration
+        calibration = None if stored is None else Calibration.from_dict(stored)
+        links = make_links(passed, kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is not None:
@@ -219,6 +226,39 @@ class ElqLinker(TrainablePipe):
                 set_ids(doc, [span for span, _ in above])
             else:
                 set_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
+
+    def explain(self, doc: Doc | str, *, limit: int = 50, exact: bool = True) -> Explanation:
+        """Tell every span that is considered, its scores and candidates, and what cut it.
+
+        doc (Doc | str): The document, which is left as it is: as this component gets it, or as
+            the pipeline returned it. A text is tokenized as its language is by default.
+        limit (int): Spans beside those that got candidates: so many, the most likely mentions.
+        exact (bool): Also look up what exact search would choose, if the index is not exact. That
+            reads all vectors.
+        RETURNS (Explanation): The spans, links first.
+        """
+        from .explain import explain
+
+        if isinstance(doc, str):
+            doc = get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
+        return explain(
+            self.model,
+            self._current_entities(),
+            doc,
+            self.decoding,
+            given=None if self.mentions == FIND else self._given(doc),
+            taken=self._taken(doc),
+            limit=limit,
+            exact=exact,
+        )
+
+    def _taken(self, doc: Doc) -> CharSpans:
+        """Where entities are that links give way to."""
+        if self.overwrite or self.mentions == ENTS:
+            return ()
+        own = {(s.start, s.end, s.kb_id) for s in doc.spans.get(self.spans_key, ())}
+        others = (ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in own)
+        return [(ent.start_char, ent.end_char) for ent in others]
 
     def _is_above(self, link: Link) -> bool:
         return self.threshold_type != JOINT or link.score > self.threshold
@@ -412,13 +452,15 @@ class ElqLinker(TrainablePipe):
         examples = list(examples)
         if self._trainer is not None:
             self._trainer.report()
-        docs = [example.predicted for example in examples]
-        if self.rank_gold and self._kb is not None and can_read(self.model, docs):
-            self._rank_gold(examples)
+        self.note_gold_ranks(examples)
         return super().score(examples, **kwargs)
 
-    def _rank_gold(self, examples: Sequence[Example]) -> None:
-        """Store, for each gold mention, the rank of its entity among the candidates."""
+    def note_gold_ranks(self, examples: Sequence[Example]) -> None:
+        """Store, on the predicted documents, the rank of each gold mention's entity among its
+        candidates; not if `rank_gold` is off, or there is nothing to rank with."""
+        docs = [example.predicted for example in examples]
+        if not self.rank_gold or self._kb is None or not can_read(self.model, docs):
+            return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):
             some = examples[start : start + SCORE_BATCH]

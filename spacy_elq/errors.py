@@ -55,7 +55,6 @@ class Errors(metaclass=ErrorsWithCodes):
         'The entity encoder can be trained with `entity_loss = "in_batch"` only: the other losses '
         "take the vectors of the knowledge base, which would no longer be the encoder's."
     )
-    # ELQ2xx: knowledge base
     ELQ114 = (
         "`entity_loss = 'full_softmax'` scores all {entities} entities of the knowledge base for "
         "each mention; that is meant for up to {most}. Use 'hard_negatives'."
@@ -82,6 +81,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
     ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
+    # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
         "build one with: python -m spacy elq kb build ENTITIES {path}"
@@ -297,6 +297,16 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
         "--output' wrote."
     )
+    ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
+    ELQ341 = '{where}: "{name}" must be a list of objects.'
+    ELQ342 = '{where}: "span" must be [start, end], not {found}.'
+    ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."
+    ELQ344 = "{where}: the context {context} of {phrase} has no text (nif:isString)."
+    ELQ345 = (
+        "Text {number} has the address {uri}, as an earlier one has. Addresses (the field "
+        '"uri") are unique: change one of the two, or leave them out.'
+    )
+    ELQ346 = "{path}: nif:{name} of {phrase} must be a whole number, not {found}."
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -306,6 +316,61 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    # ELQ42x: link
+    ELQ420 = (
+        "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
+        "(a text a line), .csv or .tsv, or - for standard input."
+    )
+    ELQ421 = '{path}: the table has no column "text". Give the column of the texts that name.'
+    ELQ422 = "{where}: not a row of the table ({reason})."
+    ELQ423 = "Give texts or --input, not both."
+    ELQ424 = (
+        "The text {begin!r}… has {length} characters, the pipeline takes {most} at most. Split it."
+    )
+    ELQ425 = (
+        "{path} is there already, and no {run} says how it was linked. Choose another --output, or "
+        "start over with --overwrite."
+    )
+    ELQ426 = (
+        "{path} was linked otherwise ({differences}). Go on with what it was begun with, choose "
+        "another --output, or start over with --overwrite."
+    )
+    ELQ427 = (
+        "{where}: not what the input has at this place. Go on with the input that the output was "
+        "begun with, choose another --output, or start over with --overwrite."
+    )
+    ELQ428 = (
+        "{path}: an output that an interrupted run can go on with can't be compressed. Give a name "
+        "without .gz."
+    )
+    ELQ429 = "{path} is the input. Choose another --output."
+    ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
+    ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
+    # ELQ44x: tune
+    ELQ440 = (
+        "Thresholds are swept over the joint score of mentions that are found, and this pipeline "
+        "has threshold_type = '{threshold_type}' and mentions = '{mentions}'. Set them to 'joint' "
+        "and 'find'."
+    )
+    ELQ441 = (
+        "No threshold reaches a precision of {wanted:g}; the highest on these texts is {best:.3f}. "
+        "Ask for less."
+    )
+    ELQ442 = (
+        "Tuning needs scikit-learn and matplotlib. Install them with: pip install 'spacy-elq[tune]'"
+    )
+    ELQ443 = (
+        "{right} of {links} links are right: probabilities can be learnt only from right and wrong "
+        "ones. Give more texts, or a lower --floor."
+    )
+    ELQ444 = (
+        "{path} is no directory of a pipeline, so nothing can be stored in it. Name the directory "
+        "(not a package), or leave out --save."
+    )
+    ELQ445 = (
+        "`calibration` is {found}. It must be null or what `spacy elq tune` stores: a method "
+        "('isotonic' with ascending scores and probs, or 'platt' with slope and intercept)."
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "
@@ -378,6 +443,10 @@ class Warnings(metaclass=ErrorsWithCodes):
     )
     ELQ352 = "{count} of {spans} spans hold only white space and were left out."
     ELQ353 = "{count} mentions have no entity and were left out."
+    ELQ354 = (
+        "{count} mentions are not where their file says they are: the text there is another one. "
+        "Its offsets may count something else than characters (code points)."
+    )
     ELQ519 = (
         "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "
         "find mentions until it is trained. It links those that are in doc.ents (mentions = "

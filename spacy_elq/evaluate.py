@@ -13,7 +13,7 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from .corpora.gold import gold_spans
+from .corpora.gold import gold_spans, is_countable
 from .scorer import score_links
 
 LINKER = "linker"
@@ -71,11 +71,13 @@ def evaluate_set(
     seen = seen_ids(nlp)
     members = _members(nlp, references, seen, parts or {})
     predicted, speed = _run(nlp, [doc.text for doc in references], batch_size, watch)
+    keep_countable(predicted, references)
     examples = [Example(p, r) for p, r in zip(predicted, references, strict=True)]
     rank_gold(nlp, examples)
     results = _results(data, LINKER, examples, members, seen, speed)
     if baseline is not None:
         docs, speed = _annotate(baseline, [nlp.make_doc(doc.text) for doc in references])
+        keep_countable(docs, references)
         examples = [Example(p, r) for p, r in zip(docs, references, strict=True)]
         results += _results(data, ALIAS_DICTIONARY, examples, members, seen, speed)
     return results
@@ -97,11 +99,23 @@ def seen_ids(nlp: Language) -> frozenset[str] | None:
 
 
 def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
-    """Have the linker note the ranks of gold entities on the predicted documents, if it has a
-    linker and that is asked to. Not part of linking, so kept out of timed runs."""
+    """Have the linker, if there is one, note the ranks of gold entities on the predicted
+    documents. Not part of linking, so kept out of timed runs."""
     elq = find_elq(nlp)
     if elq is not None:
-        elq.score(examples)
+        elq.note_gold_ranks(examples)
+
+
+def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
+    """Drop the linked entities that a set does not count; see `corpora.gold.is_countable`.
+
+    predicted (Iterable[Doc]): Documents whose entities are changed.
+    references (Iterable[Doc]): Gold documents of the same texts.
+    """
+    for doc, reference in zip(predicted, references, strict=True):
+        kept = [ent for ent in doc.ents if is_countable(ent, reference)]
+        if len(kept) < len(doc.ents):
+            doc.set_ents(kept)
 
 
 def is_unseen(references: Iterable[Doc], seen: Collection[str]) -> list[bool]:

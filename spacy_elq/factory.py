@@ -24,6 +24,7 @@ word_boundaries = true
 mentions = "find"
 spans_key = "elq"
 floor = null
+calibration = null
 overwrite = true
 rank_gold = true
 save_entity_encoder = true
@@ -38,6 +39,7 @@ cosine = true
 scale = 20.0
 names = true
 context = 64
+pretrained = null
 
 [elq.model.encoder]
 @architectures = "spacy-elq.Transformer.v1"
@@ -65,6 +67,7 @@ train_entity_encoder = false
 mention_mean = "text"
 mention_weight = 1.0
 entity_weight = 1.0
+context_weight = 0.0
 names_hidden = 0.1
 head_rate = 5.0
 names_rate = 50.0
@@ -103,6 +106,7 @@ def make_elq(
     mentions: str,
     spans_key: str,
     floor: float | None,
+    calibration: dict[str, Any] | None,
     overwrite: bool,
     rank_gold: bool,
     save_entity_encoder: bool,
@@ -122,6 +126,8 @@ def make_elq(
     spans_key (str): Key of the span group for all links, overlapping ones too.
     floor (Optional[float]): Joint log-score that links need for the span group, where it should
         hold more than those above the threshold.
+    calibration (Optional[dict]): What turns scores into the probability that a link is right, as
+        `spacy elq tune` stores it: `calibration.Calibration.to_dict`.
     overwrite (bool): Where a link overlaps an entity that is in `doc.ents` already, the link wins.
     rank_gold (bool): In evaluation, link the gold mentions too, for entity accuracy (R@1, R@10).
     save_entity_encoder (bool): Write the entity encoder to disk with the pipeline; without it,
@@ -151,6 +157,7 @@ def make_elq(
         mentions=mentions,
         spans_key=spans_key,
         floor=floor,
+        calibration=calibration,
         overwrite=overwrite,
         rank_gold=rank_gold,
         save_entity_encoder=save_entity_encoder,

@@ -5,7 +5,7 @@ Settings decide everything that is not learned; nothing here knows about annotat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,13 @@ from .targets import locate
 
 if TYPE_CHECKING:
     from .heads import Heads
+    from .kb.vectors import Candidates
     from .kb.view import View
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
+# Finds entities for queries, as `FaissKB.search` does.
+Search = Callable[[np.ndarray, int], "Candidates"]
 # Of the entities that share a mention's name, this many, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
 
@@ -85,8 +88,13 @@ class Mentions:
 
 
 @dataclass
-class _Found:
-    """The mentions of one padded batch, before entities are looked up."""
+class Found:
+    """N spans of one padded batch, before entities are looked up.
+
+    given (ndarray): Which of the document's given mentions each is, int64 (N,); -1 for found ones.
+    queries (ndarray): Query vectors, float32 (N, h).
+    names (list[NameHit | None]): What the text of each is a name of.
+    """
 
     windows: list[Window]
     spans: Spans
@@ -107,6 +115,24 @@ def rank_mentions(
     given (Sequence[CharSpans]): The mentions of each document, where they are known; only their
         entities are looked for then. A mention without a wordpiece (white space) is left out.
     """
+    found = find_spans(model, kb, docs, settings, given)
+    return rank_entities(found, kb, get_heads(model), settings.top_k)
+
+
+def find_spans(
+    model: ElqModel,
+    kb: View,
+    docs: Sequence[Doc],
+    settings: DecodingSettings,
+    given: Sequence[CharSpans] | None = None,
+    *,
+    everywhere: bool = False,
+) -> list[Found]:
+    """The spans of each padded batch that entities are looked up for.
+
+    given (Sequence[CharSpans]): As in `rank_mentions`.
+    everywhere (bool): Let spans begin and end anywhere, special tokens included.
+    """
     heads = get_heads(model)
     texts = [doc.text for doc in docs]
     found = []
@@ -115,7 +141,8 @@ def rank_mentions(
         hits: list[Hits] = [{} for _ in windows]
         if heads.names is not None:
             hits = find_hits(kb, texts, windows)
-        logits = _scored_spans(batch, texts, hits, heads, settings, everywhere=given is not None)
+        anywhere = everywhere or given is not None
+        logits = _scored_spans(batch, texts, hits, heads, settings, everywhere=anywhere)
         if given is None:
             spans = propose(logits, settings)
             which = np.full(len(spans), -1)
@@ -124,8 +151,8 @@ def rank_mentions(
         queries = _queries(heads, batch, spans)
         places = zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True)
         names = [hits[w].get((first, last)) for w, first, last in places]
-        found.append(_Found(windows, spans, which, queries, names))
-    return _rank(found, kb, heads, settings.top_k, is_given=given is not None)
+        found.append(Found(windows, spans, which, queries, names))
+    return found
 
 
 def _scored_spans(
@@ -188,27 +215,32 @@ def _queries(heads: Heads, batch: ScoredBatch, spans: Spans) -> np.ndarray:
         return queries.cpu().numpy()
 
 
-def _rank(
-    found: Sequence[_Found], kb: View, heads: Heads, top_k: int, *, is_given: bool
+def rank_entities(
+    found: Sequence[Found], kb: View, heads: Heads, top_k: int, search: Search | None = None
 ) -> Mentions:
+    """Look up entities for the spans of all batches, and score them.
+
+    search (Search | None): In place of the knowledge base's own.
+    """
     queries = np.concatenate(
         [part.queries for part in found] or [np.zeros((0, kb.entity_vector_length), np.float32)]
     )
-    candidates = kb.search(queries, top_k)
+    candidates = (search or kb.search)(queries, top_k)
     rows, scores = candidates.rows, candidates.scores
     if heads.names is not None:
         names = [name for part in found for name in part.names]
         bonus = heads.names.entity.detach().cpu().numpy()
         rows, scores = join_namesakes(kb, queries, rows, scores, names, bonus)
     logit = _join([part.spans.logit for part in found], np.float32)
+    given = _join([part.given for part in found])
     return Mentions(
         doc=_join([_doc_of(part) for part in found]),
         first=_join([part.spans.first for part in found]),
         last=_join([part.spans.last for part in found]),
         chars=_join([_chars_of(part) for part in found]).reshape(-1, 2),
-        given=_join([part.given for part in found]),
+        given=given,
         logit=logit,
-        mention_score=np.zeros(len(logit)) if is_given else log_sigmoid(logit),
+        mention_score=np.where(given >= 0, 0.0, log_sigmoid(logit)),
         rows=rows,
         raw_scores=scores,
         entity_scores=log_softmax(scores),
@@ -255,11 +287,11 @@ def join_namesakes(
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def _doc_of(part: _Found) -> np.ndarray:
+def _doc_of(part: Found) -> np.ndarray:
     return np.array([window.text for window in part.windows], dtype=np.int64)[part.spans.window]
 
 
-def _chars_of(part: _Found) -> np.ndarray:
+def _chars_of(part: Found) -> np.ndarray:
     """From the first to the last wordpiece that stands for text; special tokens do not."""
     spans = part.spans
     chars = np.empty((len(spans), 2), dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .calibration import Calibration
 from .linking import Mentions
 from .types import Candidate, Entity, Link
 
@@ -12,8 +13,13 @@ if TYPE_CHECKING:
     from .kb.view import View
 
 
-def make_links(mentions: Mentions, kb: View) -> list[Link | None]:
-    """Links with the records of their entities; None for a mention of special tokens alone."""
+def make_links(
+    mentions: Mentions, kb: View, calibration: Calibration | None = None
+) -> list[Link | None]:
+    """Links with the records of their entities; None for a mention of special tokens alone.
+
+    calibration (Calibration | None): Tells the probability that a link to a found mention is right.
+    """
     rows = sorted({row for row in mentions.rows.ravel().tolist() if row >= 0})
     records = dict(zip(rows, kb.records(rows), strict=True))
     columns = (
@@ -22,13 +28,24 @@ def make_links(mentions: Mentions, kb: View) -> list[Link | None]:
         mentions.mention_score.tolist(),
         mentions.rows.tolist(),
         mentions.entity_scores.tolist(),
+        _probs(mentions, calibration),
     )
     return [
-        _make_link(chars[0], chars[1], joint, mention, [records[r] for r in rows if r >= 0], scores)
+        _make_link(
+            chars[0], chars[1], joint, mention, [records[r] for r in rows if r >= 0], scores, prob
+        )
         if chars[0] >= 0
         else None
-        for chars, joint, mention, rows, scores in zip(*columns, strict=True)
+        for chars, joint, mention, rows, scores, prob in zip(*columns, strict=True)
     ]
+
+
+def _probs(mentions: Mentions, calibration: Calibration | None) -> list[float | None]:
+    if calibration is None:
+        return [None] * len(mentions)
+    # The score of a given mention leaves out log P(mention): another scale.
+    probs, is_given = calibration(mentions.joint).tolist(), (mentions.given >= 0).tolist()
+    return [None if given else prob for given, prob in zip(is_given, probs, strict=True)]
 
 
 def _make_link(
@@ -38,6 +55,7 @@ def _make_link(
     mention_score: float,
     entities: Sequence[Entity],
     scores: Sequence[float],
+    prob: float | None,
 ) -> Link:
     best = entities[0]
     return Link(
@@ -54,4 +72,5 @@ def _make_link(
             Candidate(entity.id, entity.title, score)
             for entity, score in zip(entities, scores, strict=False)
         ),
+        prob=prob,
     )

@@ -28,6 +28,18 @@ def mention_loss(
     return F.binary_cross_entropy_with_logits(logits[real], targets, reduction=reduction)
 
 
+def context_loss(vectors: torch.Tensor, before: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """How far the direction of each text's mean vector has moved, 1 - cosine, on average.
+
+    vectors, before (Tensor): Wordpiece vectors, now and when training began, (B, T, h).
+    mask (Tensor): True at wordpieces, bool (B, T).
+    RETURNS (Tensor): Scalar.
+    """
+    real = mask[..., None].to(vectors.dtype)
+    # Cosine takes no notice of the length: sums do as well as means.
+    return 1 - F.cosine_similarity((vectors * real).sum(1), (before * real).sum(1)).mean()
+
+
 def in_batch_loss(
     queries: torch.Tensor, entities: torch.Tensor, ids: torch.Tensor, *, exact: bool = False
 ) -> torch.Tensor:

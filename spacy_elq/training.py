@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,13 @@ from .boundaries import boundaries
 from .corpora.gold import gold_spans
 from .decoding import DecodingSettings
 from .encoders.entity import EntityEncoder
-from .encoders.question import autocast, check_precision, get_transformer
+from .encoders.question import (
+    autocast,
+    check_precision,
+    encode_windows,
+    get_tokenizer,
+    get_transformer,
+)
 from .errors import ElqError, Errors
 from .heads import span_logits
 from .kb.index import as_tensor
@@ -26,6 +33,7 @@ from .losses import (
     FULL_SOFTMAX,
     HARD_NEGATIVES,
     EntityMatrix,
+    context_loss,
     full_softmax_loss,
     hard_negatives_loss,
     in_batch_loss,
@@ -56,6 +64,9 @@ class TrainingSettings:
     mention_mean (str): Sum the mention loss over the spans of a text and take the mean over texts,
         "text", or the mean over all spans of the batch, "span", as published.
     mention_weight, entity_weight (float): Factors on the two losses.
+    context_weight (float): Factor on a loss that keeps the mean vector of each text where it was
+        when training began: what tells namesakes apart in texts unlike those trained on. Needs a
+        transformer of the component's own, and a third more time.
     names_hidden (float): Share of texts whose name features are hidden, so that names are not
         leaned on alone.
     head_rate, names_rate (float): Factors on the learning rate for the heads and for the weights
@@ -73,6 +84,7 @@ class TrainingSettings:
     mention_mean: str = "text"
     mention_weight: float = 1.0
     entity_weight: float = 1.0
+    context_weight: float = 0.0
     names_hidden: float = 0.1
     head_rate: float = 5.0
     names_rate: float = 50.0
@@ -105,6 +117,7 @@ class Trainer:
     n_gold: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
+    _before: torch.nn.Module | None = None
 
     def __post_init__(self) -> None:
         encoder = get_encoder(self.model)
@@ -112,6 +125,8 @@ class Trainer:
         transformer = get_transformer(encoder)
         if transformer is not None:
             freeze(transformer, self.settings.freeze)
+            if self.settings.context_weight:
+                self._before = deepcopy(transformer).eval().requires_grad_(False)
 
     def accumulate(self, docs: Sequence[Doc], references: Sequence[Doc]) -> tuple[float, float]:
         """Run one batch forward and backward; gradients add up until `step`.
@@ -128,7 +143,10 @@ class Trainer:
         hits = self._hits(batch, docs)
         mention = self._mention_loss(batch, docs, targets, hits)
         entity = self._entity_loss(batch, targets, hits)
-        backprop(self.settings.mention_weight * mention + self.settings.entity_weight * entity)
+        loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
+        if self._before is not None:
+            loss = loss + self.settings.context_weight * self._context_loss(batch, self._before)
+        backprop(loss)
         return float(mention.detach()), float(entity.detach())
 
     def forget_entities(self) -> None:
@@ -238,6 +256,16 @@ class Trainer:
         windows = batch.encoded.windows
         texts = np.array([windows[w].text for w in known.window.tolist()])
         return self._loss_over_some(queries, known.row, names, texts)
+
+    def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:
+        encoded = batch.encoded
+        tokenizer = get_tokenizer(get_encoder(self.model))
+        with torch.no_grad():
+            as_before = encode_windows(
+                before, tokenizer.pad_token_id, encoded.windows, self.settings.precision
+            )
+        mask = torch.from_numpy(encoded.mask).to(encoded.vectors.device)
+        return context_loss(encoded.vectors, as_before.vectors, mask)
 
     def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         with autocast(queries.device.type, self.settings.precision):

@@ -62,6 +62,8 @@ class Link:
     mention_score (float): log P(mention).
     entity_score (float): log P(entity | mention).
     candidates (tuple[Candidate, ...]): The entities considered, best first, this one among them.
+    prob (float | None): Probability that the link is right; None where the pipeline is not
+        calibrated, or was given the mention.
     """
 
     start: int
@@ -74,3 +76,4 @@ class Link:
     mention_score: float
     entity_score: float
     candidates: tuple[Candidate, ...] = ()
+    prob: float | None = None

@@ -118,6 +118,26 @@ def make_nlp(elq_config: dict[str, Any], kb_path: Path) -> Callable[..., Languag
     return make
 
 
+@pytest.fixture(scope="session")
+def trained_path(
+    tmp_path_factory: pytest.TempPathFactory, elq_config: dict[str, Any], kb_path: Path
+) -> Path:
+    """A pipeline that has learned the texts by heart."""
+    from spacy.util import fix_random_seed
+
+    from spacy_elq.kb.loaders import kb_from_directory
+
+    fix_random_seed(0)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("elq", config=elq_config)
+    nlp.initialize()
+    nlp.get_pipe("elq").set_kb(kb_from_directory(kb_path))
+    train(nlp, steps=80)
+    path = tmp_path_factory.mktemp("trained") / "pipeline"
+    nlp.to_disk(path)
+    return path
+
+
 def examples(nlp: Language, rows: list[dict[str, Any]] = TEXTS) -> list[Example]:
     """Gold examples in the pipeline's vocabulary."""
     golds = docs_from_rows(nlp, [row_from_dict(row, "test") for row in rows])

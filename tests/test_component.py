@@ -14,25 +14,7 @@ from spacy_elq import ElqError, Link
 from spacy_elq.decoding import DecodingSettings
 from spacy_elq.factory import DEFAULT_CONFIG
 
-from .conftest import TEXTS, examples, train
-
-
-@pytest.fixture(scope="module")
-def trained_path(tmp_path_factory, elq_config, kb_path):
-    """A pipeline that has learned the texts by heart."""
-    from spacy.util import fix_random_seed
-
-    from spacy_elq.kb.loaders import kb_from_directory
-
-    fix_random_seed(0)
-    nlp = spacy.blank("en")
-    nlp.add_pipe("elq", config=elq_config)
-    nlp.initialize()
-    nlp.get_pipe("elq").set_kb(kb_from_directory(kb_path))
-    train(nlp, steps=80)
-    path = tmp_path_factory.mktemp("trained") / "pipeline"
-    nlp.to_disk(path)
-    return path
+from .conftest import TEXTS, examples
 
 
 @pytest.fixture

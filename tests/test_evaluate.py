@@ -34,7 +34,7 @@ class FakeLinker:
         )
         return doc
 
-    def score(self, examples, **kwargs):
+    def note_gold_ranks(self, examples):
         for example in examples:
             example.predicted.user_data[RANKS_KEY] = [1] * len(example.reference.ents)
 

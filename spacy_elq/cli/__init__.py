@@ -10,19 +10,22 @@ from __future__ import annotations
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import convert, evaluate, import_checkpoint, kb, visualise, weights
+from . import convert, evaluate, explain, import_checkpoint, kb, link, report, tune, weights
 
 app = typer.Typer(
     name="elq",
-    help="End-to-end entity linking: knowledge bases, data, evaluation.",
+    help="End-to-end entity linking: knowledge bases, data, linking, evaluation.",
     no_args_is_help=True,
 )
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.command("explain", epilog=explain.EXAMPLE)(explain.explain_command)
 app.command("import-checkpoint", epilog=import_checkpoint.EXAMPLE)(
     import_checkpoint.import_checkpoint_command
 )
-app.command("visualise", epilog=visualise.EXAMPLE)(visualise.visualise_command)
+app.command("link", epilog=link.EXAMPLE)(link.link_command)
+app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
+app.command("report", epilog=report.EXAMPLE)(report.report_command)
 app.command("weights", epilog=weights.EXAMPLE)(weights.weights_command)
 app.add_typer(kb.app, name="kb")
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +26,8 @@ T = TypeVar("T")
 # Options that several commands take.
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
 Gpu = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
+EntityUri = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
+ReadAs = Annotated[str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")]
 INTERRUPTED = 130
 
 
@@ -116,6 +120,28 @@ def load_pipeline(name: str, gpu_id: int = -1) -> Language:
         raise ElqError(Errors.ELQ401.format(name=name, reason=one_line(err))) from err
 
 
+def gold_docs(
+    path: Path, nlp: Language, read_as: str = "", entity_uri: str = WIKIDATA
+) -> list[Doc]:
+    """Read an evaluation set.
+
+    path (Path): A file of any format of `elq convert`.
+    nlp (Language): Whose tokenizer is used.
+    read_as (str): Its format; by suffix where empty.
+    entity_uri (str): What precedes an entity's id in NIF.
+    RETURNS (list[Doc]): Gold documents.
+    RAISES (ElqError): If there are none.
+    """
+    from ..corpora.convert import read_any
+    from ..corpora.spans import docs_from_rows
+
+    rows = read_any(path, nlp, read_as=read_as, entity_uri=entity_uri)
+    docs = list(docs_from_rows(nlp, rows))
+    if not docs:
+        raise ElqError(Errors.ELQ406.format(path=path))
+    return docs
+
+
 def linker(nlp: Language, name: str) -> Any:
     """RETURNS (Any): The component "elq" of a pipeline; `name` is what messages call it.
     RAISES (ElqError): If it has none."""
@@ -125,6 +151,17 @@ def linker(nlp: Language, name: str) -> Any:
     if elq is None:
         raise ElqError(Errors.ELQ403.format(name=name))
     return elq
+
+
+def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
+    """Change settings of the linker that were given on the command line.
+
+    RAISES (ElqError): If a value is not allowed.
+    """
+    if threshold is not None:
+        elq.threshold = threshold
+    if top_k is not None:
+        elq.top_k = top_k
 
 
 def set_names(paths: Iterable[Path]) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ._run import Quiet, guarded, note, progress
+from ._run import EntityUri, Quiet, guarded, note, progress
 
 EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
 
@@ -33,9 +34,11 @@ def convert_command(
     tokenizer: Annotated[
         str, typer.Option(help='For the elq formats: "minilm", a model directory or a hub id')
     ] = "minilm",
+    entity_uri: EntityUri = WIKIDATA,
     quiet: Quiet = False,
 ) -> None:
     """Convert linked texts between file formats: spans-jsonl (.jsonl, .jsonl.gz), spacy (.spacy),
+    elevant (*linked_articles.jsonl), elevant-benchmark (*.benchmark.jsonl), nif (.ttl, .nif, .nt),
     elq (ELQ's tokenized/*.jsonl), elq-raw (its {"id", "text"} input) and elq-outs (its output)."""
     import spacy
 
@@ -55,12 +58,16 @@ def convert_command(
         write_as=write_as,
         entities=entities,
         tokenizer=tokenizer,
+        entity_uri=entity_uri,
         watch=watch,
     )
     note(f"{target}: {tally.texts} texts, {tally.spans - tally.blank} spans", quiet=quiet)
-    if tally.misaligned:
-        note(f"  spans widened to whole tokens: {tally.misaligned}", quiet=quiet)
-    if tally.blank:
-        note(f"  spans of white space only, left out: {tally.blank}", quiet=quiet)
-    if tally.unlinked:
-        note(f"  mentions without an entity, left out: {tally.unlinked}", quiet=quiet)
+    changes = {
+        "spans widened to whole tokens": tally.misaligned,
+        "spans of white space only, left out": tally.blank,
+        "mentions without an entity, left out": tally.unlinked,
+        "mentions at whose place the text is another one": tally.displaced,
+    }
+    for what, count in changes.items():
+        if count:
+            note(f"  {what}: {count}", quiet=quiet)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ._run import Gpu, Quiet, guarded, linker, load_pipeline, note, progress, set_names
+from ._run import (
+    EntityUri,
+    Gpu,
+    Quiet,
+    ReadAs,
+    gold_docs,
+    guarded,
+    linker,
+    load_pipeline,
+    note,
+    progress,
+    set_names,
+)
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -25,7 +38,9 @@ EXAMPLE = "Example: python -m spacy elq evaluate training/model-best dev.jsonl -
 @guarded()
 def evaluate_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
-    data: Annotated[list[Path], typer.Argument(help="Gold files, spans JSONL or .spacy")],
+    data: Annotated[list[Path], typer.Argument(help="Gold files, of any format of `elq convert`")],
+    read_as: ReadAs = "",
+    entity_uri: EntityUri = WIKIDATA,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON file for all scores")
     ] = None,
@@ -54,8 +69,12 @@ def evaluate_command(
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Directory for the links, a spans JSONL file for each set"),
+        typer.Option(help="Directory for the links, a file for each set"),
     ] = None,
+    write_as: Annotated[
+        str,
+        typer.Option("--to", "-t", help="Format of --predictions: spans-jsonl, elevant or nif"),
+    ] = "spans-jsonl",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
     ] = 64,
@@ -64,6 +83,8 @@ def evaluate_command(
 ) -> None:
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
     ranks, links a text, texts a second."""
+    from ..corpora.convert import write_named
+    from ..corpora.predictions import row_from_prediction
     from ..evaluate import evaluate_set
     from ._scores import of_set, read_scores, save_scores
     from ._table import table
@@ -74,11 +95,12 @@ def evaluate_command(
     if threshold is not None:
         linker(nlp, pipeline).threshold = threshold
     compared = _baseline(nlp, baseline, train, min_link_probability)
-    texts = {name: frozenset(row.text for row in _rows(path, nlp)) for name, path in named.items()}
+    texts = {name: frozenset(d.text for d in gold_docs(p, nlp)) for name, p in named.items()}
     results: list[Result] = []
     shown: list[Result] = []
     for path, name in zip(data, set_names(data), strict=True):
-        references, linked = _references(path, nlp), _Kept(progress(name, quiet=quiet))
+        references = gold_docs(path, nlp, read_as, entity_uri)
+        linked = _Kept(progress(name, quiet=quiet))
         of_this = evaluate_set(
             nlp,
             name,
@@ -91,7 +113,8 @@ def evaluate_command(
         results += of_this
         shown += [*of_this, *(replace(other, data=name) for other in of_set(others, name))]
         if predictions is not None:
-            _write_predictions(predictions / f"{Path(name).stem}.jsonl", linked.docs, references)
+            rows = map(row_from_prediction, linked.docs, references)
+            write_named(rows, predictions, Path(name).stem, write_as, nlp, entity_uri=entity_uri)
     typer.echo(table(shown))
     note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
@@ -107,21 +130,6 @@ def _split_part(part: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _rows(path: Path, nlp: Language) -> Any:
-    from ..corpora.convert import read_any
-
-    return read_any(path, nlp)
-
-
-def _references(path: Path, nlp: Language) -> Sequence[Any]:
-    from ..corpora.spans import docs_from_rows
-
-    docs = list(docs_from_rows(nlp, _rows(path, nlp)))
-    if not docs:
-        raise ElqError(Errors.ELQ406.format(path=path))
-    return docs
-
-
 def _baseline(
     nlp: Language, entities: Path | None, train: Path | None, min_link_probability: float
 ) -> AliasDictionary | None:
@@ -132,7 +140,7 @@ def _baseline(
 
     return AliasDictionary(
         read_entities(entities),
-        () if train is None else _references(train, nlp),
+        () if train is None else gold_docs(train, nlp),
         min_link_probability=min_link_probability,
     )
 
@@ -148,10 +156,3 @@ class _Kept:
         for doc in self.watch(docs):
             self.docs.append(doc)
             yield doc
-
-
-def _write_predictions(path: Path, docs: Iterable[Doc], references: Iterable[Doc]) -> None:
-    from ..corpora.predictions import row_from_prediction
-    from ..corpora.spans import write_rows
-
-    write_rows(map(row_from_prediction, docs, references), path)

@@ -14,10 +14,12 @@ from spacy.language import Language
 
 from ..encoders.sources import MINILM
 from ..errors import ElqError, Errors
+from . import elevant
 from .docbin import read_docbin, write_docbin
 from .elq_format import ElqReader, ElqWriter, write_raw
 from .elq_outs import OutsReader, OutsWriter
 from .entity_lines import EntityLines
+from .nif import WIKIDATA, EntityUris, read_nif, write_nif
 from .spans import Row, Tally, docs_from_rows, read_rows, row_from_doc, write_rows
 from .wordpieces import Wordpieces
 
@@ -29,12 +31,14 @@ class Context:
     nlp (Language): Whose tokenizer and vocabulary are used by formats of tokens.
     catalogue (Path | None): The entities that formats with line numbers count.
     tokenizer (str): Of the model whose wordpieces a file counts: "minilm", directory or hub id.
+    entity_uri (str): What precedes an entity's id in formats that name entities by addresses.
     tally (Tally): Counts what is converted and what has to be changed.
     """
 
     nlp: Language
     catalogue: Path | None = None
     tokenizer: str = MINILM
+    entity_uri: str = WIKIDATA
     tally: Tally = field(default_factory=Tally)
 
     @cached_property
@@ -50,7 +54,8 @@ class Context:
 class Format:
     """One file format.
 
-    suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise.
+    suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise;
+        the first is given to new files.
     read (Callable): (path, context) → the rows of the file, streamed.
     write (Callable): (rows, path, context) → None; consumes the rows as it writes.
     """
@@ -98,6 +103,30 @@ def _write_elq_outs(rows: Iterable[Row], path: Path, context: Context) -> None:
     writer.write(_counted(rows, context.tally), path)
 
 
+def _read_elevant(path: Path, context: Context) -> Iterator[Row]:
+    return elevant.read_linked(path, context.tally)
+
+
+def _write_elevant(rows: Iterable[Row], path: Path, context: Context) -> None:
+    elevant.write_linked(_counted(rows, context.tally), path)
+
+
+def _read_benchmark(path: Path, context: Context) -> Iterator[Row]:
+    return elevant.read_benchmark(path, context.tally)
+
+
+def _write_benchmark(rows: Iterable[Row], path: Path, context: Context) -> None:
+    elevant.write_benchmark(_counted(rows, context.tally), path)
+
+
+def _read_nif(path: Path, context: Context) -> Iterator[Row]:
+    return read_nif(path, EntityUris(context.entity_uri), context.tally)
+
+
+def _write_nif(rows: Iterable[Row], path: Path, context: Context) -> None:
+    write_nif(_counted(rows, context.tally), path, EntityUris(context.entity_uri))
+
+
 def _counted(rows: Iterable[Row], tally: Tally) -> Iterator[Row]:
     for row in rows:
         tally.texts += 1
@@ -111,13 +140,22 @@ FORMATS: dict[str, Format] = {
     "elq": Format((), _read_elq, _write_elq),
     "elq-raw": Format((), _read_elq, _write_elq_raw),
     "elq-outs": Format((), _read_elq_outs, _write_elq_outs),
+    "elevant": Format(
+        (".linked_articles.jsonl", "linked_articles.jsonl", "linked_articles.jsonl.gz"),
+        _read_elevant,
+        _write_elevant,
+    ),
+    "elevant-benchmark": Format(
+        (".benchmark.jsonl", ".benchmark.jsonl.gz"), _read_benchmark, _write_benchmark
+    ),
+    "nif": Format((".ttl", ".nif", ".nt"), _read_nif, _write_nif),
 }
 
 
 def find_format(path: Path, name: str = "") -> Format:
     """The format of a file.
 
-    path (Path): The file, whose suffix decides where no name is given.
+    path (Path): The file, whose suffix, the longest that is known, decides where no name is given.
     name (str): A key of `FORMATS`, or empty.
     RETURNS (Format): The format.
     RAISES (ElqError): If the name or the suffix is unknown.
@@ -126,10 +164,15 @@ def find_format(path: Path, name: str = "") -> Format:
         if name not in FORMATS:
             raise ElqError(Errors.ELQ311.format(name=name, known=", ".join(FORMATS)))
         return FORMATS[name]
-    for candidate in FORMATS.values():
-        if path.name.endswith(candidate.suffixes):
-            return candidate
-    raise ElqError(Errors.ELQ312.format(path=path, known=", ".join(FORMATS)))
+    fitting = [
+        (len(suffix), format_)
+        for format_ in FORMATS.values()
+        for suffix in format_.suffixes
+        if path.name.endswith(suffix)
+    ]
+    if not fitting:
+        raise ElqError(Errors.ELQ312.format(path=path, known=", ".join(FORMATS)))
+    return max(fitting, key=lambda pair: pair[0])[1]
 
 
 def convert(
@@ -141,6 +184,7 @@ def convert(
     write_as: str = "",
     entities: Path | None = None,
     tokenizer: str = MINILM,
+    entity_uri: str = WIKIDATA,
     watch: Callable[[Iterator[Row]], Iterable[Row]] = iter,
 ) -> Tally:
     """Convert one file.
@@ -150,15 +194,48 @@ def convert(
     read_as, write_as (str): Formats; by suffix where empty.
     entities (Path | None): ELQ's entity.jsonl, or the knowledge base made of it, for its formats.
     tokenizer (str): Of the model whose wordpieces ELQ's files count.
+    entity_uri (str): What precedes an entity's id in NIF.
     watch (Callable): Wraps the stream of rows, for example in a progress bar.
     RETURNS (Tally): What was converted, and what had to be changed.
     """
     reader, writer = find_format(source, read_as), find_format(target, write_as)
-    context = Context(nlp, entities, tokenizer)
+    context = Context(nlp, entities, tokenizer, entity_uri)
     writer.write(watch(reader.read(source, context)), target, context)
     return context.tally
 
 
-def read_any(path: Path, nlp: Language) -> Iterator[Row]:
-    """RETURNS (Iterator[Row]): The rows of a file, its format chosen by its suffix."""
-    return find_format(path).read(path, Context(nlp))
+def read_any(
+    path: Path, nlp: Language, *, read_as: str = "", entity_uri: str = WIKIDATA
+) -> Iterator[Row]:
+    """Stream the rows of a file, and warn at its end about what had to be left out.
+
+    path (Path): The file.
+    nlp (Language): Whose vocabulary is used where the format needs one.
+    read_as (str): Its format; by suffix where empty.
+    entity_uri (str): What precedes an entity's id in NIF.
+    YIELDS (Row): The rows.
+    """
+    context = Context(nlp, entity_uri=entity_uri)
+    yield from find_format(path, read_as).read(path, context)
+    context.tally.warn()
+
+
+def write_named(
+    rows: Iterable[Row],
+    directory: Path,
+    stem: str,
+    write_as: str,
+    nlp: Language,
+    *,
+    entity_uri: str = WIKIDATA,
+) -> Path:
+    """Write rows to a file whose name says its format.
+
+    directory, stem (Path, str): Where, and what the name begins with.
+    write_as (str): A key of `FORMATS`.
+    RETURNS (Path): The file.
+    """
+    format_ = find_format(directory, write_as)
+    path = directory / f"{stem}{(*format_.suffixes, '.jsonl')[0]}"
+    format_.write(rows, path, Context(nlp, entity_uri=entity_uri))
+    return path

@@ -8,7 +8,9 @@ description). A raw row has `id` and `text` alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -110,28 +112,36 @@ class ElqReader:
         return [ids[i] for i in linked]
 
 
-class ElqWriter:
-    """Rows with spans as ELQ's labelled rows; see `record`."""
+class RowWriter(ABC):
+    """Writes rows as lines that count wordpieces and entities by number."""
 
     def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None = None) -> None:
         """
-        wordpieces (Wordpieces): The tokenizer of the model that will read the file.
+        wordpieces (Wordpieces): The tokenizer of the model that the file is of or for.
         entities (EntityLines): Line numbers, titles and descriptions; without it, spans must have
             `label_id`, as those have that were read from an ELQ file.
         """
         self.wordpieces = wordpieces
         self.entities = entities
 
-    def write(self, rows: Iterable[Row], path: Path) -> None:
-        """Write rows as they come, replacing the file as a whole."""
-        write_jsonl(path, (self.record(row, number) for number, row in enumerate(rows)))
-
+    @abstractmethod
     def record(self, row: Row, number: int) -> dict[str, Any]:
         """One row.
 
         number (int): Its place in the file, from 0; its id, where it has none.
         RETURNS (dict[str, Any]): The line.
         """
+
+    def write(self, rows: Iterable[Row], path: Path) -> None:
+        """Write rows as they come, replacing the file as a whole."""
+        write_jsonl(path, map(self.record, rows, count()))
+
+
+class ElqWriter(RowWriter):
+    """Rows with spans as ELQ's labelled rows."""
+
+    def record(self, row: Row, number: int) -> dict[str, Any]:
+        """RETURNS (dict[str, Any]): The line of one row; `number` is its id if it has none."""
         where = f"text {number}"
         pieces = self.wordpieces.encode(row.text)
         named = name_entities(row.spans, self.entities, where)
@@ -187,9 +197,9 @@ def piece_range(pieces: Pieces, span: RowSpan, where: str) -> Range:
 
 def chars_of(pieces: Pieces, first: int, last: int, where: str) -> Range:
     """RETURNS (tuple[int, int]): The characters of the wordpieces [first, last), checked."""
-    count = len(pieces.ids)
-    if not 0 <= first < last <= count:
-        raise ElqError(Errors.ELQ326.format(where=where, start=first, end=last, count=count))
+    total = len(pieces.ids)
+    if not 0 <= first < last <= total:
+        raise ElqError(Errors.ELQ326.format(where=where, start=first, end=last, count=total))
     return pieces.chars_of(first, last)
 
 

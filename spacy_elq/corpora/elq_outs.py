@@ -8,14 +8,14 @@ in `pred_tuples_string`; where the gold links are known also `gold_triples` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .elq_format import TITLE, chars_of, name_entities, piece_range
+from .elq_format import TITLE, RowWriter, chars_of, name_entities, piece_range
 from .entity_lines import EntityLines
-from .files import read_jsonl, write_jsonl
+from .files import read_jsonl
 from .predictions import GOLD_FIELD
 from .spans import Row, RowSpan, row_from_dict
 from .wordpieces import Pieces, Wordpieces
@@ -93,27 +93,11 @@ class OutsReader:
         return self.entities.ids(lines, where)
 
 
-class OutsWriter:
-    """Rows with predicted spans as ELQ's output."""
-
-    def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None) -> None:
-        """
-        wordpieces (Wordpieces): The tokenizer whose wordpieces the file counts.
-        entities (EntityLines): Line numbers and titles; without it, spans must have `label_id`.
-        """
-        self.wordpieces = wordpieces
-        self.entities = entities
-
-    def write(self, rows: Iterable[Row], path: Path) -> None:
-        """Write rows as they come, replacing the file as a whole."""
-        write_jsonl(path, (self.record(row, number) for number, row in enumerate(rows)))
+class OutsWriter(RowWriter):
+    """Rows with predicted spans as ELQ's output, links by descending score."""
 
     def record(self, row: Row, number: int) -> dict[str, Any]:
-        """One row.
-
-        number (int): Its place in the file, from 0; its id, where it has none.
-        RETURNS (dict[str, Any]): The line: links by descending score.
-        """
+        """RETURNS (dict[str, Any]): The line of one row; `number` is its id if it has none."""
         where = f"text {number}"
         pieces = self.wordpieces.encode(row.text)
         spans = sorted(row.spans, key=_score, reverse=True)

@@ -53,7 +53,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, line in enumerate(lines, start=1):
                 where = f"{path}:{number}"
                 if line.strip():
-                    yield where, _parse_object(line, where)
+                    yield where, parse_object(line, where)
         except UNREADABLE as err:
             raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
 
@@ -96,7 +96,8 @@ def open_text(path: Path, newline: str | None = "\n") -> TextIO:
     return cast(TextIO, opener(path, "rt", encoding="utf-8-sig", newline=newline))
 
 
-def _parse_object(line: str, where: str) -> dict[str, Any]:
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """RETURNS (dict): The object of a JSON line; an ElqError that says `where` if it is none."""
     try:
         value = json.loads(line)
     except ValueError as err:

@@ -16,6 +16,9 @@ GOLD_KEY = "elq_gold"
 FIELDS_KEY = "elq"
 # `doc.user_data[AUGMENTED_KEY]`: the gold entities are not those of the training data.
 AUGMENTED_KEY = "elq_augmented"
+# Row fields of evaluation sets: [start, end) of the part of the text whose links count, and spans
+# that may be linked or not.
+EVALUATION_SPAN, OPTIONAL = "evaluation_span", "optional"
 # Key of the span group's attrs that holds one dictionary of other fields per gold span.
 SPAN_FIELDS = "fields"
 
@@ -35,6 +38,20 @@ def gold_spans(doc: Doc) -> list[Span]:
 def gold_fields(doc: Doc) -> Mapping[str, Any]:
     """RETURNS (Mapping[str, Any]): The other fields of the row that the document came from."""
     return doc.user_data.get(FIELDS_KEY) or {}
+
+
+def is_countable(span: Span, reference: Doc) -> bool:
+    """RETURNS (bool): Whether an evaluation set counts a link: it is inside of the part that was
+    annotated (the field "evaluation_span"), and not at a mention that may be linked or not
+    ("optional")."""
+    fields, place = gold_fields(reference), (span.start_char, span.end_char)
+    start, end = fields.get(EVALUATION_SPAN) or (0, len(reference.text))
+    optional = fields.get(OPTIONAL) or ()
+    return (
+        start <= place[0]
+        and place[1] <= end
+        and not any(place == (other["start"], other["end"]) for other in optional)
+    )
 
 
 def set_gold(

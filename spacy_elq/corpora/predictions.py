@@ -22,11 +22,7 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
     RETURNS (Row): Spans with `label`, `score` (joint log-score), `mention_score`, `title` and
         `candidates`, as far as the pipeline tells them.
     """
-    spans = tuple(
-        RowSpan(ent.start_char, ent.end_char, ent.kb_id_, _fields(ent))
-        for ent in doc.ents
-        if ent.kb_id_
-    )
+    spans = predicted_spans(doc)
     if reference is None:
         return Row(doc.text, spans)
     gold = [
@@ -34,6 +30,16 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
         for span in gold_spans(reference)
     ]
     return Row(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
+
+
+def predicted_spans(doc: Doc) -> tuple[RowSpan, ...]:
+    """RETURNS (tuple[RowSpan, ...]): The linked entities of a document, in the order of the text,
+    with what the pipeline tells about them."""
+    return tuple(
+        RowSpan(ent.start_char, ent.end_char, ent.kb_id_, _fields(ent))
+        for ent in doc.ents
+        if ent.kb_id_
+    )
 
 
 def _fields(ent: Span) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Tally:
     misaligned (int): Spans that begin or end inside a token and were widened to whole tokens.
     blank (int): Spans of white space only, left out: no token carries them.
     unlinked (int): Mentions without an entity, left out.
+    displaced (int): Mentions at whose place the text is not what their file says it is.
     """
 
     texts: int = 0
@@ -65,6 +66,7 @@ class Tally:
     misaligned: int = 0
     blank: int = 0
     unlinked: int = 0
+    displaced: int = 0
 
     def warn(self) -> None:
         """Warn, once for each kind, about spans that were changed or left out."""
@@ -76,6 +78,8 @@ class Tally:
             warnings.warn(message, stacklevel=2)
         if self.unlinked:
             warnings.warn(Warnings.ELQ353.format(count=self.unlinked), stacklevel=2)
+        if self.displaced:
+            warnings.warn(Warnings.ELQ354.format(count=self.displaced), stacklevel=2)
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -23,6 +23,7 @@ from .windows import Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 PRECISIONS = ("fp32", "bf16")
 OWN_ENCODER = "elq-encoder"
@@ -89,6 +90,12 @@ def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
     return own.transformer if encoder.name == OWN_ENCODER else None
 
 
+def get_tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
+    """RETURNS (PreTrainedTokenizerFast): The tokenizer of the encoder's own transformer."""
+    own: Any = encoder.layers[0]
+    return own.tokenizer
+
+
 def check_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise ElqError(Errors.ELQ110.format(name="precision", value=precision, of=PRECISIONS))
@@ -139,16 +146,25 @@ def _encode(
     import torch
 
     bert = transformer.transformer
-    ids, mask = pad(windows, transformer.tokenizer.pad_token_id)
     if bert.training != is_train:  # setting it walks all modules
         bert.train(is_train)
-    grad = torch.enable_grad() if is_train else torch.inference_mode()
-    with grad, autocast(bert.device.type, precision):
+    with torch.enable_grad() if is_train else torch.inference_mode():
+        return encode_windows(bert, transformer.tokenizer.pad_token_id, windows, precision)
+
+
+def encode_windows(
+    bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str
+) -> EncodedBatch:
+    """Run a transformer on one padded batch, in its own mode (training or not)."""
+    import torch
+
+    ids, mask = pad(windows, pad_id)
+    with autocast(bert.device.type, precision):
         vectors = bert(
             input_ids=torch.from_numpy(ids).to(bert.device),
             attention_mask=torch.from_numpy(mask).to(bert.device).long(),
         ).last_hidden_state
-        return EncodedBatch(windows, mask, vectors.float())
+    return EncodedBatch(windows, mask, vectors.float())
 
 
 def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:

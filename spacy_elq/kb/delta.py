@@ -122,7 +122,8 @@ class Delta:
             for place, key in enumerate(keys.tolist() if names else ())
             if key in names
             for entry in names[key]
-            if living[entry[0] - first]
+            if first <= entry[0] < first + len(living)  # or added after the mask was taken
+            and living[entry[0] - first]
         ]
         places = np.array([place for place, _ in found], dtype=np.int64)
         return places, np.array([entry for _, entry in found], dtype=ENTRY)

@@ -61,7 +61,7 @@ def run(*args):
 def test_mounted_in_spacys_command_line():
     result = CliRunner().invoke(spacy_app, ["elq", "--help"])
     assert result.exit_code == 0
-    assert {"convert", "evaluate", "visualise"} <= set(result.stdout.split())
+    assert {"convert", "evaluate", "report", "tune"} <= set(result.stdout.split())
     listing = CliRunner().invoke(spacy_app, ["--help"]).stdout
     assert any(line.split()[:1] == ["elq"] for line in listing.splitlines())
 
@@ -71,7 +71,7 @@ def test_starts_from_spacys_main_module():
         [sys.executable, "-m", "spacy", "elq", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "visualise" in done.stdout
+    assert "report" in done.stdout
 
 
 def test_importing_the_commands_loads_nothing_heavy():
@@ -85,7 +85,7 @@ def test_importing_the_commands_loads_nothing_heavy():
     assert done.stderr.strip() == "set()"
 
 
-@pytest.mark.parametrize("command", ["convert", "evaluate", "visualise"])
+@pytest.mark.parametrize("command", ["convert", "evaluate", "report"])
 def test_help_has_an_example(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -117,7 +117,7 @@ def test_convert_there_and_back(data, tmp_path):
         (("evaluate", "pipeline", "empty.jsonl"), "ELQ406"),
         (("evaluate", "pipeline", "dev.jsonl", "--part", "x"), "ELQ405"),
         (("evaluate", "pipeline", "dev.jsonl", "--threshold", "-2"), "ELQ403"),
-        (("visualise", "pipeline", "empty.jsonl", "a.html"), "ELQ406"),
+        (("report", "pipeline", "empty.jsonl", "a.html"), "ELQ406"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_1(
@@ -156,14 +156,14 @@ def test_evaluate_prints_a_table_and_writes_json(data, pipeline, tmp_path):
     assert found["linker", ""]["speed"] > 0
 
 
-def test_visualise_writes_one_page(data, pipeline, tmp_path):
+def test_report_writes_one_page(data, pipeline, tmp_path):
     page = tmp_path / "page.html"
-    result = run("visualise", pipeline, data, page, "--limit", 1, "--kb-url", "https://kb/{}")
+    result = run("report", pipeline, data, page, "--limit", 1, "--kb-url", "https://kb/{}")
     assert result.exit_code == 0, result.output
     content = page.read_text(encoding="utf8")
     assert "https://kb/Q90" in content
-    assert "Q220" not in content
-    assert "The first 1 of 2 texts" in content
+    assert ">Q90<" in content and content.count("<article") == 1
+    assert "2 texts, of which the first 1 are shown" in content
 
 
 def test_table_is_aligned_and_leaves_out_what_nobody_has():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -41,8 +42,9 @@ def test_entities_and_vectors(imported, published):
     assert not working_directory(imported).exists()
 
 
-def test_the_entity_encoder_comes_along(imported, published):
-    elq: Any = spacy.load(imported).get_pipe("elq")
+def test_the_entity_encoder_comes_along(imported, published, tmp_path):
+    # A copy: what is added is written there.
+    elq: Any = spacy.load(shutil.copytree(imported, tmp_path / "copy")).get_pipe("elq")
     assert elq.entity_encoder.fingerprint == elq.kb.fingerprint
     elq.add_entities([{"id": "new", "title": "Paris", "description": " capital of France"}])
     np.testing.assert_allclose(elq.kb.get_vector("new"), published.vectors[0], atol=1e-5)

@@ -1,0 +1,65 @@
+"""`elq explain`"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+from ._run import Gpu, Quiet, guarded, linker, load_pipeline, set_linking
+
+EXAMPLE = (
+    'Example: python -m spacy elq explain training/model-best "who coached jordan" --candidates 3'
+)
+
+
+@guarded()
+def explain_command(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to explain the links of")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="Spans to show, links not counted")
+    ] = 20,
+    candidates: Annotated[
+        int, typer.Option("--candidates", "-c", min=0, help="Candidates to show of each link")
+    ] = 5,
+    exact: Annotated[
+        bool, typer.Option(help="Compare an approximate index with exact search")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object")] = False,
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Tell why a text is linked as it is: the spans considered, their scores and candidates, and
+    what cut those that were not linked."""
+    import json
+    from dataclasses import asdict
+
+    from ..explain import doc_before
+    from ._display import Display
+
+    nlp = load_pipeline(pipeline, gpu_id)
+    elq = linker(nlp, pipeline)
+    set_linking(elq, threshold, top_k)
+    explained = elq.explain(doc_before(nlp, elq.name, text), exact=exact)
+    if as_json:
+        typer.echo(json.dumps(_finite(asdict(explained)), ensure_ascii=False))
+    else:
+        typer.echo(Display.of_terminal().explanation(explained, limit, candidates))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: such a score becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,164 @@
+"""`elq link`"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..about import __version__
+from ..errors import ElqError, Errors
+from ._run import Gpu, Quiet, guarded, linker, load_pipeline, note, set_linking
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+    from ..corpora.spans import Row
+
+EXAMPLE = (
+    "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
+    "or without any text, on a terminal: type questions"
+)
+STDOUT = "-"
+
+
+@guarded("Whole lines are kept in --output; run the same command again to go on.")
+def link_command(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to link")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="Texts: .jsonl(.gz), .txt, .csv or .tsv with a column text, or -"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Spans JSONL, - for stdout; goes on where a run was interrupted"
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
+    ] = 64,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "-O", help="Start the output over")
+    ] = False,
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Link texts: those given, those of a file, or of standard input; on a terminal, those that
+    are typed. Writes spans JSONL, a line a text, in the order and with the fields of the input."""
+    if texts and source is not None:
+        raise ElqError(Errors.ELQ423)
+    if output is not None and source is not None and _is_same(source, output):
+        raise ElqError(Errors.ELQ429.format(path=output))
+    rows = _read(texts, source)
+    nlp = load_pipeline(pipeline, gpu_id)
+    elq = linker(nlp, pipeline)
+    set_linking(elq, threshold, top_k)
+    gc.freeze()  # or else every full collection walks through all that was imported and loaded
+    if output is not None and str(output) == STDOUT:
+        output = None
+    if _is_conversation(texts, source, output):
+        from ._interactive import converse
+
+        converse(nlp, elq)
+    elif output is None:
+        hidden = quiet or bool(texts) or sys.stdout.isatty()
+        _write(nlp, rows, typer.get_binary_stream("stdout"), batch_size, quiet=hidden)
+    else:
+        from ..corpora.resume import begin
+
+        file, done = begin(output, _made_with(nlp, elq), rows, overwrite=overwrite)
+        if done:
+            note(f"{output}: {done} texts are linked already", quiet=quiet)
+        with file:
+            total = _count_lines(source)
+            done += _write(nlp, rows, file, batch_size, done=done, total=total, quiet=quiet)
+        note(f"{output}: {done} texts", quiet=quiet)
+
+
+def _is_same(source: Path, output: Path) -> bool:
+    return source.exists() and output.exists() and source.samefile(output)
+
+
+def _is_conversation(texts: list[str] | None, source: Path | None, output: Path | None) -> bool:
+    given = texts or source is not None or output is not None
+    return not given and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _read(texts: list[str] | None, source: Path | None) -> Iterator[Row]:
+    from ..corpora.questions import STDIN, read_questions, read_stdin
+    from ..corpora.spans import Row
+
+    if texts:
+        return (Row(text) for text in texts)
+    if source is None or str(source) == STDIN:
+        return read_stdin(typer.get_binary_stream("stdin"))
+    if not source.is_file():
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
+    return read_questions(source)
+
+
+def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
+    """What decides the output, beside the input."""
+    from ..corpora.resume import fingerprint
+
+    settings = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
+    return {"spacy_elq": __version__, "pipeline": fingerprint(nlp.path), **settings}
+
+
+def _count_lines(source: Path | None) -> int | None:
+    """How many texts a file has, for the progress bar; None where that takes reading it whole."""
+    if source is None or source.suffix not in (".jsonl", ".txt"):
+        return None
+    with source.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _write(
+    nlp: Language,
+    rows: Iterator[Row],
+    file: IO[bytes],
+    batch_size: int,
+    *,
+    done: int = 0,
+    total: int | None = None,
+    quiet: bool,
+) -> int:
+    """RETURNS (int): How many texts were linked."""
+    from tqdm import tqdm
+
+    from ..bulk import link_rows
+    from ..corpora.resume import to_line
+
+    with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
+
+        def watch(docs: Iterable[Doc]) -> Iterator[Doc]:
+            for doc in docs:
+                yield doc
+                bar.update()
+
+        written = 0
+        for chunk in link_rows(nlp, rows, batch_size, watch):
+            file.write(b"".join(map(to_line, chunk)))
+            file.flush()
+            written += len(chunk)
+        return written

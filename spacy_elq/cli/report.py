@@ -1,0 +1,106 @@
+"""`elq report`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..corpora.nif import WIKIDATA
+from ._run import (
+    EntityUri,
+    Gpu,
+    Quiet,
+    ReadAs,
+    gold_docs,
+    guarded,
+    load_pipeline,
+    note,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from spacy.training import Example
+
+    from ..report import Sweep
+
+EXAMPLE = "Example: python -m spacy elq report training/model-best dev.jsonl report.html"
+# The curves begin here, or at the pipeline's threshold where that is lower.
+FLOOR = -8.0
+
+
+@guarded("The page was left as it was.")
+def report_command(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
+    data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write")],
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
+    ] = 200,
+    kb_url: Annotated[
+        str, typer.Option(help="Address of an entity, {} is its id")
+    ] = "https://www.wikidata.org/wiki/{}",
+    read_as: ReadAs = "",
+    entity_uri: EntityUri = WIKIDATA,
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML page about a pipeline on a gold file: scores, curves over the threshold,
+    kinds of errors, and the texts with their links beside the gold ones, to filter and search."""
+    from spacy.training import Example
+
+    from ..corpora.files import write_text
+    from ..evaluate import find_elq, keep_countable, rank_gold, seen_ids
+    from ..report import render
+    from ..scorer import score_links
+    from ..sweep import can_sweep, floor_at
+
+    nlp = load_pipeline(pipeline, gpu_id)
+    elq = find_elq(nlp)
+    sweeps = elq is not None and can_sweep(elq)
+    references = gold_docs(data, nlp, read_as, entity_uri)
+    watch = progress(data.name, quiet=quiet)
+    with floor_at(elq, FLOOR) if sweeps else nullcontext():
+        docs = list(watch(nlp.pipe(reference.text for reference in references)))
+    keep_countable(docs, references)
+    examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
+    rank_gold(nlp, examples)
+    page = render(
+        examples,
+        heading=f"{pipeline} on {data.name}",
+        scores=score_links(examples, seen_ids=seen_ids(nlp)),
+        limit=limit,
+        swept=_swept(elq, examples) if sweeps else None,
+        title_of=_titles(elq),
+        spans_key=getattr(elq, "spans_key", "elq"),
+        kb_url_template=kb_url,
+    )
+    write_text(output, page)
+    note(f"{output}: {min(len(examples), limit or len(examples))} texts", quiet=quiet)
+
+
+def _swept(elq: Any, examples: Sequence[Example]) -> Sweep:
+    from ..calibration import Calibration
+    from ..report import Sweep
+    from ..sweep import scored_text
+
+    return Sweep(
+        [scored_text(each.predicted, each.reference, elq.spans_key) for each in examples],
+        min(FLOOR, elq.threshold),
+        elq.threshold,
+        None if elq.calibration is None else Calibration.from_dict(elq.calibration),
+    )
+
+
+def _titles(elq: Any) -> Callable[[str], str]:
+    """Entity id → its name in the linker's knowledge base, the id itself where there is none."""
+    kb = getattr(elq, "kb", None)
+
+    def title(entity_id: str) -> str:
+        entity = None if kb is None else kb.entity(entity_id)
+        return entity_id if entity is None else entity.title
+
+    return title

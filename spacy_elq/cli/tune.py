@@ -1,0 +1,123 @@
+"""`elq tune`"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..corpora.nif import WIKIDATA
+from ._run import (
+    EntityUri,
+    Gpu,
+    Quiet,
+    ReadAs,
+    gold_docs,
+    guarded,
+    linker,
+    load_pipeline,
+    note,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from ..sweep import Curve
+    from ..tune import Tuning
+
+EXAMPLE = (
+    "Example: python -m spacy elq tune training/model-best dev.jsonl --precision 0.9 "
+    "--output tuning --save"
+)
+# Between the rows of the table.
+STEP = 0.5
+
+
+@guarded("The pipeline was left as it was.")
+def tune_command(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
+    data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
+    precision: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Choose the threshold for this precision, not for F1"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Directory for tune.json, curve.png, reliability.png"),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Store threshold and calibration in the pipeline")
+    ] = False,
+    method: Annotated[str, typer.Option(help="Calibration: isotonic or platt")] = "isotonic",
+    match: Annotated[
+        str, typer.Option(help="What is right: weak (overlapping place) or strong (same place)")
+    ] = "weak",
+    floor: Annotated[float, typer.Option(help="Lowest joint log-score that is looked at")] = -8.0,
+    read_as: ReadAs = "",
+    entity_uri: EntityUri = WIKIDATA,
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Choose a threshold on a development set, from one pass over it, and calibrate scores to
+    probabilities (span._.elq.prob). Needs the extra "tune"."""
+    from ..corpora.files import write_json
+    from ..sweep import floor_at, scored_text
+    from ..tune import save as save_settings
+    from ..tune import tune
+
+    nlp = load_pipeline(pipeline, gpu_id)
+    elq = linker(nlp, pipeline)
+    floor = min(floor, elq.threshold)
+    references = gold_docs(data, nlp, read_as, entity_uri)
+    with floor_at(elq, floor):
+        docs = progress(data.name, quiet=quiet)(nlp.pipe(doc.text for doc in references))
+        texts = [
+            scored_text(doc, reference, elq.spans_key)
+            for doc, reference in zip(docs, references, strict=True)
+        ]
+    tuning = tune(texts, floor, precision=precision, method=method, match=match)
+    goal = "best F1" if precision is None else f"P >= {precision:g}"
+    typer.echo(_table(tuning.curve, {elq.threshold: "now", tuning.threshold: goal}))
+    typer.echo("\n" + _calibration_table(tuning, floor))
+    if output is not None:
+        from ..plots import plot_curve, plot_reliability
+
+        origin = {"pipeline": pipeline, "data": str(data)}
+        write_json(output / "tune.json", {**origin, **tuning.to_dict()})
+        plot_curve(tuning.curve, tuning.chosen, output / "curve.png")
+        plot_reliability(tuning.all_before, tuning.all_after, output / "reliability.png")
+        note(f"{output}: tune.json, curve.png, reliability.png", quiet=quiet)
+    if save:
+        elq.threshold = tuning.threshold
+        elq.calibration = tuning.calibration.to_dict()
+        save_settings(nlp, Path(pipeline), elq.name)
+        note(f"{pipeline}: threshold {tuning.threshold:.3f} and calibration stored", quiet=quiet)
+
+
+def _table(curve: Curve, marked: dict[float, str]) -> str:
+    """The curve at round thresholds, and at those that have a name."""
+    from ._table import align
+
+    first = math.ceil(curve.thresholds[-1] / STEP)
+    rounds = [STEP * i for i in range(first, math.ceil(curve.thresholds[0] / STEP))]
+    lines = [["threshold", "", "links", "P", "R", "F1"]]
+    for threshold in sorted({*rounds, *marked}):
+        i = curve.at(threshold)
+        values = [f"{value[i]:.3f}" for value in (curve.p, curve.r, curve.f)]
+        name = marked.get(threshold, "")
+        lines.append([f"{threshold:.3f}", name, str(curve.predicted[i]), *values])
+    return align(lines, left=2)
+
+
+def _calibration_table(tuning: Tuning, floor: float) -> str:
+    from ._table import align
+
+    lines = [["calibration error (ECE)", "links", "exp(score)", "calibrated"]]
+    for name, before, after in (
+        (f"links above {tuning.threshold:.3f}", tuning.before, tuning.after),
+        (f"links above {floor:.3f}", tuning.all_before, tuning.all_after),
+    ):
+        links = str(int(before.counts.sum()))
+        lines.append([name, links, f"{before.error:.4f}", f"{after.error:.4f}"])
+    return align(lines, left=1)

@@ -1,0 +1,198 @@
+"""ELEVANT's articles: its benchmarks, `*.benchmark.jsonl`, and the links that it evaluates,
+`*.linked_articles.jsonl`.
+
+An article has `id`, `title`, `text`, `evaluation_span` (the part whose links count), `labels`
+(gold) and `entity_mentions` (predicted); offsets are characters, ends exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ElqError, Errors
+from .files import read_jsonl, write_jsonl
+from .gold import EVALUATION_SPAN, OPTIONAL
+from .predictions import GOLD_FIELD
+from .spans import Row, RowSpan, Tally, row_from_dict
+
+LABELS, MENTIONS = "labels", "entity_mentions"
+SYSTEM = "spacy-elq"
+# Labels of mentions whose entity is not in Wikidata, or could not be mapped to it.
+NO_ENTITY = ("Unknown", "<NO_MAPPING>", "NIL", "<NIL>")
+# Types whose labels ELEVANT treats as optional.
+LITERALS = ("QUANTITY", "DATETIME")
+# Made anew when labels are written.
+NUMBERING = ("id", "parent", "children")
+
+
+def read_benchmark(path: Path, tally: Tally) -> Iterator[Row]:
+    """Stream a benchmark.
+
+    tally (Tally): Counts labels without an entity, which are left out.
+    YIELDS (Row): Its labels as spans with `title` and `type`; labels that a linker need not find
+        as the field "optional", `evaluation_span` and all others as they are.
+    """
+    for where, record in read_jsonl(path):
+        fields = _other_fields(record)
+        labels = _objects(record, LABELS, where)
+        optional = [label for label in labels if _is_optional(label)]
+        required = [label for label in labels if not _is_optional(label)]
+        if optional:
+            fields[OPTIONAL] = _from_labels(optional, where, tally)
+        spans = _from_labels(required, where, tally)
+        yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
+
+
+def read_linked(path: Path, tally: Tally) -> Iterator[Row]:
+    """Stream linked articles.
+
+    YIELDS (Row): Their mentions as spans; their labels, if any, as the field "gold".
+    """
+    for where, record in read_jsonl(path):
+        fields = _other_fields(record)
+        if LABELS in record:
+            fields[GOLD_FIELD] = _from_labels(_objects(record, LABELS, where), where, tally)
+        mentions = [m for m in _objects(record, MENTIONS, where) if m.get("id")]
+        tally.unlinked += len(record.get(MENTIONS, ())) - len(mentions)
+        spans = [_from_mention(mention, where) for mention in mentions]
+        yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
+
+
+def write_benchmark(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a benchmark, spans as labels, replacing the file as a whole."""
+    write_jsonl(path, (_benchmark_record(row, number) for number, row in enumerate(rows)))
+
+
+def write_linked(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as linked articles, spans as mentions and the field "gold" as labels, replacing
+    the file as a whole."""
+    write_jsonl(path, (_linked_record(row, number) for number, row in enumerate(rows)))
+
+
+def _other_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("text", LABELS, MENTIONS)}
+
+
+def _objects(record: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    values = record.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ElqError(Errors.ELQ341.format(where=where, name=name))
+    return values
+
+
+def _bounds(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    span = record.get("span")
+    if not isinstance(span, list) or len(span) != 2:
+        raise ElqError(Errors.ELQ342.format(where=where, found=repr(span)[:60]))
+    return {"start": span[0], "end": span[1]}
+
+
+def _is_optional(label: Mapping[str, Any]) -> bool:
+    return bool(label.get("optional")) or label.get("type") in LITERALS
+
+
+def _has_entity(label: Mapping[str, Any]) -> bool:
+    entity = label.get("entity_id")
+    return bool(entity) and not str(entity).startswith(NO_ENTITY)
+
+
+def _from_labels(
+    labels: Sequence[Mapping[str, Any]], where: str, tally: Tally
+) -> list[dict[str, Any]]:
+    known = [label for label in labels if _has_entity(label)]
+    tally.unlinked += len(labels) - len(known)
+    return [_from_label(label, where) for label in known]
+
+
+def _from_label(label: Mapping[str, Any], where: str) -> dict[str, Any]:
+    ours = ("span", "entity_id", "name", "optional", *NUMBERING)
+    span = {**_bounds(label, where), "id": label["entity_id"]}
+    if label.get("name"):
+        span["title"] = label["name"]
+    return {**span, **{name: value for name, value in label.items() if name not in ours}}
+
+
+def _from_mention(mention: Mapping[str, Any], where: str) -> dict[str, Any]:
+    span = {**_bounds(mention, where), "id": mention["id"]}
+    rest = {name: value for name, value in mention.items() if name not in ("span", "id")}
+    if "candidates" in rest:
+        rest["candidates"] = [{"id": entity} for entity in rest["candidates"]]
+    return {**span, **rest}
+
+
+def _benchmark_record(row: Row, number: int) -> dict[str, Any]:
+    spans = [(span, False) for span in row.spans]
+    spans += [(span, True) for span in _field_spans(row, OPTIONAL)]
+    return {**_article(row, number), LABELS: _labels(spans)}
+
+
+def _linked_record(row: Row, number: int) -> dict[str, Any]:
+    record = {**_article(row, number), MENTIONS: [_mention(span) for span in row.spans]}
+    if GOLD_FIELD in row.fields:
+        record[LABELS] = _labels([(span, False) for span in _field_spans(row, GOLD_FIELD)])
+    return record
+
+
+def _article(row: Row, number: int) -> dict[str, Any]:
+    """What both kinds of files say of a text. ELEVANT's ids are whole numbers."""
+    id_ = row.fields.get("id")
+    is_number = isinstance(id_, int) and not isinstance(id_, bool)
+    named = "" if id_ is None or is_number else str(id_)
+    rest = {k: v for k, v in row.fields.items() if k not in (GOLD_FIELD, OPTIONAL)}
+    return {
+        **rest,
+        "id": id_ if is_number else number,
+        "title": row.fields.get("title", named),
+        "text": row.text,
+        EVALUATION_SPAN: row.fields.get(EVALUATION_SPAN, [0, len(row.text)]),
+    }
+
+
+def _field_spans(row: Row, name: str) -> Sequence[RowSpan]:
+    record = {"text": row.text, "spans": row.fields.get(name, [])}
+    return row_from_dict(record, f'field "{name}"').spans
+
+
+def _mention(span: RowSpan) -> dict[str, Any]:
+    return {
+        "recognized_by": SYSTEM,
+        "linked_by": SYSTEM,
+        **span.fields,
+        "span": [span.start, span.end],
+        "id": span.id,
+        "candidates": [candidate["id"] for candidate in span.fields.get("candidates", ())],
+    }
+
+
+def _labels(spans: Sequence[tuple[RowSpan, bool]]) -> list[dict[str, Any]]:
+    """Gold spans, and whether each is optional, as labels that know which holds which."""
+    parents = [_parent(i, [span for span, _ in spans]) for i in range(len(spans))]
+    return [
+        {
+            "type": "OTHER",
+            **{name: value for name, value in span.fields.items() if name != "title"},
+            "id": i,
+            "span": [span.start, span.end],
+            "entity_id": span.id,
+            "name": span.fields.get("title", "Unknown"),
+            "parent": parents[i],
+            "children": [child for child, parent in enumerate(parents) if parent == i],
+            "optional": optional,
+        }
+        for i, (span, optional) in enumerate(spans)
+    ]
+
+
+def _parent(i: int, spans: Sequence[RowSpan]) -> int | None:
+    """The shortest span that holds another one and is longer."""
+    inner = spans[i]
+    length = inner.end - inner.start
+    holding = [
+        (outer.end - outer.start, j)
+        for j, outer in enumerate(spans)
+        if outer.start <= inner.start and inner.end <= outer.end
+        if outer.end - outer.start > length
+    ]
+    return min(holding)[1] if holding else None

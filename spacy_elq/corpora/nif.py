@@ -1,0 +1,203 @@
+"""NIF 2.0 in Turtle, which GERBIL reads and writes.
+
+A text is a `nif:Context` with `nif:isString`; a mention is a `nif:Phrase` with `nif:beginIndex` and
+`nif:endIndex`, which count code points, as Python does, and `itsrdf:taIdentRef`, the entity.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from ..errors import ElqError, Errors
+from .files import replacing
+from .spans import Row, RowSpan, Tally, row_from_dict
+
+if TYPE_CHECKING:
+    from rdflib import Graph
+    from rdflib.term import Node
+
+NIF = "http://persistence.uni-leipzig.org/nlp2rdf/ontologies/nif-core#"
+ITSRDF = "http://www.w3.org/2005/11/its/rdf#"
+WIKIDATA = "http://www.wikidata.org/entity/"
+# Other addresses that people write for Wikidata's entities.
+ANY_WIKIDATA = re.compile(r"https?://(www\.)?wikidata\.org/(entity|wiki)/")
+# How GERBIL marks entities that are in no knowledge base.
+NO_ENTITY = "http://aksw.org/notInWiki/"
+TEXTS = "http://example.org/texts/"
+# Row field: what the context's address begins with.
+URI = "uri"
+CONFIDENCE = "confidence"
+
+
+@dataclass(frozen=True)
+class EntityUris:
+    """Entity ids ↔ addresses.
+
+    prefix (str): What precedes an id. Addresses that begin otherwise are ids as they are.
+    """
+
+    prefix: str = WIKIDATA
+
+    def uri(self, entity: str) -> str:
+        """RETURNS (str): The address of an entity."""
+        if "://" in entity:
+            return quote(entity, safe=":/?#[]@!$&'()*+,;=%")
+        return self.prefix + quote(entity, safe="")
+
+    def id(self, uri: str) -> str:
+        """RETURNS (str): The entity at an address, empty where it is in no knowledge base."""
+        if uri.startswith(NO_ENTITY):
+            return ""
+        if uri.startswith(self.prefix):
+            return unquote(uri[len(self.prefix) :])
+        found = ANY_WIKIDATA.match(uri) if self.prefix == WIKIDATA else None
+        return uri if found is None else unquote(uri[found.end() :])
+
+
+def read_nif(path: Path, entities: EntityUris, tally: Tally) -> Iterator[Row]:
+    """Read a Turtle (or N-Triples) file; RDF has no order, so it is in memory as a whole.
+
+    entities (EntityUris): Which entity an address is.
+    tally (Tally): Counts mentions without an entity, which are left out, and mentions whose text is
+        not what the file says it is.
+    YIELDS (Row): Texts in the order of their addresses, numbers in them as numbers; spans in the
+        order of the text, with the field "confidence" where the file has it.
+    RAISES (ElqError): If the file is no Turtle, or lacks what NIF demands.
+    """
+    graph = _parse(path)
+    texts = {context: str(text) for context, text in graph.subject_objects(_nif("isString"))}
+    spans: dict[Node, list[dict[str, Any]]] = {context: [] for context in texts}
+    for phrase, context in graph.subject_objects(_nif("referenceContext")):
+        if phrase == context and (phrase, _its("taIdentRef"), None) not in graph:
+            continue  # some files say that a context is its own
+        if context not in texts:
+            raise ElqError(Errors.ELQ344.format(where=path, context=context, phrase=phrase))
+        spans[context] += _spans(graph, phrase, texts[context], entities, tally, path)
+    for context in sorted(texts, key=lambda node: _natural(str(node))):
+        inside = sorted(spans[context], key=lambda s: (s["start"], -s["end"], s["id"]))
+        record = {"text": texts[context], "spans": inside, URI: str(context).partition("#")[0]}
+        yield row_from_dict(record, f"{path}, {context}")
+
+
+def write_nif(rows: Iterable[Row], path: Path, entities: EntityUris) -> None:
+    """Write rows as Turtle, a text at a time, replacing the file as a whole.
+
+    entities (EntityUris): The addresses of entities.
+    RAISES (ElqError): If two rows have the same `uri`.
+    """
+    _require_rdflib()
+    seen: set[str] = set()
+    with replacing(path) as partial, partial.open("w", encoding="utf8") as file:
+        for number, row in enumerate(rows):
+            base = str(row.fields.get(URI) or f"{TEXTS}{number}")
+            if base in seen:
+                raise ElqError(Errors.ELQ345.format(uri=base, number=number))
+            seen.add(base)
+            # Turtle may repeat its prefixes, so that each text can be written as it comes.
+            file.write(_graph(row, base, entities).serialize(format="turtle"))
+
+
+def _require_rdflib() -> None:
+    try:
+        import rdflib  # noqa: F401
+    except ImportError:
+        raise ElqError(Errors.ELQ340) from None
+
+
+def _parse(path: Path) -> Graph:
+    _require_rdflib()
+    from rdflib import Graph
+    from rdflib.exceptions import ParserError
+
+    graph = Graph(bind_namespaces="none")
+    try:
+        with path.open("rb") as file:
+            return graph.parse(file, format="turtle")
+    except (SyntaxError, ValueError, ParserError) as err:
+        reason = " ".join(str(err).split())[:120]
+        raise ElqError(Errors.ELQ343.format(path=path, reason=reason)) from None
+
+
+def _nif(name: str) -> Node:
+    from rdflib import URIRef
+
+    return URIRef(NIF + name)
+
+
+def _its(name: str) -> Node:
+    from rdflib import URIRef
+
+    return URIRef(ITSRDF + name)
+
+
+def _spans(
+    graph: Graph, phrase: Node, text: str, entities: EntityUris, tally: Tally, path: Path
+) -> list[dict[str, Any]]:
+    """A phrase as spans: one for each entity that it names."""
+    start, end = (_index(graph, phrase, name, path) for name in ("beginIndex", "endIndex"))
+    anchor = graph.value(phrase, _nif("anchorOf"))
+    tally.displaced += anchor is not None and str(anchor) != text[start:end]
+    named = [entities.id(str(uri)) for uri in graph.objects(phrase, _its("taIdentRef"))]
+    ids = [entity for entity in named if entity]
+    tally.unlinked += not ids
+    confidence = graph.value(phrase, _its("taConfidence"))
+    fields = {} if confidence is None else {CONFIDENCE: float(str(confidence))}
+    return [{"start": start, "end": end, "id": entity, **fields} for entity in ids]
+
+
+def _index(graph: Graph, phrase: Node, name: str, path: Path) -> int:
+    value = graph.value(phrase, _nif(name))
+    if value is None or not str(value).isdecimal():
+        raise ElqError(Errors.ELQ346.format(path=path, phrase=phrase, name=name, found=value))
+    return int(str(value))
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _graph(row: Row, base: str, entities: EntityUris) -> Graph:
+    from rdflib import RDF, XSD, Graph, Literal, URIRef
+
+    graph = Graph(bind_namespaces="none")
+    for prefix, namespace in (("nif", NIF), ("itsrdf", ITSRDF), ("xsd", str(XSD))):
+        graph.bind(prefix, namespace)
+
+    def add_string(start: int, end: int, kind: str, fragment: str) -> URIRef:
+        node = URIRef(f"{quote(base, safe=':/?@!$&()*+,;=%')}#{fragment}")
+        graph.add((node, RDF.type, _nif(kind)))
+        graph.add((node, RDF.type, _nif("OffsetBasedString")))
+        for name, value in (("beginIndex", start), ("endIndex", end)):
+            number = Literal(str(value), datatype=XSD.nonNegativeInteger)
+            graph.add((node, _nif(name), number))
+        return node
+
+    # GERBIL's style too: a mention of the whole text must not be the context itself.
+    length = len(row.text)
+    context = add_string(0, length, "Context", f"char=0,{length}")
+    graph.add((context, _nif("isString"), Literal(row.text)))
+    for span in row.spans:
+        fragment = f"offset_{span.start}_{span.end}"
+        phrase = add_string(span.start, span.end, "Phrase", fragment)
+        graph.add((phrase, _nif("anchorOf"), Literal(row.text[span.start : span.end])))
+        graph.add((phrase, _nif("referenceContext"), context))
+        graph.add((phrase, _its("taIdentRef"), URIRef(entities.uri(span.id))))
+        confidence = _confidence(span)
+        if confidence is not None:
+            graph.add((phrase, _its("taConfidence"), Literal(confidence, datatype=XSD.double)))
+    return graph
+
+
+def _confidence(span: RowSpan) -> float | None:
+    """What the file says of a link: its probability, calibrated where that is known."""
+    for name in (CONFIDENCE, "prob"):
+        if span.fields.get(name) is not None:
+            return float(span.fields[name])
+    score = span.fields.get("score")
+    return None if score is None else math.exp(min(score, 0.0))

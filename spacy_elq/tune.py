@@ -1,0 +1,165 @@
+"""Fitting on a development set: a threshold for a goal, and calibrated probabilities."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .calibration import ISOTONIC, METHODS, PLATT, Calibration, Reliability, reliability
+from .corpora.files import replacing
+from .errors import ElqError, Errors
+from .metrics import strong_match, weak_match
+from .sweep import Curve, ScoredText, are_right, sweep
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+FOLDS = 5
+# Of stored numbers; spaCy's JSON keeps no more than ten.
+DIGITS = 6
+MATCHES = {"weak": weak_match, "strong": strong_match}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a development set says.
+
+    curve (Curve): Precision and recall at every threshold.
+    chosen (int): The point of the curve for the goal.
+    calibration (Calibration): Fitted on all links above the floor.
+    before, after (Reliability): Of the links above the chosen threshold: exp(score), and calibrated
+        probabilities, each of a fit that did not see the link's text.
+    all_before, all_after (Reliability): The same of all links above the floor.
+    """
+
+    curve: Curve
+    chosen: int
+    calibration: Calibration
+    before: Reliability
+    after: Reliability
+    all_before: Reliability
+    all_after: Reliability
+
+    @property
+    def threshold(self) -> float:
+        """RETURNS (float): The threshold for the goal."""
+        return round(float(self.curve.thresholds[self.chosen]), DIGITS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """RETURNS (dict[str, Any]): The curve, the choice and the calibration as JSON values."""
+        curve = self.curve
+        return {
+            "threshold": self.threshold,
+            "gold": curve.gold,
+            "calibration": self.calibration.to_dict(),
+            "ece": {"before": self.before.error, "after": self.after.error},
+            "ece_above_floor": {"before": self.all_before.error, "after": self.all_after.error},
+            "curve": {
+                "thresholds": curve.thresholds.tolist(),
+                "correct": curve.correct.tolist(),
+                "predicted": curve.predicted.tolist(),
+            },
+        }
+
+
+def tune(
+    texts: Sequence[ScoredText],
+    floor: float,
+    *,
+    precision: float | None = None,
+    method: str = ISOTONIC,
+    match: str = "weak",
+) -> Tuning:
+    """Choose a threshold, and calibrate.
+
+    texts (Sequence[ScoredText]): A development set, links above `floor`.
+    floor (float): The lowest threshold.
+    precision (float | None): Precision to reach, at the highest recall; without it, the highest F1.
+    method (str): "isotonic" or "platt".
+    match (str): What is right: "weak", the same entity at an overlapping place; "strong", at the
+        same place.
+    RAISES (ElqError): If the precision is out of reach, or no link is right, or every one.
+    """
+    if method not in METHODS:
+        raise ElqError(Errors.ELQ110.format(value=method, name="method", of=METHODS))
+    if match not in MATCHES:
+        raise ElqError(Errors.ELQ110.format(value=match, name="match", of=tuple(MATCHES)))
+    curve = sweep(texts, floor, MATCHES[match])
+    chosen = curve.best() if precision is None else curve.at_precision(precision)
+    scores = np.array([score for text in texts for score in text.scores])
+    right = are_right(texts, MATCHES[match])
+    groups = np.repeat(np.arange(len(texts)), [len(text.scores) for text in texts])
+    raw, held_out = np.exp(np.minimum(scores, 0)), _held_out(scores, right, groups, method)
+    above = scores > curve.thresholds[chosen]
+    return Tuning(
+        curve,
+        chosen,
+        fit(scores, right, method),
+        reliability(raw[above], right[above]),
+        reliability(held_out[above], right[above]),
+        reliability(raw, right),
+        reliability(held_out, right),
+    )
+
+
+def fit(scores: np.ndarray, right: np.ndarray, method: str) -> Calibration:
+    """Fit a calibration.
+
+    scores (ndarray): Joint log-scores, float (N,).
+    right (ndarray): Whether the link is right, bool (N,).
+    method (str): "isotonic" or "platt".
+    RAISES (ElqError): If scikit-learn is missing, or there are no right or no wrong links.
+    """
+    try:
+        from sklearn.isotonic import IsotonicRegression
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise ElqError(Errors.ELQ442) from None
+    if right.all() or not right.any():
+        raise ElqError(Errors.ELQ443.format(links=len(right), right=int(right.sum())))
+    if method == PLATT:
+        model = LogisticRegression(C=np.inf).fit(scores[:, None], right)
+        # A higher score never means less.
+        slope = max(round(float(model.coef_[0, 0]), DIGITS), 0.0)
+        intercept = round(float(model.intercept_[0]), DIGITS)
+        return Calibration(PLATT, slope=slope, intercept=intercept)
+    model = IsotonicRegression(y_min=0, y_max=1).fit(scores, right)
+    knots, first = np.unique(np.round(model.X_thresholds_, DIGITS), return_index=True)
+    probs = np.round(model.y_thresholds_[first], DIGITS)
+    return Calibration(ISOTONIC, tuple(knots.tolist()), tuple(probs.tolist()))
+
+
+def save(nlp: Language, directory: Path, name: str) -> None:
+    """Write the settings of a component into the directory its pipeline was loaded from; its
+    weights and its knowledge base are left as they are.
+
+    nlp (Language): The pipeline.
+    directory (Path): Where it was loaded from.
+    name (str): The component.
+    RAISES (ElqError): If that is no directory of this pipeline.
+    """
+    stored = directory / name / "cfg"
+    if not stored.is_file():
+        raise ElqError(Errors.ELQ444.format(path=directory))
+    with tempfile.TemporaryDirectory() as temporary:
+        others = ["vocab", "model", "kb", "entity_encoder"]
+        nlp.get_pipe(name).to_disk(Path(temporary), exclude=others)  # type: ignore[attr-defined]
+        with replacing(stored) as partial:
+            shutil.copyfile(Path(temporary) / "cfg", partial)
+
+
+def _held_out(scores: np.ndarray, right: np.ndarray, groups: np.ndarray, method: str) -> np.ndarray:
+    """Probabilities of links, each by a calibration fitted on the other texts' links."""
+    probs = np.empty(len(scores))
+    # Texts come in the order of a file, which may have a structure that a stride avoids.
+    folds = groups % FOLDS
+    for fold in range(FOLDS):
+        inside = folds == fold
+        probs[inside] = fit(scores[~inside], right[~inside], method)(scores[inside])
+    return probs

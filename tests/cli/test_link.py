@@ -1,0 +1,265 @@
+"""`elq link` and `elq explain` as a user meets them."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import spacy
+import srsly
+from typer.testing import CliRunner
+
+from spacy_elq.cli import app
+from spacy_elq.cli._display import Display
+from spacy_elq.cli._interactive import Conversation
+
+from ..conftest import TEXTS
+
+QUESTION = "is georgia north of armenia"
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm"}
+
+
+def run(*args, stdin=None):
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+
+
+def ids(lines):
+    return [[span["id"] for span in json.loads(line)["spans"]] for line in lines.splitlines()]
+
+
+GOLD = [[span["id"] for span in row["spans"]] for row in TEXTS]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    rows = [{"id": i, "text": row["text"]} for i, row in enumerate(TEXTS)]
+    srsly.write_jsonl(tmp_path / "in.jsonl", rows)
+    return tmp_path / "in.jsonl"
+
+
+def test_texts_of_the_command_line(trained_path):
+    result = run("link", trained_path, QUESTION, "what time is it")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert ids(result.stdout) == [["Q3"], []]
+    (span,) = json.loads(result.stdout.splitlines()[0])["spans"]
+    assert (span["start"], span["end"], span["label"], span["title"]) == (
+        3,
+        10,
+        "country",
+        "Georgia",
+    )
+    assert span["candidates"][0].keys() == {"id", "title", "score"}
+    assert span["score"] <= span["mention_score"] <= 0
+
+
+def test_standard_input_and_settings(trained_path):
+    result = run("link", trained_path, "--quiet", stdin=f"{QUESTION}\n\n")
+    assert ids(result.stdout) == [["Q3"], []]
+    result = run("link", trained_path, "-i", "-", "-q", "--threshold", 0, stdin=QUESTION)
+    assert ids(result.stdout) == [[]]
+    one = json.dumps({"text": QUESTION, "n": 1})
+    result = run("link", trained_path, "-i", "-", "-q", "--top-k", 1, "-b", 1, stdin=one)
+    (line,) = map(json.loads, result.stdout.splitlines())
+    assert line["n"] == 1
+    assert {c["id"] for c in line["spans"][0]["candidates"]} == {"Q3", "Q4"}  # and namesakes
+
+
+def test_a_file_is_linked_and_gone_on_with(trained_path, texts, tmp_path):
+    out = tmp_path / "out.jsonl"
+    command = ("link", trained_path, "-i", texts, "-o", out)
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"{len(TEXTS)} texts" in result.stderr
+    whole = out.read_bytes()
+    rows = [json.loads(line) for line in whole.splitlines()]
+    assert [row["id"] for row in rows] == list(range(len(TEXTS)))
+    assert ids(whole) == GOLD
+    out.write_bytes(whole[: len(whole) // 2])
+    result = run(*command)
+    assert "linked already" in result.stderr
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == list(range(7))
+    assert ids(out.read_text()) == GOLD
+    assert run(*command, "--threshold", -1).exit_code == 1
+    assert run(*command, "--threshold", 0, "--overwrite", "-q").output == ""
+    assert ids(out.read_text()) == [[]] * len(TEXTS)
+
+
+def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
+    source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("".join(f"{QUESTION} {i}\n" for i in range(3000)))
+    command = [sys.executable, "-m", "spacy", "elq", "link", str(trained_path)]
+    command += ["-i", str(source), "-o", str(out), "-b", "2"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV)
+    until = time.monotonic() + 60
+    while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    message = child.communicate(timeout=30)[1]
+    assert child.returncode == 130
+    assert "run the same command again" in message
+    done = out.read_bytes()
+    assert 0 < done.count(b"\n") < 3000 and done.endswith(b"\n")
+    source.write_text("".join(f"{QUESTION} {i}\n" for i in range(done.count(b"\n") + 5)))
+    result = run("link", trained_path, "-i", source, "-o", out, "-b", 64)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith(done)
+    assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == (
+        source.read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("link", "PIPE", "text", "-i", "in.jsonl"), "ELQ423"),
+        (("link", "PIPE", "-i", "none.jsonl"), "none.jsonl: No such file"),
+        (("link", "PIPE", "-i", "page.pdf"), "ELQ420"),
+        (("link", "PIPE", "-i", "in.jsonl", "-o", "in.jsonl"), "ELQ429"),
+        (("link", "PIPE", "-i", "in.jsonl", "-o", "page.pdf"), "ELQ425"),
+        (("link", "PIPE", "text", "--top-k", "0"), "ELQ112"),
+        (("link", "nowhere", "text"), "ELQ401"),
+        (("link", "blank", "text"), "ELQ403"),
+        (("explain", "nowhere", "text"), "ELQ401"),
+        (("explain", "blank", "text"), "ELQ403"),
+        (("explain", "PIPE", "text", "--top-k", "0"), "ELQ112"),
+    ],
+)
+def test_bad_input(arguments, message, trained_path, texts, monkeypatch):
+    monkeypatch.chdir(texts.parent)
+    (texts.parent / "page.pdf").write_text("not empty")
+    spacy.blank("en").to_disk("blank")
+    result = run(*(trained_path if each == "PIPE" else each for each in arguments))
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ") and message in line
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["link", "explain"])
+def test_help_has_an_example(command):
+    result = run(command, "--help")
+    assert f"python -m spacy elq {command}" in " ".join(result.stdout.split())
+
+
+def test_explain_prints_a_table_that_fits(trained_path):
+    result = run("explain", trained_path, QUESTION, "--candidates", 2, "--limit", 3)
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[1].split()[:4] == ["span", "mention", "entity", "joint"]
+    assert lines[2].split()[0] == "georgia" and lines[2].endswith("linked")
+    assert lines[6].startswith("… and ")
+    assert [line.split()[0] for line in lines[7:]] == ["georgia", "id", "Q3", "Q4"]
+    assert "\x1b" not in result.stdout
+
+
+def test_explain_as_json(trained_path):
+    result = run("explain", trained_path, QUESTION, "--json", "--threshold", -5)
+    found = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert (found["text"], found["threshold"], found["index"]) == (QUESTION, -5.0, "exact")
+    assert found["spans"][0]["cut"] == "" and found["spans"][0]["candidates"][0]["id"] == "Q3"
+
+
+@pytest.fixture
+def talk(trained_path):
+    nlp = spacy.load(trained_path)
+    said = []
+    conversation = Conversation(nlp, nlp.get_pipe("elq"), Display(width=80), said.append)
+
+    def say(line):
+        said.clear()
+        return conversation.answer(line), "\n".join(said)
+
+    return say
+
+
+def test_a_conversation(talk):
+    goes_on, said = talk(QUESTION)
+    assert goes_on
+    marked, header, row = said.splitlines()
+    assert marked == "is [georgia] north of armenia"
+    assert header.split() == ["mention", "id", "title", "score", "description"]
+    assert row.split()[:3] == ["georgia", "Q3", "Georgia"] and "country in the Caucasus" in row
+    said = talk("/candidates")[1].splitlines()
+    assert said[0] == "georgia" and [line.split()[0] for line in said[2:4]] == ["Q3", "Q4"]
+    assert "linked" in talk("/explain")[1]
+    assert "mercury" in talk("/explain how hot is mercury")[1]
+    said = talk("/threshold 0")[1].splitlines()
+    assert said == ["how hot is mercury", "No links.", "threshold 0"]
+    assert "[mercury]" in talk("/threshold -2.5")[1]
+    assert talk("/top-k 3")[1].endswith("top-k 3")
+    assert talk("/top-k") == (True, "top-k 3")
+    assert talk("  ") == (True, "")
+    assert talk("/quit") == (False, "")
+
+
+def test_a_conversation_goes_on_after_mistakes(talk):
+    assert talk("/candidates")[1] == "No links."
+    assert talk("/explain")[1] == "There is no text yet."
+    assert "ELQ431" in talk("/threshold low")[1]
+    assert "ELQ112" in talk("/top-k 0")[1]
+    assert talk("/top-k")[1] == "top-k 10"
+    assert "/candidates" in talk("/nonsense")[1] and "/candidates" in talk("/help")[1]
+    assert talk("?")[1] == "?\nNo links."
+
+
+def test_colours(trained_path, monkeypatch):
+    doc = spacy.load(trained_path)(QUESTION)
+    links = [ent._.elq for ent in doc.ents]
+    coloured = Display(colours=True)
+    assert coloured.marked(QUESTION, links) == "is \x1b[1;38;5;2mgeorgia\x1b[0m north of armenia"
+    assert coloured.links(QUESTION, links).splitlines()[1].startswith("\x1b[38;5;2mgeorgia\x1b[0m")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("ANSI_COLORS_DISABLED", raising=False)
+    assert Display.of_terminal().colours
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not Display.of_terminal().colours
+
+
+# Makes the pseudo-terminal the process's own, so that Ctrl-C interrupts it.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_on_a_terminal(trained_path, tmp_path):
+    import pty
+
+    main, end = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, "-m", "spacy", "elq", "link", str(trained_path)],
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        env={**ENV, "XDG_STATE_HOME": str(tmp_path)},
+        start_new_session=True,
+    )
+    os.close(end)
+    _read_until(main, "> ")
+    os.write(main, f"{QUESTION}\n".encode())
+    assert "\x1b[1;38;5;2mgeorgia\x1b[0m" in _read_until(main, "\n> ")
+    os.write(main, b"half a line\x03")
+    _read_until(main, "\n> ")
+    os.write(main, b"/threshold 0\n")
+    assert "No links." in _read_until(main, "\n> ")
+    os.write(main, b"\x04")
+    assert child.wait(timeout=30) == 0
+    os.close(main)
+    history = (tmp_path / "spacy-elq" / "history").read_text()
+    assert history.splitlines()[-2:] == [QUESTION, "/threshold 0"]
+
+
+def _read_until(terminal, wanted):
+    seen, until = "", time.monotonic() + 20
+    while wanted not in seen.replace("\r", ""):
+        assert select.select([terminal], [], [], until - time.monotonic())[0], seen
+        seen += os.read(terminal, 4096).decode(errors="replace")
+    return seen

@@ -1,0 +1,140 @@
+"""ELEVANT's benchmarks and linked articles."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_elq import ElqError
+from spacy_elq.corpora.elevant import read_benchmark, read_linked, write_benchmark, write_linked
+from spacy_elq.corpora.spans import Row, RowSpan, Tally, row_from_dict, row_to_dict
+
+from .strategies import rows
+
+ARTICLE = {
+    "id": 7,
+    "title": "Mars & Co",
+    "text": "Mars 🚀 and Bounty, since 1930, by Frank in Zürich",
+    "evaluation_span": [0, 34],
+    "labels": [
+        {"id": 0, "span": [0, 4], "entity_id": "Q31305", "name": "Mars", "type": "Q431289"},
+        {"id": 1, "span": [11, 17], "entity_id": "Q895167", "name": "Bounty", "optional": True},
+        {"id": 2, "span": [25, 29], "entity_id": "Q2", "name": "1930", "type": "DATETIME"},
+        {"id": 3, "span": [34, 39], "entity_id": "Unknown12", "name": "Frank"},
+        {"id": 4, "span": [34, 39], "entity_id": "<NO_MAPPING>", "name": "Unknown"},
+    ],
+}
+
+
+def write_lines(path, records):
+    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf8")
+    return path
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.open(encoding="utf8")]
+
+
+def test_a_benchmark(tmp_path):
+    tally = Tally()
+    (row,) = read_benchmark(write_lines(tmp_path / "a.jsonl", [ARTICLE]), tally)
+    assert row_to_dict(row) == {
+        "text": ARTICLE["text"],
+        "spans": [{"start": 0, "end": 4, "id": "Q31305", "title": "Mars", "type": "Q431289"}],
+        "id": 7,
+        "title": "Mars & Co",
+        "evaluation_span": [0, 34],
+        "optional": [
+            {"start": 11, "end": 17, "id": "Q895167", "title": "Bounty"},
+            {"start": 25, "end": 29, "id": "Q2", "title": "1930", "type": "DATETIME"},
+        ],
+    }
+    assert tally.unlinked == 2
+
+
+def test_linked_articles_have_what_elevant_reads(tmp_path):
+    link = {
+        "start": 3, "end": 8, "id": "Q90", "score": -0.5,
+        "candidates": [{"id": "Q90", "title": "Paris", "score": -0.1}, {"id": "Q2"}],
+    }  # fmt: skip
+    gold = [{"start": 3, "end": 8, "id": "Q2", "title": "Paris Hilton"}]
+    row = row_from_dict({"text": "in Paris", "spans": [link], "gold": gold, "id": "dev-1"}, "test")
+    write_linked([row, Row("é")], tmp_path / "a.jsonl")
+    first, second = read_lines(tmp_path / "a.jsonl")
+    assert first == {
+        "id": 0,
+        "title": "dev-1",
+        "text": "in Paris",
+        "evaluation_span": [0, 8],
+        "entity_mentions": [
+            {
+                "span": [3, 8],
+                "recognized_by": "spacy-elq",
+                "id": "Q90",
+                "linked_by": "spacy-elq",
+                "score": -0.5,
+                "candidates": ["Q90", "Q2"],
+            }
+        ],
+        "labels": [
+            {
+                "id": 0, "span": [3, 8], "entity_id": "Q2", "name": "Paris Hilton", "parent": None,
+                "children": [], "optional": False, "type": "OTHER",
+            }
+        ],
+    }  # fmt: skip
+    assert (second["id"], second["entity_mentions"]) == (1, [])
+    back, _ = read_linked(tmp_path / "a.jsonl", Tally())
+    assert back.fields["gold"] == [{**gold[0], "type": "OTHER"}]
+    assert back.spans[0].fields["candidates"] == [{"id": "Q90"}, {"id": "Q2"}]
+
+
+def test_mentions_without_an_entity_are_counted(tmp_path):
+    record = {"id": 1, "text": "ab", "entity_mentions": [{"span": [0, 1]}]}
+    tally = Tally()
+    (row,) = read_linked(write_lines(tmp_path / "a.jsonl", [record]), tally)
+    assert (row.spans, tally.unlinked) == ((), 1)
+
+
+def test_nested_labels_know_each_other(tmp_path):
+    spans = (RowSpan(0, 12, "A"), RowSpan(0, 5, "B"), RowSpan(1, 4, "C"), RowSpan(0, 12, "D"))
+    write_benchmark([Row("abcdefghijklm", spans)], tmp_path / "a.jsonl")
+    ((labels),) = [record["labels"] for record in read_lines(tmp_path / "a.jsonl")]
+    assert [label["parent"] for label in labels] == [None, 0, 1, None]
+    assert [label["children"] for label in labels] == [[1], [2], [], []]
+
+
+@given(texts=st.lists(rows(), max_size=4))
+@pytest.mark.parametrize(
+    ("write", "read"), [(write_benchmark, read_benchmark), (write_linked, read_linked)]
+)
+def test_round_trip(write, read, texts, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "elevant.jsonl"
+    write(texts, path)
+    back = list(read(path, Tally()))
+    assert [row.text for row in back] == [row.text for row in texts]
+    assert [[(s.start, s.end, s.id) for s in row.spans] for row in back] == [
+        [(s.start, s.end, s.id) for s in row.spans] for row in texts
+    ]
+    # What ELEVANT shows of a mention is what the text has there.
+    for row, record in zip(texts, read_lines(path), strict=True):
+        places = [m["span"] for m in record.get("entity_mentions", record.get("labels"))]
+        surfaces = [record["text"][start:end] for start, end in places]
+        assert surfaces == [row.text[span.start : span.end] for span in row.spans]
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ({"text": "a", "labels": 1}, "ELQ341"),
+        ({"text": "a", "labels": ["x"]}, "ELQ341"),
+        ({"text": "a", "labels": [{"entity_id": "Q1"}]}, "ELQ342"),
+        ({"text": "a", "labels": [{"span": [0, 1, 2], "entity_id": "Q1"}]}, "ELQ342"),
+        ({"text": "a", "labels": [{"span": [0, 9], "entity_id": "Q1"}]}, "ELQ307"),
+        ({"labels": []}, "ELQ304"),
+    ],
+)
+def test_bad_articles_are_named(tmp_path, record, code):
+    with pytest.raises(ElqError, match=rf"{code}.*a\.jsonl:1"):
+        list(read_benchmark(write_lines(tmp_path / "a.jsonl", [record]), Tally()))

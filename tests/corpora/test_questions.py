@@ -1,0 +1,78 @@
+"""Texts to link, from files of all kinds."""
+
+import gzip
+import io
+
+import pytest
+
+from spacy_elq import ElqError
+from spacy_elq.corpora.questions import read_questions, read_stdin
+from spacy_elq.corpora.spans import Row
+
+
+def read(tmp_path, name, content):
+    path = tmp_path / name
+    data = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return list(read_questions(path))
+
+
+JSONL = '{"id": 7, "text": "a"}\n\n{"text": "b", "spans": [{"start": 0, "end": 1, "id": "Q"}]}\n'
+ROWS = [
+    Row("a", (), {"id": 7}),
+    Row("b", (), {"gold": [{"start": 0, "end": 1, "id": "Q"}]}),
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_jsonl_keeps_fields_and_calls_its_spans_gold(tmp_path, name):
+    assert read(tmp_path, name, JSONL) == ROWS
+
+
+def test_lines_of_text_stay_lines(tmp_path):
+    rows = read(tmp_path, "a.txt", b'\xef\xbb\xbfone\r\n\n{"x"}  \nlast')
+    assert [row.text for row in rows] == ["one", "", '{"x"}  ', "last"]
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_tables(tmp_path, name, mark):
+    content = f'id{mark}text\n1{mark}"two\nlines{mark} ""q"""\n2{mark}b\n'
+    assert read(tmp_path, name, content) == [
+        Row(f'two\nlines{mark} "q"', (), {"id": "1"}),
+        Row("b", (), {"id": "2"}),
+    ]
+
+
+def test_standard_input_is_told_by_its_first_line():
+    assert list(read_stdin(io.BytesIO(JSONL.encode()))) == ROWS
+    assert [row.text for row in read_stdin(io.BytesIO(b"one\n\n{two"))] == ["one", "", "{two"]
+    assert list(read_stdin(io.BytesIO(b""))) == []
+
+
+def test_standard_input_is_answered_line_by_line():
+    class Endless(io.RawIOBase):
+        def __iter__(self):
+            yield b"first\n"
+            raise AssertionError("read ahead")
+
+    assert next(read_stdin(Endless())).text == "first"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pdf", "x", "ELQ420"),
+        ("a.txt.gz", "x", "ELQ420"),
+        ("a.txt", b"ok\n\xff\n", "ELQ301.*a.txt:2"),
+        ("a.csv", "id,question\n1,a\n", "ELQ421"),
+        ("a.csv", "", "ELQ421"),
+        ("a.csv", "id,text\n1,a,b\n", "ELQ422.*a.csv:2"),
+        ("a.csv", "id,text\n1\n", "ELQ422.*a.csv:2"),
+        ("a.csv", 'text\n"' + "a" * 200_000 + '"\n', "ELQ422.*a.csv:2"),
+        ("a.jsonl", '{"text": "a"}\n{"question": "a"}\n', "ELQ304.*a.jsonl:2"),
+        ("a.jsonl", "text\n", "ELQ302.*a.jsonl:1"),
+    ],
+)
+def test_what_is_refused(tmp_path, name, content, message):
+    with pytest.raises(ElqError, match=message):
+        read(tmp_path, name, content)

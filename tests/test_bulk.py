@@ -1,0 +1,80 @@
+"""Texts in bulk: order, fields, and no growth."""
+
+import json
+
+import pytest
+import spacy
+
+from spacy_elq import ElqError
+from spacy_elq.bulk import BATCHES_AHEAD, link_rows
+from spacy_elq.corpora.predictions import row_from_prediction
+from spacy_elq.corpora.resume import to_line
+from spacy_elq.corpora.spans import Row, row_to_dict
+
+from .conftest import TEXTS
+
+
+@pytest.fixture(scope="module")
+def nlp(trained_path):
+    return spacy.load(trained_path)
+
+
+def rows(n):
+    texts = [row["text"] for row in TEXTS]
+    return [Row(texts[i % 7] + " x" * (i * 5 % 11), (), {"id": i}) for i in range(n)]
+
+
+def flat(chunks):
+    return [row for chunk in chunks for row in chunk]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_gives_what_single_calls_give_in_the_order_of_the_input(nlp, batch_size):
+    some = rows(80)
+    linked = flat(link_rows(nlp, some, batch_size))
+    assert [(row.text, row.fields) for row in linked] == [(row.text, row.fields) for row in some]
+    for row in linked:
+        spans = json.loads(to_line(row))["spans"]
+        wanted = row_to_dict(row_from_prediction(nlp(row.text)))["spans"]
+        for found, want in zip(spans, wanted, strict=True):
+            assert found.keys() == want.keys()
+            for name in ("score", "mention_score"):
+                assert found.pop(name) == pytest.approx(want.pop(name), abs=1e-4)
+            candidates = zip(found.pop("candidates"), want.pop("candidates"), strict=True)
+            assert all(one["id"] == other["id"] for one, other in candidates)
+            assert found == want
+
+
+def test_reads_only_some_batches_ahead_and_none_with_batches_of_one(nlp):
+    drawn = []
+
+    def draw(n):
+        for row in rows(n):
+            drawn.append(row)
+            yield row
+
+    first = next(link_rows(nlp, draw(1000), batch_size=2))
+    assert len(drawn) == len(first) == 2 * BATCHES_AHEAD
+    drawn.clear()
+    stream = link_rows(nlp, draw(10), batch_size=1)
+    next(stream)
+    assert len(drawn) == 1
+
+
+def test_long_texts_are_not_held_many_at_once(nlp, monkeypatch):
+    monkeypatch.setattr("spacy_elq.bulk.CHARS_AHEAD", 100)
+    chunks = list(link_rows(nlp, [Row("a" * 60)] * 4, batch_size=64))
+    assert [len(chunk) for chunk in chunks] == [2, 2]
+
+
+def test_strings_of_the_texts_are_forgotten(nlp):
+    before = len(nlp.vocab.strings)
+    flat(link_rows(nlp, [Row(f"is mercury w{i}ord") for i in range(200)]))
+    assert len(nlp.vocab.strings) < before + 20
+
+
+def test_a_text_that_is_too_long_is_refused(nlp, monkeypatch):
+    monkeypatch.setattr(nlp, "max_length", 50)
+    with pytest.raises(ElqError, match=r"ELQ424.*'ccc.* 51 "):
+        flat(link_rows(nlp, [Row("a"), Row("b"), Row("c" * 51)], batch_size=1))
+    assert flat(link_rows(nlp, [])) == []
