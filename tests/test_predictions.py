@@ -25,6 +25,10 @@ def test_predictions_of_the_component_carry_scores_and_candidates(make_nlp):
     assert span["candidates"][0] == {
         "id": "Q3", "title": "Georgia", "score": link.candidates[0].score,
     }  # fmt: skip
+    assert "prob" not in span
+    nlp.get_pipe("elq").calibration = {"method": "platt", "slope": 0.0, "intercept": 0.0}
+    (span,) = row_to_dict(row_from_prediction(nlp(doc.text)))["spans"]
+    assert span["prob"] == 0.5
     assert "gold" not in row_to_dict(row_from_prediction(doc))
     blank = spacy.blank("en")("nothing")
     assert row_to_dict(row_from_prediction(blank)) == {"text": "nothing", "spans": []}

@@ -19,8 +19,8 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
     doc (Doc): What the pipeline returned.
     reference (Doc | None): The gold document, whose links become the field "gold" and whose other
         fields are kept.
-    RETURNS (Row): Spans with `label`, `score` (joint log-score), `mention_score`, `title` and
-        `candidates`, as far as the pipeline tells them.
+    RETURNS (Row): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated pipeline),
+        `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
     """
     spans = predicted_spans(doc)
     if reference is None:
@@ -49,6 +49,7 @@ def _fields(ent: Span) -> dict[str, Any]:
     return {
         "label": ent.label_,
         "score": link.score,
+        **({} if link.prob is None else {"prob": link.prob}),
         "mention_score": link.mention_score,
         "title": link.title,
         "candidates": [{"id": c.id, "title": c.title, "score": c.score} for c in link.candidates],
