@@ -258,7 +258,7 @@ def test_on_a_terminal(trained_path, tmp_path):
 
 
 def _read_until(terminal, wanted):
-    seen, until = "", time.monotonic() + 20
+    seen, until = "", time.monotonic() + 120
     while wanted not in seen.replace("\r", ""):
         assert select.select([terminal], [], [], until - time.monotonic())[0], seen
         seen += os.read(terminal, 4096).decode(errors="replace")
