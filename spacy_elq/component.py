@@ -25,6 +25,7 @@ from .errors import ElqError, Errors
 from .linking import CharSpans, Mentions, rank_mentions
 from .links import make_links
 from .model import can_read, get_encoder, is_initialized
+from .pretrained import is_pretrained
 from .scorer import RANKS_KEY
 from .serialization import pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
 from .settings import Setting
@@ -208,7 +209,9 @@ class ElqLinker(TrainablePipe):
     def _current_entities(self) -> View:
         """What a call links to from its beginning to its end, whatever is changed meanwhile."""
         if not is_initialized(self.model):
-            raise ElqError(Errors.ELQ106.format(name=self.name))
+            if not is_pretrained(self.model):
+                raise ElqError(Errors.ELQ106.format(name=self.name))
+            self.model.initialize()
         self._refresh_kb()
         return self.kb.snapshot()
 
@@ -285,16 +288,20 @@ class ElqLinker(TrainablePipe):
         return self.kb.restrict(types, ids)
 
     def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
-        """Add entities, or replace those whose id is known. The next call sees them, as does every
-        process that has or gets the knowledge base from the same directory. When this returns
-        they are on disk, if the directory can be written; else `to_disk` keeps them.
+        """Add entities, or replace those whose id is known; where there is no knowledge base yet,
+        one begins with them. The next call sees them, as does every process that has or gets the
+        knowledge base from the same directory. When this returns they are on disk, if the
+        directory can be written; else `to_disk` keeps them.
 
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
-        from .kb.loaders import check_fingerprint
+        from .kb.loaders import check_fingerprint, kb_of_no_entities
         from .kb.updates import as_entities
 
         records = as_entities(entities)
+        self._refresh_kb()
+        if self._kb is None:
+            self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
         check_fingerprint(self.kb, self.entity_encoder)
         vectors, owners = self.entity_encoder.encode(records)
         self.kb.add(records, vectors, owners)
@@ -329,7 +336,11 @@ class ElqLinker(TrainablePipe):
 
     def _refresh_kb(self) -> None:
         """Take over what other processes changed in the knowledge base, and embed it again where
-        the entity encoder was trained since."""
+        the entity encoder was trained since. Opens it where that was not done yet."""
+        if self._kb is None and self.kb_path is not None:
+            from .kb.loaders import kb_from_directory
+
+            self.set_kb(kb_from_directory(self.kb_path))
         if self._kb is not None and self._kb.refresh():
             self._entities_changed()
         if self._kb_is_stale:

@@ -316,6 +316,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ404 = "spaCy knows no language {lang!r}. Use a code such as 'en', or 'xx' for any."
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
+    ELQ407 = (
+        "{path} is no knowledge base directory, so the pipeline can't refer to it. Build one with: "
+        "python -m spacy elq kb build {path} my_kb"
+    )
     # ELQ42x: link
     ELQ420 = (
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "

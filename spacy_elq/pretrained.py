@@ -28,6 +28,8 @@ SHIPPED = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
 FORMAT = "1"
 
+# Attribute of a model that begins with trained weights: their name.
+PRETRAINED = "pretrained"
 HEADS = "heads."
 # Endings of the names of a changed parameter's tensors.
 CHANGE, LEFT, RIGHT = ".change", ".left", ".right"
@@ -46,7 +48,13 @@ def with_pretrained(model: ElqModel, name: str) -> ElqModel:
         apply_changes(model, resolve_weights(name))
 
     model.init = init
+    model.attrs[PRETRAINED] = name
     return model
+
+
+def is_pretrained(model: ElqModel) -> bool:
+    """RETURNS (bool): Whether a model is trained as soon as it is initialized."""
+    return PRETRAINED in model.attrs
 
 
 def resolve_weights(name: str) -> Path:

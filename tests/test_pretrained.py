@@ -11,7 +11,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.model import get_encoder, get_heads
 from spacy_elq.pretrained import save_changes, untrained_encoder
 
-from .conftest import TEXTS, train
+from .conftest import ENTITIES, TEXTS, train
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,36 @@ def test_a_model_begins_with_the_weights_that_were_saved(
             for nlp in (trained, begun)
         ]
         np.testing.assert_allclose(joint[1], joint[0], atol=0.05)
+
+
+def test_pretrained_weights_need_no_initialize(trained, elq_config, tiny_bert, tmp_path):
+    path = save(trained, tiny_bert, tmp_path / "all.safetensors", rank=1000)
+    nlp = spacy.blank("en")
+    config = {**elq_config, "model": {**elq_config["model"], "pretrained": path}}
+    elq = nlp.add_pipe("elq", config=config)
+    with pytest.raises(ElqError, match="ELQ105"):
+        nlp("who lives in paris")
+    elq.add_entities(ENTITIES)
+    nlp.to_disk(tmp_path / "pipeline")
+    for row in TEXTS:
+        expected = [(e.text, e.kb_id_) for e in trained(row["text"]).ents]
+        assert [(e.text, e.kb_id_) for e in nlp(row["text"]).ents] == expected
+        loaded = spacy.load(tmp_path / "pipeline")
+        assert [(e.text, e.kb_id_) for e in loaded(row["text"]).ents] == expected
+    elq.remove_entities([entity["id"] for entity in ENTITIES])
+    assert not nlp(TEXTS[0]["text"]).ents
+
+
+def test_a_knowledge_base_elsewhere_needs_no_initialize(
+    trained, elq_config, tiny_bert, tmp_path, kb_path
+):
+    path = save(trained, tiny_bert, tmp_path / "all.safetensors", rank=1000)
+    nlp = spacy.blank("en")
+    model = {**elq_config["model"], "pretrained": path}
+    nlp.add_pipe("elq", config={**elq_config, "model": model, "kb_path": str(kb_path)})
+    text = TEXTS[0]["text"]
+    expected = [(e.text, e.kb_id_) for e in trained(text).ents]
+    assert [(e.text, e.kb_id_) for e in nlp(text).ents] == expected
 
 
 def test_changes_are_the_best_of_their_rank(trained, make_nlp_with, tiny_bert, tmp_path):

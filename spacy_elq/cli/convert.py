@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ..corpora.nif import WIKIDATA
-from ..errors import ElqError, Errors
 from ._run import EntityUri, Quiet, guarded, note, progress
 
 EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
@@ -40,15 +39,10 @@ def convert_command(
     """Convert linked texts between file formats: spans-jsonl (.jsonl, .jsonl.gz), spacy (.spacy),
     elevant (*linked_articles.jsonl), elevant-benchmark (*.benchmark.jsonl), nif (.ttl, .nif, .nt),
     elq (ELQ's tokenized/*.jsonl), elq-raw (its {"id", "text"} input) and elq-outs (its output)."""
-    import spacy
-
     from ..corpora.convert import convert
+    from ..pipelines import blank
 
-    try:
-        spacy.util.get_lang_class(lang)
-    except ImportError:
-        raise ElqError(Errors.ELQ404.format(lang=lang)) from None
-    nlp = spacy.blank(lang)
+    nlp = blank(lang)
     watch = progress(source.name, quiet=quiet)
     tally = convert(
         source,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ..decoding import JOINT
 from ..errors import ElqError, Errors, Warnings
 from ..kb.build import build_kb, build_kb_from_vectors
 from ..kb.store import EXACT, Manifest
+from ..pipelines import PIPELINE, check_target, publish
 from ..types import Entity
 from .encoders import (
     ENTITY_SETTINGS,
@@ -98,7 +98,7 @@ def import_checkpoint(
     RAISES (ElqError): If a file is wrong, damaged, or does not fit the others.
     """
     out = Path(out).absolute()
-    _check_target(out, overwrite)
+    check_target(out, overwrite)
     options = options or LinkingOptions()
     params = CheckpointParams.read(files.params)
     weights = CheckpointWeights.read(files.weights)
@@ -109,29 +109,14 @@ def import_checkpoint(
     has_encoder = _build_kb(work, files, weights, architecture, params, show=progress)
     _fill(nlp, weights, architecture, work, has_encoder=has_encoder)
     del weights  # saving needs the room
-    nlp.to_disk(work / "pipeline")
-    _publish(work, out)
+    nlp.to_disk(work / PIPELINE)
+    publish(work, out)
     return Manifest.read(out / PIPE / "kb")
 
 
 def working_directory(out: Path) -> Path:
     """RETURNS (Path): Where what is imported into `out` is kept meanwhile."""
     return out.with_name(f"{out.name}.importing")
-
-
-def _check_target(out: Path, overwrite: bool) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        if not (out / "meta.json").is_file():
-            raise ElqError(Errors.ELQ520.format(path=out))
-        if not overwrite:
-            raise ElqError(Errors.ELQ211.format(path=out))
-
-
-def _publish(work: Path, out: Path) -> None:
-    if out.exists():
-        out.rename(work / "old")
-    (work / "pipeline").rename(out)
-    shutil.rmtree(work)
 
 
 def exact_config(

@@ -78,6 +78,15 @@ def empty_kb() -> Callable[[Vocab, int], FaissKB]:
     return FaissKB
 
 
+def kb_of_no_entities(vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
+    """RETURNS (FaissKB): A knowledge base in memory, for entities of that encoder to be added."""
+    from .knowledge_base import FaissKB
+
+    return FaissKB(
+        vocab, encoder.width, fingerprint=encoder.fingerprint, normalized=encoder.normalized
+    )
+
+
 def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
     """Raise an ElqError if the vectors were made by another encoder."""
     if kb.fingerprint != encoder.fingerprint:

@@ -1,0 +1,39 @@
+"""`elq start`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._run import Gpu, Quiet, guarded, note, use_gpu
+
+EXAMPLE = "Example: python -m spacy elq start my_linker --kb entities.jsonl"
+
+
+@guarded("The entities embedded so far are kept; run the same command again to go on.")
+def start_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory of the pipeline to make")],
+    kb: Annotated[
+        Path, typer.Option("--kb", "-k", help="File of entities, or a knowledge base directory")
+    ],
+    lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer")] = "en",
+    from_: Annotated[str, typer.Option("--from", help="Format of the file of entities")] = "",
+    refer: Annotated[
+        bool, typer.Option("--refer", help="Leave the knowledge base directory where it is")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "-O", help="Replace a pipeline that is there")
+    ] = False,
+    gpu_id: Gpu = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Make a pipeline that links to your own entities, with no training."""
+    from ..start import start
+
+    use_gpu(gpu_id)
+    manifest = start(
+        kb, out, lang=lang, from_=from_, refer=refer, overwrite=overwrite, progress=not quiet
+    )
+    note(f'{out}: {manifest.entities} entities; spacy.load("{out}")', quiet=quiet)
