@@ -115,18 +115,28 @@ def span_logits(
     return (at_start[..., None] + reachable).astype(np.float32)
 
 
-def propose(scores: np.ndarray, settings: DecodingSettings) -> Spans:
+def propose(
+    scores: np.ndarray,
+    settings: DecodingSettings,
+    names: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Spans:
     """The spans worth looking entities up for.
 
-    Of the `num_cand_mentions` highest in each window, those whose log P(mention) exceeds the
-    threshold. Where none does, all of them: that changes results only where the joint score, which
-    is never above log P(mention), does not decide, and is left out where it does.
+    Of the `num_cand_mentions` highest in each window, and of those that are names in the knowledge
+    base, the ones whose log P(mention) exceeds the threshold. Where none does, all of them: that
+    changes results only where the joint score, which is never above log P(mention), does not
+    decide, and is left out where it does.
 
     scores (ndarray): From `span_logits`, float32 (B, T, W).
+    names (Optional[tuple]): Window, first wordpiece and width of the spans that are names, int64
+        (n,) each.
     """
     n_windows, length, widths = scores.shape
     flat = scores.reshape(n_windows, length * widths)
-    passed = (flat > -np.inf) & _among_highest(flat, settings.num_cand_mentions)
+    chosen = _among_highest(flat, settings.num_cand_mentions)
+    if names is not None:
+        chosen.reshape(scores.shape)[names] = True
+    passed = (flat > -np.inf) & chosen
     above = passed & (log_sigmoid(flat) > settings.pruning_threshold)
     if settings.threshold_type != JOINT:
         above |= passed & ~above.any(axis=1, keepdims=True)

@@ -23,7 +23,7 @@ from .decoding import (
     span_logits,
 )
 from .encoders.windows import NO_CHARS, Window
-from .lexical import Hits, NameHit, find_hits, name_cells
+from .lexical import Hits, NameCells, NameHit, find_hits, name_cells
 from .model import ElqModel, ScoredBatch, get_heads, mention_queries
 from .targets import locate
 
@@ -141,10 +141,11 @@ def find_spans(
         hits: list[Hits] = [{} for _ in windows]
         if heads.names is not None:
             hits = find_hits(kb, texts, windows)
+        cells = name_cells(hits, settings.max_mention_length + 1)
         anywhere = everywhere or given is not None
-        logits = _scored_spans(batch, texts, hits, heads, settings, everywhere=anywhere)
+        logits = _scored_spans(batch, texts, cells, heads, settings, everywhere=anywhere)
         if given is None:
-            spans = propose(logits, settings)
+            spans = propose(logits, settings, cells.places)
             which = np.full(len(spans), -1)
         else:
             spans, which = _locate(windows, given, logits)
@@ -158,7 +159,7 @@ def find_spans(
 def _scored_spans(
     batch: ScoredBatch,
     texts: Sequence[str],
-    hits: Sequence[Hits],
+    names: NameCells,
     heads: Heads,
     settings: DecodingSettings,
     *,
@@ -181,7 +182,6 @@ def _scored_spans(
     logits = batch.logits.cpu().numpy()
     scores = span_logits(logits, starts, ends, settings.max_mention_length)
     if heads.names is not None:
-        names = name_cells(hits, scores.shape[2])
         scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
     return scores
 

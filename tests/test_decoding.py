@@ -77,6 +77,19 @@ def test_where_no_span_passes_all_are_kept_unless_the_joint_score_decides():
     assert propose(scores, mention).first.tolist() == [0, 1, 2]
 
 
+def test_names_are_proposed_however_many_spans_score_higher():
+    scores = np.full((2, 4, 3), 2.0, dtype=np.float32)
+    scores[0, 1, 2], scores[1, 3, 0] = 1.0, -9.0
+    settings = DecodingSettings(threshold=-2.0, num_cand_mentions=1)
+    names = (np.array([0, 1]), np.array([1, 3]), np.array([2, 0]))
+    spans = propose(scores, settings, names)
+    found = list(zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist()))  # noqa: B905
+    assert (0, 1, 3) in found  # a name, and likely enough
+    assert (1, 3, 3) not in found  # a name, but below the threshold
+    assert len(found) == 3
+    assert len(propose(scores, settings)) == 2
+
+
 def test_threshold_types_compare_what_the_published_code_compares():
     logit = np.array([-0.65, -0.7, 1.0])  # the raw logit against -0.6931, not log P(mention)
     joint = np.array([-9.0, -0.1, -2.0])

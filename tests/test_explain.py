@@ -11,6 +11,7 @@ from spacy_elq.explain import doc_before
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.vectors import Candidates
+from spacy_elq.kb.view import View
 from spacy_elq.model import get_heads
 from spacy_elq.types import Entity
 
@@ -145,17 +146,16 @@ def test_tells_where_exact_search_chooses_another(nlp, elq, tiny_bert, tmp_path,
     out = tmp_path / "kb"
     entities = map(entity_from_dict, ENTITIES)
     build_kb(entities, out, EntityEncoder(str(tiny_bert)), progress=False, index="HNSW4")
-    kb = FaissKB.open(out, nlp.vocab)
-    elq.set_kb(kb)
+    elq.set_kb(FaissKB.open(out, nlp.vocab))
     assert elq.explain(doc).index == "HNSW4"
     assert all(span.exact_id is None for span in elq.explain(doc).spans)
-    search = kb.search
+    search = View.search
 
-    def misses_the_best(queries, k):
-        rows, scores = search(queries, k + 1)
+    def misses_the_best(view, queries, k):
+        rows, scores = search(view, queries, k + 1)
         return Candidates(rows[:, 1:], scores[:, 1:])
 
-    monkeypatch.setattr(kb, "search", misses_the_best)
+    monkeypatch.setattr(View, "search", misses_the_best)
     right = {(s.start, s.end): s for s in elq.explain(doc, exact=False).spans}
     assert all(span.exact_id is None for span in right.values())
     spans = [s for s in elq.explain(doc).spans if s.text == "mercury"]
