@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
@@ -21,7 +22,7 @@ from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder
-from .errors import ElqError, Errors
+from .errors import ElqError, Errors, Warnings
 from .linking import CharSpans, Mentions, rank_mentions
 from .links import make_links
 from .model import can_read, get_encoder, is_initialized
@@ -267,6 +268,8 @@ class ElqLinker(TrainablePipe):
         return self.threshold_type != JOINT or link.score > self.threshold
 
     def _given(self, doc: Doc) -> CharSpans:
+        if self.mentions != ENTS and self.mentions not in doc.spans:
+            warnings.warn(Warnings.ELQ130.format(key=self.mentions, name=self.name), stacklevel=2)
         spans: Iterable[Span] = (
             doc.ents if self.mentions == ENTS else doc.spans.get(self.mentions, ())
         )

@@ -438,6 +438,10 @@ class Errors(metaclass=ErrorsWithCodes):
 
 
 class Warnings(metaclass=ErrorsWithCodes):
+    ELQ130 = (
+        "There is no span group '{key}' on the document, so there is nothing to link in it. Check "
+        "the setting 'mentions' of '{name}', and that what writes the group stands before it."
+    )
     ELQ252 = (
         "The knowledge base in {path} can't be written: changes are kept in memory. Save them with "
         "`to_disk`."

@@ -213,6 +213,8 @@ def test_given_mentions_are_only_disambiguated(trained):
     doc = trained.make_doc("is georgia north of armenia")
     doc.spans["mine"] = [doc[1:2]]
     assert links(elq(doc)) == [(3, 10, "Q3")]
+    with pytest.warns(UserWarning, match=r"ELQ130.*'mine'"):
+        assert not elq(trained.make_doc("is georgia north of armenia")).ents
 
 
 def test_entities_that_are_there_are_kept_or_overwritten(trained):
