@@ -136,6 +136,7 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
 def compare_steps(nlp, elq, gold: list[Example], repeat: int) -> dict[str, float]:
     vectors, owners = elq.kb.vector_matrix()
     rows = torch.tensor(np.asarray(vectors)).bfloat16().T.contiguous()
+    elq.set_training(context_weight=0.0)  # the bare loop has no second forward for it either
     adam = Adam(1e-6, grad_clip=1.0, L2=0.0, use_averages=False)
     nlp.update(gold, sgd=adam)  # freezes what is not trained
     heads, bert = get_heads(elq.model), Bare(elq).bert
