@@ -12,7 +12,7 @@ from weasel.util.config import load_project_config
 from spacy_elq.cli import app
 
 ROOT = Path(__file__).parents[1]
-PROJECTS = [ROOT, ROOT / "projects" / "published"]
+PROJECTS = [ROOT, ROOT / "projects" / "published", ROOT / "projects" / "starter"]
 
 
 def scripts(project):
@@ -39,7 +39,7 @@ def check_config(config, arguments, project):
             assert key in block, argument
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=["starter", "published"])
+@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
 def test_command_lines_parse(project):
     for line in scripts(project):
         python, *arguments = shlex.split(line)
@@ -50,7 +50,7 @@ def test_command_lines_parse(project):
             check_config(arguments[3], arguments[4:], project)
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=["starter", "published"])
+@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
 def test_projects_can_be_documented(project, tmp_path):
     project_document(project, tmp_path / "README.md")
     documented = (tmp_path / "README.md").read_text(encoding="utf8")

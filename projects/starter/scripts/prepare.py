@@ -104,14 +104,14 @@ def main() -> None:
     simple = list(simple_questions(args.assets / annotated.format("train"), entities))
     simple_dev = list(simple_questions(args.assets / annotated.format("valid"), entities))
     web = list(web_questions(args.assets / "webquestions.examples.train.json.bz2", entities))
-    held_out = len(web) // WEBQUESTIONS_DEV
+    kept = len(web) - len(web) // WEBQUESTIONS_DEV
     args.corpus.mkdir(parents=True, exist_ok=True)
-    web_train = [row for row in web[:-held_out] if row["spans"]]
+    web_train = [row for row in web[:kept] if row["spans"]]
     for name, rows in {
         "entities": entities,
         "train": simple + web_train,
         "simplequestions-dev": simple_dev,
-        "webquestions-dev": web[-held_out:],
+        "webquestions-dev": web[kept:],
     }.items():
         srsly.write_jsonl(args.corpus / f"{name}.jsonl", rows)
         print(f"{args.corpus / name}.jsonl: {len(rows)}")

@@ -1,0 +1,115 @@
+"""The scripts that prepare what the starter weights are trained on."""
+
+import bz2
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import srsly
+
+from spacy_elq.kb.names import fold
+
+SCRIPTS = Path(__file__).parents[1] / "projects" / "starter" / "scripts"
+
+RECORDS = {
+    "/m/1": {
+        "wikidata_id": "Q1",
+        "label": "Ada Moor",
+        "description": "Welsh actress and singer",
+        "alternatives": ["Ada"],
+        "wikipedia": "https://en.wikipedia.org/wiki/Ada_Moor",
+    },
+    "/m/2": {
+        "wikidata_id": "Q2",
+        "label": "Bee Moor",
+        "description": "writer born in Wales",
+        "alternatives": [],
+        "wikipedia": "https://en.wikipedia.org/wiki/Bee_Moor_(writer)",
+    },
+    "/m/3": {
+        "wikidata_id": "Q3",
+        "label": "Wales",
+        "description": "country in the west",
+        "alternatives": [],
+        "wikipedia": "https://en.wikipedia.org/wiki/Wales",
+    },
+    "/m/4": {
+        "wikidata_id": "",
+        "label": "none",
+        "description": "",
+        "alternatives": [],
+        "wikipedia": "",
+    },
+}
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    assets, corpus = (tmp_path_factory.mktemp(name) for name in ("assets", "corpus"))
+    (assets / "entity2wikidata.json").write_text(json.dumps(RECORDS))
+    for part in ("train", "valid"):
+        (assets / f"annotated_wd_data_{part}_answerable.txt").write_text(
+            "Q1\tP1\tQ3\twho is ada moor's mother\n"
+            "Q2\tP1\tQ3\twhat did she write\n"
+            "Q9\tP1\tQ3\twho is nobody\n"
+            "Q3\tR1\tQ1\tWho lives in Wales?\n"
+        )
+    questions = [
+        {"utterance": "where is ada from", "url": "http://www.freebase.com/view/en/ada_moor"},
+        {"utterance": "and bob", "url": "http://www.freebase.com/view/en/bob"},
+        {"utterance": "who rules", "url": "http://www.freebase.com/view/en/wales"},
+    ] * 30
+    packed = bz2.compress(json.dumps(questions).encode())
+    (assets / "webquestions.examples.train.json.bz2").write_bytes(packed)
+    run("prepare.py", assets, corpus)
+    return corpus
+
+
+def read(path):
+    return list(srsly.read_jsonl(path))
+
+
+def named(row):
+    return [(row["text"][s["start"] : s["end"]], s["id"]) for s in row["spans"]]
+
+
+def test_questions_are_kept_with_the_name_that_stands_there(corpus):
+    simple = read(corpus / "simplequestions-dev.jsonl")
+    assert [named(row) for row in simple] == [[("ada moor", "Q1")], [("Wales", "Q3")]]
+    train = read(corpus / "train.jsonl")
+    assert [named(row) for row in train] == [
+        [("ada moor", "Q1")],
+        [("Wales", "Q3")],
+        *([[("ada", "Q1")]] * 26),
+    ]
+    held_out = read(corpus / "webquestions-dev.jsonl")
+    assert [row["topic"] for row in held_out] == ["Q1", "Q3"] * 4
+    assert [named(row) for row in held_out] == [[("ada", "Q1")], []] * 4
+    entities = read(corpus / "entities.jsonl")
+    assert [entity["id"] for entity in entities] == ["Q1", "Q2", "Q3"]
+
+
+def test_texts_are_made_of_entities_and_questions(corpus, tmp_path):
+    paths = [corpus / "entities.jsonl", corpus / "train.jsonl"]
+    for name in ("one", "two"):
+        run("augment.py", *paths, tmp_path / f"{name}-entities.jsonl", tmp_path / f"{name}.jsonl")
+    entities = {e["id"]: e for e in read(tmp_path / "one-entities.jsonl")}
+    assert entities["Q1"]["aliases"] == ["Ada", "Moor"]
+    assert entities["Q3"]["aliases"] == []
+    rows = read(tmp_path / "one.jsonl")
+    assert rows == read(tmp_path / "two.jsonl")
+    names = {i: {fold(n) for n in (e["title"], *e["aliases"])} for i, e in entities.items()}
+    for row in rows:
+        assert all(fold(name) in names[id_] for name, id_ in named(row))
+    mentions = [named(row) for row in rows]
+    assert any(len(found) > 1 for found in mentions)  # pairs
+    assert any(not found for found in mentions)  # strangers
+    assert any(fold(name) == "moor" for found in mentions for name, _ in found)
+    assert any(("Wales", "Q3") in found and len(found) > 1 for found in mentions)  # described
