@@ -29,7 +29,7 @@ Row = dict[str, Any]
 # Start, end and entity id of a mention.
 Mention = tuple[int, int, str]
 
-DESCRIPTIONS, PAIRS, JOINED, STRANGERS = 3500, 900, 1300, 1100
+DESCRIPTIONS, PAIRS, JOINED, STRANGERS = 3500, 900, 1300, 2500
 # Shares of: last names among names of people, in descriptions and in questions; small letters.
 LAST_NAMES, LAST_NAMES_ASKED, LOWERED = 0.6, 0.35, 0.6
 
