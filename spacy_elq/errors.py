@@ -253,7 +253,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "{problem}. Build the knowledge base again."
     )
     ELQ265 = (
-        "Milvus at {uri} refused to work on the collection {name} ({reason}). Check the server, "
+        "Milvus at {uri} could not work on the collection {name} ({reason}). Check the server, "
         "then run it again."
     )
     ELQ266 = "Milvus keeps vectors as float32, not {dtype}. Leave `dtype` out, or set it to 'auto'."
