@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PREFIX = "milvus:"
 TOKEN = "MILVUS_TOKEN"
 FLAT = "FLAT"
+# Those that need no settings of their own to be built and searched well.
+KINDS = (FLAT, "HNSW", "DISKANN", "AUTOINDEX")
 # Bytes of vectors sent or fetched at once; servers take messages of up to 64 MB.
 BYTES_AT_ONCE = 8 << 20
 # Hits asked for at once, over all queries.
@@ -45,7 +47,8 @@ class Address:
     """What "milvus:URI[?index=KIND][#NAME]" says.
 
     uri (str): "http://host:port", or the absolute path of a Milvus Lite file, "….db".
-    kind (str): How the server finds vectors: "FLAT" compares with each, others may miss some.
+    kind (str): How the server finds vectors, one of `KINDS`: "FLAT" compares with each, others may
+        miss some.
     name (str): What the names of collections begin with.
     """
 
@@ -59,12 +62,12 @@ class Address:
         RAISES (ElqError): If it means none, or has a password in it."""
         rest, _, name = spec.removeprefix(PREFIX).partition("#")
         uri, _, query = rest.partition("?")
-        kind = query.removeprefix("index=")
+        kind = query.removeprefix("index=").upper() if query else FLAT
         reason = ""
         if "@" in uri:
             reason = f"it would be stored; put user:password into the variable {TOKEN}"
-        elif query and (kind == query or not kind):
-            reason = f"after the question mark comes index=KIND, not {query!r}"
+        elif kind not in KINDS:
+            reason = f"{query!r} is not index=KIND with one of {', '.join(KINDS)}"
         elif name and not _NAME.fullmatch(name):
             reason = f"{name!r} is no name of a collection"
         elif "://" not in uri and not uri.endswith(".db"):
@@ -73,7 +76,7 @@ class Address:
             raise ElqError(Errors.ELQ260.format(spec=spec, reason=reason))
         if "://" not in uri:
             uri = str(Path(uri).absolute())
-        return cls(uri, kind.upper() or FLAT, name or cls.name)
+        return cls(uri, kind, name or cls.name)
 
     @property
     def is_file(self) -> bool:
@@ -203,7 +206,7 @@ class Collection:
         """
         scores = np.full((len(queries), limit), -np.inf, dtype=np.float32)
         numbers = np.full((len(queries), limit), -1, dtype=np.int64)
-        step = max(1, HITS_AT_ONCE // limit)
+        step = max(1, min(HITS_AT_ONCE // limit, rows_at_once(queries.shape[1])))
         with self._guarded() as client:
             for start in range(0, len(queries), step):
                 block = list(queries[start : start + step])
@@ -254,7 +257,7 @@ class Collection:
 
 
 def rows_at_once(width: int) -> int:
-    """RETURNS (int): Vectors that go into one message; a query returns 16,384 rows at most."""
+    """RETURNS (int): Vectors that go into one message; servers take and return 16,384 at most."""
     return max(1, min(1 << 14, BYTES_AT_ONCE // (4 * width)))
 
 
