@@ -256,9 +256,16 @@ def test_search_for_a_type(tmp_path):
     fails(run("search", tmp_path / "kb", "x", "--type", "lake"), "ELQ237")
 
 
-def test_vectors_in_milvus_lite(entities, tmp_path):
+@pytest.fixture
+def lite():
+    """Stops the server that Milvus Lite starts in this process."""
     pytest.importorskip("pymilvus")
-    pytest.importorskip("milvus_lite")
+    manager = pytest.importorskip("milvus_lite.server_manager")
+    yield
+    manager.server_manager_instance.release_all()
+
+
+def test_vectors_in_milvus_lite(entities, tmp_path, lite):
     kb, more = tmp_path / "kb", write(tmp_path / "more.jsonl", [{"id": "Q84", "title": "London"}])
     index = f"milvus:{tmp_path / 'vectors.db'}#places"
     result = run("build", entities, kb, "-q", "--index", index)
