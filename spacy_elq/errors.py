@@ -232,6 +232,39 @@ class Errors(metaclass=ErrorsWithCodes):
         "The knowledge base {path} can't be written. Get the permission, or copy the directory to "
         "where you have it and change that."
     )
+    ELQ260 = (
+        "{spec!r} is no address of a Milvus server ({reason}). Write milvus:URI#NAME, where URI is "
+        "http://host:port or a file for Milvus Lite that ends in .db."
+    )
+    ELQ261 = (
+        "The vectors at {uri} need pymilvus, which is not installed. Install it with "
+        "`pip install 'spacy-elq[milvus]'`."
+    )
+    ELQ262 = (
+        "The Milvus server {uri} can't be reached ({reason}). Check that it runs, its address, and "
+        "the environment variable {token} if it asks for a token."
+    )
+    ELQ263 = (
+        "The collection {name} of this knowledge base is not at {uri}. Build the knowledge base "
+        "again, or correct the address, which is the `index` in its manifest.json."
+    )
+    ELQ264 = (
+        "The collection {name} at {uri} does not hold the vectors of this knowledge base: "
+        "{problem}. Build the knowledge base again."
+    )
+    ELQ265 = (
+        "Milvus at {uri} could not work on the collection {name} ({reason}). Check the server, "
+        "then run it again."
+    )
+    ELQ266 = "Milvus keeps vectors as float32, not {dtype}. Leave `dtype` out, or set it to 'auto'."
+    ELQ267 = (
+        "The Milvus Lite file {uri} can't be opened ({reason}). Its directory must exist, and only "
+        "one process can have it open: for several, run a Milvus server."
+    )
+    ELQ268 = (
+        "The unfinished build in {path} goes on at {uri}, but the collection {name} is not there "
+        "any more. Remove that directory to start over."
+    )
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
         "name ends in .gz, .bz2 or .xz must be compressed so."

@@ -55,7 +55,13 @@ def build_command(
     path: KBPath,
     encoder: Encoder = "minilm",
     index: Annotated[
-        str, typer.Option("--index", "-i", help='"auto", "exact" or a FAISS factory string')
+        str,
+        typer.Option(
+            "--index",
+            "-i",
+            help='"auto", "exact", a FAISS factory string, or "milvus:URI#NAME": a Milvus server '
+            "or Milvus Lite file keeps the vectors",
+        ),
     ] = "auto",
     max_ram: Annotated[
         str, typer.Option("--max-ram", help='Most memory of the index that "auto" chooses')
@@ -272,11 +278,14 @@ def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> Q
 
 
 def _index_facts(manifest: Manifest) -> dict[str, str]:
+    from ..kb.milvus_server import is_milvus
     from ..kb.store import INDEX
     from ..kb.tune import SearchSettings
 
     if not manifest.search:
         return {}
+    if is_milvus(manifest.index):
+        return {"collection": str(manifest.search["collection"])}
     settings = SearchSettings(**manifest.search)
     return {
         "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",

@@ -11,6 +11,8 @@ import numpy as np
 from .catalogue import Catalogue
 from .faiss_index import FaissIndex
 from .generations import Hold
+from .milvus import MilvusTable
+from .milvus_server import Address, Collection, is_milvus
 from .names import NameIndex
 from .store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest, link_or_copy
 from .table import EntityTable
@@ -74,6 +76,8 @@ class Base:
 
 def open_table(path: Path, manifest: Manifest) -> EntityTable:
     """RETURNS (EntityTable): The vectors of a directory, as its manifest says they are kept."""
+    if is_milvus(manifest.index):
+        return milvus_table(path, manifest)
     if manifest.index == EXACT:
         return exact_table(path, manifest)
     return open_index_table(path, path / INDEX, manifest)
@@ -95,6 +99,14 @@ def exact_table(path: Path, manifest: Manifest) -> VectorTable:
     """RETURNS (VectorTable): The same without the index, whatever the manifest says."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
     return VectorTable(np.asarray(vectors), np.asarray(owners), manifest.entities)
+
+
+def milvus_table(path: Path, manifest: Manifest) -> MilvusTable:
+    """RETURNS (MilvusTable): The vectors that a server has; connects when they are needed."""
+    name = str(manifest.search.get("collection", ""))
+    collection = Collection(Address.parse(manifest.index), name)
+    owners = np.asarray(_map(path / OWNERS))
+    return MilvusTable(collection, owners, manifest.entities, manifest.width)
 
 
 def _map(path: Path) -> np.memmap:

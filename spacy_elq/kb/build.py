@@ -21,23 +21,22 @@ from ..errors import ElqError, Errors
 from ..types import Entity
 from .catalogue import Catalogue
 from .choose import EXACT_UP_TO
-from .indexing import IndexOptions, make_index, say
+from .indexing import IndexOptions, check_index, make_index, say
+from .milvus_server import is_milvus
 from .names import NameIndex
-from .npy import NpyAppender
+from .sinks import UPLOAD, discard_upload, open_sink
 from .store import (
     AUTO,
     CATALOGUE,
     EXACT,
     INDEX,
-    OWNERS,
-    VECTORS,
     Manifest,
     check_replaceable,
     describe_files,
     now,
     publish,
 )
-from .train import check_spec, forget_unfinished
+from .train import forget_unfinished
 from .vectors import check_vectors
 
 PROGRESS = "progress.json"
@@ -107,12 +106,14 @@ class Progress:
 
     digest (str): Checksum of the entities.
     fingerprint (str): Of the entity encoder.
-    entities, vectors (int): How many are safely on disk.
+    place (str): Address of the server that they go to; "" for files.
+    entities, vectors (int): How many are kept safely.
     """
 
     digest: str
     fingerprint: str
     dtype: str
+    place: str = ""
     entities: int = 0
     vectors: int = 0
 
@@ -135,7 +136,7 @@ class Progress:
 
     def of(self, entities: int, vectors: int) -> Progress:
         """RETURNS (Progress): The same build, this far."""
-        return Progress(self.digest, self.fingerprint, self.dtype, entities, vectors)
+        return replace(self, entities=entities, vectors=vectors)
 
 
 def build_kb(
@@ -161,7 +162,8 @@ def build_kb(
     entities (Iterable[Entity]): Read once.
     out (str | Path): The directory to make.
     encoder (EntityEncoder): Makes the vectors.
-    index (str): "auto", "exact", or a FAISS factory string such as "HNSW32".
+    index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or "milvus:URI#NAME" for
+        vectors that a Milvus server keeps; see `milvus_server.Address`.
     options (IndexOptions): What the index may take and must find.
     batch_size (int): Entities given to the encoder at once, and kept at once.
     dtype (str): How vectors are stored: "float32", "float16", or "auto" for float16 where there are
@@ -173,20 +175,17 @@ def build_kb(
     """
     out = Path(out).absolute()
     _check_target(out, overwrite)
-    check_spec(index, encoder.width)
     if dtype not in DTYPES:
         raise ElqError(Errors.ELQ110.format(name="dtype", value=dtype, of=", ".join(DTYPES)))
+    index = check_index(index, encoder.width, dtype)
     work = working_directory(out)
     digest = _Digest(entities)
     catalogue = _write_catalogue(work, digest)
     if dtype == AUTO:
-        dtype = "float16" if digest.count > EXACT_UP_TO and index != EXACT else "float32"
-    state = _resume(work, Progress(digest.hex, encoder.fingerprint, dtype), show=progress)
-    vectors = _embed(work, catalogue, encoder, state, batch_size, digest.count, show=progress)
-    NameIndex.build(work, enumerate(catalogue))
+        large = digest.count > EXACT_UP_TO and index != EXACT and not is_milvus(index)
+        dtype = "float16" if large else "float32"
     manifest = Manifest(
         entities=digest.count,
-        vectors=vectors,
         width=encoder.width,
         dtype=dtype,
         index=index,
@@ -196,6 +195,10 @@ def build_kb(
         snapshot=snapshot,
         digest=digest.hex,
     )
+    state = _resume(work, manifest, show=progress)
+    vectors = _embed(work, catalogue, encoder, manifest, state, batch_size, show=progress)
+    NameIndex.build(work, enumerate(catalogue))
+    manifest = replace(manifest, vectors=vectors)
     return _publish(
         make_index(work, manifest, options or IndexOptions(), progress=progress), work, out
     )
@@ -238,21 +241,18 @@ def build_kb_from_vectors(
     """
     out = Path(out).absolute()
     _check_target(out, overwrite)
+    count, width = vectors.shape
+    halves = vectors.dtype == np.float16 and not is_milvus(index)
+    if index_file is None:
+        index = check_index(index, width, AUTO)
     work = working_directory(out)
     digest = _Digest(entities)
-    count, width = vectors.shape
     catalogue = _write_catalogue(work, digest, expected=count)
-    dtype = "float16" if vectors.dtype == np.float16 else "float32"
-    fresh = Progress(f"{digest.hex} {identity}", fingerprint, dtype)
-    state = _resume(work, fresh, show=progress)
-    given = _GivenVectors(vectors, state.vectors, fingerprint, normalized)
-    _embed(work, catalogue, given, state, batch_size, count, show=progress)
-    NameIndex.build(work, enumerate(catalogue))
     manifest = Manifest(
         entities=count,
         vectors=count,
         width=width,
-        dtype=dtype,
+        dtype="float16" if halves else "float32",
         index=index,
         fingerprint=fingerprint,
         normalized=normalized,
@@ -260,6 +260,10 @@ def build_kb_from_vectors(
         snapshot=snapshot,
         digest=digest.hex,
     )
+    state = _resume(work, manifest, identity, show=progress)
+    given = _GivenVectors(vectors, state.vectors, fingerprint, normalized)
+    _embed(work, catalogue, given, manifest, state, batch_size, show=progress)
+    NameIndex.build(work, enumerate(catalogue))
     if index_file is not None:
         shutil.copyfile(index_file, work / INDEX)
     else:
@@ -268,9 +272,10 @@ def build_kb_from_vectors(
 
 
 def _publish(manifest: Manifest, work: Path, out: Path) -> Manifest:
-    (work / PROGRESS).unlink()
     manifest = replace(manifest, created=now(), files=describe_files(work))
     manifest.write(work)
+    (work / PROGRESS).unlink()
+    (work / UPLOAD).unlink(missing_ok=True)  # from now on its collection is in use
     publish(work, out)
     return manifest
 
@@ -331,8 +336,14 @@ def _write_catalogue(work: Path, entities: _Digest, expected: int | None = None)
     return catalogue
 
 
-def _resume(work: Path, fresh: Progress, *, show: bool) -> Progress:
+def _resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) -> Progress:
     """How far an earlier run came, if it was the same build; else nothing is done yet."""
+    fresh = Progress(
+        digest=f"{manifest.digest} {identity}".rstrip(),
+        fingerprint=manifest.fingerprint,
+        dtype=manifest.dtype,
+        place=manifest.index if is_milvus(manifest.index) else "",
+    )
     old = Progress.read(work / PROGRESS)
     if old is not None and old.of(0, 0) == fresh:
         say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
@@ -341,6 +352,7 @@ def _resume(work: Path, fresh: Progress, *, show: bool) -> Progress:
         text = "The entities or the encoder changed since the unfinished build: starting over"
         say(text, show)
     forget_unfinished(work)  # an index of other vectors
+    discard_upload(work)
     return fresh
 
 
@@ -348,30 +360,28 @@ def _embed(
     work: Path,
     catalogue: Catalogue,
     encoder: EntityEncoder,
+    manifest: Manifest,
     state: Progress,
     batch_size: int,
-    count: int,
     *,
     show: bool,
 ) -> int:
     """Encode what is left to encode. RETURNS (int): The number of vectors."""
-    vectors = NpyAppender(work / VECTORS, (encoder.width,), state.dtype, rows=state.vectors)
-    owners = NpyAppender(work / OWNERS, (), "int32", rows=state.vectors)
-    bar = tqdm(total=count, initial=state.entities, unit=" entities", disable=not show)
-    with closing(vectors), closing(owners), closing(bar):
+    largest = np.finfo(manifest.dtype).max
+    sink = open_sink(work, manifest, state.vectors)
+    bar = tqdm(total=manifest.entities, initial=state.entities, unit=" entities", disable=not show)
+    with closing(sink), closing(bar):
         done = state.entities
         rest = catalogue.iterate(done)
         while chunk := list(islice(rest, batch_size)):
             ids = [entity.id for entity in chunk]
             found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
-            too_large = np.abs(found).max(axis=1) > np.finfo(vectors.dtype).max
+            too_large = np.abs(found).max(axis=1) > largest
             if too_large.any():
                 raise ElqError(Errors.ELQ229.format(id=ids[local[too_large.argmax()]]))
-            vectors.append(found)
-            owners.append(local + done)
-            vectors.flush()
-            owners.flush()
+            sink.append(found, local + done)
+            sink.flush()
             done += len(chunk)
-            state.of(done, vectors.rows).write(work / PROGRESS)
+            state.of(done, sink.rows).write(work / PROGRESS)
             bar.update(len(chunk))
-    return vectors.rows
+    return sink.rows

@@ -8,6 +8,7 @@ from ..errors import ElqError, Errors
 from .base import Base, exact_table
 from .indexing import kept_queries
 from .knowledge_base import FaissKB
+from .milvus import MilvusTable
 from .tune import held_queries, recall, thin
 from .vectors import VectorTable
 
@@ -45,10 +46,21 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     sample (int): How many queries, of those that it was tuned with.
     RETURNS (float): Share of the exact top k that is among the k found, 0 to 1.
     """
-    if kb.base is None or not isinstance(kb.base.table, VectorTable):
+    exact = _exact(kb.base)
+    if kb.base is None or exact is None:
         return 1.0
-    exact = exact_table(kb.base.path, kb.manifest)
     queries = kept_queries(kb.base.path, kb.manifest) or held_queries(exact.vectors, sample)
     vectors = thin(queries.vectors, sample)
     truth = exact.search(vectors, min(k, exact.entities)).rows
     return recall(truth, kb.base.table.search(vectors, truth.shape[1]).rows)
+
+
+def _exact(base: Base | None) -> VectorTable | None:
+    """The vectors to be compared with each query; None where a search does that anyway."""
+    if base is None:
+        return None
+    if isinstance(base.table, VectorTable):
+        return exact_table(base.path, base.manifest)
+    if isinstance(base.table, MilvusTable) and not base.table.is_exact:
+        return VectorTable(*base.table.matrix(), len(base))
+    return None

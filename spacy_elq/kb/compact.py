@@ -13,6 +13,8 @@ from .build import build_kb, working_directory
 from .choose import EXACT_UP_TO
 from .indexing import IndexOptions, kept_queries
 from .live import Live
+from .milvus_server import is_milvus
+from .sinks import discard_upload
 from .store import AUTO, EXACT, Manifest, generation_name, now
 from .view import View
 
@@ -39,23 +41,38 @@ def _build(live: Live, old: Manifest, generation: int, *, progress: bool) -> Man
     view = View(live.base, live.delta)
     out = live.path / generation_name(generation)
     for left in (out, working_directory(out)):  # by one that broke off
+        discard_upload(left)
         shutil.rmtree(left, ignore_errors=True)
     if not len(view):
         out.mkdir()
-        return replace(old, entities=0, vectors=0, index=EXACT, digest="", created=now(), files={})
+        return replace(
+            old,
+            entities=0,
+            vectors=0,
+            index=old.index if is_milvus(old.index) else EXACT,
+            search={},
+            digest="",
+            created=now(),
+            files={},
+        )
     queries = kept_queries(live.base.path, old) if live.base else None
     return build_kb(
         view,
         out,
         _KnownVectors(view, old),
-        # Of the few that are left an index could not learn its lists.
-        index=AUTO if "IVF" in old.index and len(view) <= EXACT_UP_TO else old.index,
+        index=_index(old, len(view)),
         options=IndexOptions(queries=None if queries is None else lambda: queries),
         dtype=old.dtype,
         progress=progress,
         source=old.source,
         snapshot=old.snapshot,
     )
+
+
+def _index(old: Manifest, entities: int) -> str:
+    learned = "IVF" in old.index and not is_milvus(old.index)
+    # Of the few that are left an index could not learn its lists.
+    return AUTO if learned and entities <= EXACT_UP_TO else old.index
 
 
 class _KnownVectors:

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import ElqError
+from .sinks import discard_upload
 from .store import DELTA, IMMUTABLE, MANIFEST, Manifest
 
 try:
@@ -49,9 +51,13 @@ def sweep(path: Path, manifest: Manifest) -> list[str]:
         if handle is None and fcntl is not None:
             continue  # somebody reads it; a later sweep removes it
         try:
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
+            if item.is_dir():
+                discard_upload(item)
+                shutil.rmtree(item)
+            else:
+                item.unlink()
             removed.append(item.name)
-        except OSError:  # open, on Windows
+        except (OSError, ElqError):  # open, on Windows; or its server does not answer
             continue
         finally:
             if handle is not None:

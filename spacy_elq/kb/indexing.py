@@ -13,8 +13,10 @@ from tqdm import tqdm
 from ..errors import ElqError, Errors
 from .base import exact_table, open_index_table
 from .choose import Plan, plans
+from .milvus_server import Address, connect, is_milvus
+from .sinks import finish_upload
 from .store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
-from .train import VectorFile, build_index, forget_unfinished
+from .train import VectorFile, build_index, check_spec, forget_unfinished
 from .tune import MOST_QUERIES, Queries, SearchSettings, held_queries, thin, tune
 from .vectors import check_queries
 
@@ -41,6 +43,23 @@ class IndexOptions:
             raise ElqError(Errors.ELQ239.format(value=self.min_recall))
 
 
+def check_index(index: str, width: int, dtype: str) -> str:
+    """Check an index before hours are spent on its vectors.
+
+    index (str): "auto", "exact", a FAISS factory string, or the address of a Milvus server, which
+        has to answer.
+    dtype (str): How vectors are to be stored, or "auto".
+    RETURNS (str): The same, in full.
+    """
+    if not is_milvus(index):
+        return check_spec(index, width)
+    if dtype not in (AUTO, "float32"):
+        raise ElqError(Errors.ELQ266.format(dtype=dtype))
+    address = Address.parse(index)
+    connect(address)
+    return address.spec
+
+
 def make_index(
     work: Path, manifest: Manifest, options: IndexOptions, *, progress: bool = False
 ) -> Manifest:
@@ -51,6 +70,9 @@ def make_index(
     progress (bool): Whether to tell on stderr what is done, chosen and found.
     RETURNS (Manifest): With the index as it is, and how it is searched.
     """
+    if is_milvus(manifest.index):
+        say(f"index: {manifest.index}", progress)
+        return finish_upload(work, manifest)
     for name in (INDEX, QUERIES):
         (work / name).unlink(missing_ok=True)
     candidates = [Plan(manifest.index, 0, "as asked for")]

@@ -44,9 +44,10 @@ class Manifest:
     entities, vectors (int): How many there are, live additions and removals not counted.
     width (int): Width h of the vectors.
     dtype (str): Type of the stored vectors, "float32" or "float16".
-    index (str): "exact", or the FAISS factory string of index.faiss.
+    index (str): "exact", the FAISS factory string of index.faiss, or the address of the Milvus
+        server that has the vectors, "milvus:…".
     search (dict): How the index is searched and what that finds: `tune.SearchSettings`; empty
-        where the index is exact, or searched as its file says.
+        where the index is exact, or searched as its file says. With Milvus, the "collection".
     fingerprint (str): Of the entity encoder that made the vectors; "" where unknown.
     normalized (bool): Whether the vectors have length 1.
     source, snapshot (str): Where the entities come from and of which date, if told.

@@ -134,9 +134,10 @@ class VectorTable:
         scores, vector_rows = self._exact.search(queries, wanted, mask)
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
         last = scores[:, -1:]
-        scores, rows = best(*_first_of_each(scores, rows), keep)
+        scores, rows = best(*first_of_each(scores, rows), keep)
         top_scores, top_rows = best(self.scores(queries, rows), rows, k)
-        if keep < self.entities and not _settled(last, scores[:, -1:], top_scores[:, -1:]):
+        left_out = np.maximum(last, scores[:, -1:])
+        if keep < self.entities and not settled(left_out, top_scores[:, -1:]).all():
             return None
         return Candidates(top_rows, top_scores)
 
@@ -237,17 +238,18 @@ class LiveVectors:
         return np.packbits(self.mask, bitorder="little")
 
 
-def _settled(last_vector: np.ndarray, last_entity: np.ndarray, kth: np.ndarray) -> bool:
-    # What was left out scores no more than the last that was kept. Unless the k-th entity is
-    # clearly above that, an equal one with a smaller row may be among them.
-    bound = np.maximum(last_vector, last_entity)
+def settled(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): Where the k-th entity of a query stays, (M,), bool, if what was left out
+    scores no more than `last` (M, 1). Unless the k-th score (M, 1) is clearly above that, an equal
+    entity with a smaller row may be among them."""
     with np.errstate(invalid="ignore"):
-        above = kth > bound + TOLERANCE * np.abs(bound)
-    return bool((above | np.isneginf(bound)).all())
+        above = kth > last + TOLERANCE * np.abs(last)
+    return (above | np.isneginf(last))[:, 0]
 
 
-def _first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the best of the scores that an entity has within a line of (M, n); the rest is -1."""
+def first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n) with the best of the scores that an
+    entity has within a line; -inf and -1 in the place of the others."""
     order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
     scores, rows = scores[order], rows[order]
     repeat = np.zeros(rows.shape, dtype=bool)

@@ -254,3 +254,32 @@ def test_search_for_a_type(tmp_path):
     assert len(lines) == 5
     assert all(int(line[1][1:]) % 2 for line in lines)
     fails(run("search", tmp_path / "kb", "x", "--type", "lake"), "ELQ237")
+
+
+@pytest.fixture
+def lite():
+    """Stops the server that Milvus Lite starts in this process."""
+    pytest.importorskip("pymilvus")
+    manager = pytest.importorskip("milvus_lite.server_manager")
+    yield
+    manager.server_manager_instance.release_all()
+
+
+def test_vectors_in_milvus_lite(entities, tmp_path, lite):
+    kb, more = tmp_path / "kb", write(tmp_path / "more.jsonl", [{"id": "Q84", "title": "London"}])
+    index = f"milvus:{tmp_path / 'vectors.db'}#places"
+    result = run("build", entities, kb, "-q", "--index", index)
+    assert (result.exit_code, result.output) == (0, "")
+    assert not (kb / "vectors.npy").exists()
+    info = dict(line.split(maxsplit=1) for line in run("info", kb, "-q").stdout.splitlines()[4:])
+    assert info["index"] == index
+    assert info["collection"].startswith("places_")
+    assert run("add", kb, more, "-q").exit_code == 0
+    assert run("remove", kb, "Q64", "-q").exit_code == 0
+    assert run("compact", kb, "-q").exit_code == 0
+    assert [entity["id"] for entity in export(kb)] == ["Q90", "Q220", "Q84"]
+    assert run("search", kb, "London", "-k", "1", "-q").stdout.splitlines()[-1].startswith("1.000")
+    assert "recall  1.000" in run("check", kb, "-q").stdout
+    fails(
+        run("build", entities, tmp_path / "new", "-q", "-i", "milvus:http://localhost:1"), "ELQ262"
+    )
