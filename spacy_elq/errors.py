@@ -73,7 +73,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ118 = (
         "The pretrained weights {path} are changes to another encoder. Use the encoder that they "
-        "were made with, or set pretrained = null to begin with the encoder's own weights."
+        "were made with, or set pretrained = null in [components.elq.model] to begin with the "
+        "encoder's own weights."
     )
     ELQ119 = (
         "The pretrained weights {path} have other heads than the model. Configure the model with "

@@ -39,7 +39,7 @@ cosine = true
 scale = 20.0
 names = true
 context = 64
-pretrained = null
+pretrained = "starter"
 
 [elq.model.encoder]
 @architectures = "spacy-elq.Transformer.v1"

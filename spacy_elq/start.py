@@ -40,6 +40,8 @@ def start(
     """
     out = out.absolute()
     check_target(out, overwrite)
+    if not entities.exists():
+        raise ElqError(Errors.ELQ218.format(path=entities, what="file of entities"))
     if refer and not entities.is_dir():
         raise ElqError(Errors.ELQ407.format(path=entities))
     nlp = blank(lang)

@@ -78,7 +78,10 @@ def entities_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def elq_config(tiny_bert: Path) -> dict[str, Any]:
     """Configuration of the component with the tiny encoder on both sides."""
     return {
-        "model": {"encoder": {"name": str(tiny_bert), "max_length": 64, "overlap": 24}},
+        "model": {
+            "encoder": {"name": str(tiny_bert), "max_length": 64, "overlap": 24},
+            "pretrained": None,
+        },
         "entity_encoder": {"source": str(tiny_bert)},
         "training": {"freeze": [], "precision": "fp32", "names_hidden": 0.0},
     }

@@ -67,12 +67,9 @@ def write_config(name, path, tiny_bert, paths):
     config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=False)
     config["paths"] |= {key: str(value) for key, value in paths.items()}
     if name == "minilm":
-        config["components"]["elq"] |= {
-            "model": {"@architectures": "spacy-elq.ELQ.v1", "encoder": {}},
-            "entity_encoder": {"source": str(tiny_bert)},
-        }
-        encoder = {"@architectures": "spacy-elq.Transformer.v1", "name": str(tiny_bert)}
-        config["components"]["elq"]["model"]["encoder"] = encoder
+        elq = config["components"]["elq"]
+        elq["entity_encoder"] = {"source": str(tiny_bert)}
+        elq["model"]["encoder"] |= {"name": str(tiny_bert), "max_length": 64, "overlap": 24}
     config.to_disk(path)
     return path
 

@@ -31,7 +31,7 @@ def shared(tiny_bert, elq_config, kb_path):
         },
     )
     encoder = {"@architectures": "spacy-elq.TransformerListener.v1"}
-    model = {"@architectures": "spacy-elq.ELQ.v1", "encoder": encoder}
+    model = {"@architectures": "spacy-elq.ELQ.v1", "encoder": encoder, "pretrained": None}
     nlp.add_pipe("elq", config={**elq_config, "model": model})
     nlp.initialize()
     nlp.get_pipe("elq").set_kb(kb_from_directory(kb_path))

@@ -141,6 +141,7 @@ def exact_config(
             "cosine": False,
             "names": False,
             "context": 0,
+            "pretrained": None,
             "encoder": {
                 "name": name,
                 "max_length": options.max_context_length or params.max_context_length,
