@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ FORMAT = "1"
 PRETRAINED = "pretrained"
 HEADS = "heads."
 # Endings of the names of a changed parameter's tensors.
-CHANGE, LEFT, RIGHT = ".change", ".left", ".right"
+CHANGE, LEFT, RIGHT, SCALE = ".change", ".left", ".right", ".scale"
 
 
 def with_pretrained(model: ElqModel, name: str) -> ElqModel:
@@ -77,30 +77,34 @@ def untrained_encoder(source: str | None) -> torch.nn.Module:
     return AutoModel.from_pretrained(resolve_source(source))
 
 
-def save_changes(model: ElqModel, base: torch.nn.Module, path: Path, rank: int) -> None:
-    """Write what training changed.
+def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, rank: int) -> None:
+    """Write what training changed. Of several trainings it is the mean: that of models which began
+    with the same weights is often better than each (Wortsman et al., ICML 2022, "Model soups").
 
-    model (Model): The trained model, with a transformer of its own.
+    models (Sequence[Model]): Trained models of one kind, with transformers of their own.
     base (Module): The same transformer before it was trained.
     path (Path): The file to write.
     rank (int): Columns of the thin matrices: more of them are closer to the change, and larger.
     """
     from safetensors.torch import save_file
 
+    options = {json.dumps(model.attrs["head_options"], sort_keys=True) for model in models}
+    if len(options) > 1:
+        raise ElqError(Errors.ELQ119.format(path=path, options=" or ".join(sorted(options))))
     before = base.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     changed = []
-    for name, after in _transformer(model).state_dict().items():
-        change = after.cpu().float() - before[name].cpu().float()
+    for name, after in _mean([_transformer(model) for model in models]).items():
+        change = after - before[name].cpu().float()
         if change.any():
             changed.append(name)
             tensors |= {f"{name}{part}": value for part, value in _thin(change, rank).items()}
-    for name, value in get_heads(model).state_dict().items():
-        tensors[f"{HEADS}{name}"] = value.cpu().contiguous()
+    for name, value in _mean([get_heads(model) for model in models]).items():
+        tensors[f"{HEADS}{name}"] = value.contiguous()
     metadata = {
         "format": FORMAT,
         "base": _digest({name: before[name] for name in changed}),
-        "heads": json.dumps(model.attrs["head_options"], sort_keys=True),
+        "heads": options.pop(),
     }
     with atomic_file(path) as file:
         save_file(tensors, file, metadata)
@@ -128,6 +132,12 @@ def apply_changes(model: ElqModel, path: Path) -> None:
     get_heads(model).load_state_dict(heads)
 
 
+def _mean(modules: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
+    """The mean of each parameter of modules of one shape, float32 on the CPU."""
+    states = [module.state_dict() for module in modules]
+    return {name: sum(s[name].cpu().float() for s in states) / len(states) for name in states[0]}
+
+
 def _transformer(model: ElqModel) -> torch.nn.Module:
     transformer = get_transformer(get_encoder(model))
     if transformer is None:
@@ -136,24 +146,33 @@ def _transformer(model: ElqModel) -> torch.nn.Module:
 
 
 def _thin(change: torch.Tensor, rank: int) -> dict[str, torch.Tensor]:
-    """A change of a parameter as half-precision tensors, by the ending of their names."""
+    """A change of a parameter as small tensors, by the ending of their names."""
     import torch
 
     if change.ndim < 2 or min(change.shape) <= rank:
         return {CHANGE: change.half()}
     left, values, right = torch.linalg.svd(change, full_matrices=False)
-    # The square root on either side: both stay far from the limits of half precision.
-    root = values[:rank].sqrt()
-    return {
-        LEFT: (left[:, :rank] * root).half().contiguous(),
-        RIGHT: (root[:, None] * right[:rank]).half().contiguous(),
-    }
+    columns, column_scale = _bytes(left[:, :rank], dim=0)
+    rows, row_scale = _bytes(right[:rank], dim=1)
+    # The vectors have length 1: the singular values may share a scale with their bytes.
+    scale = values[:rank] * column_scale.flatten() * row_scale.flatten()
+    return {LEFT: columns, RIGHT: rows, SCALE: scale}
+
+
+def _bytes(vectors: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors along an axis as bytes, each with a scale of its own: a file of one size holds twice
+    the rank that half precision would leave it, which costs less than what it cuts off."""
+    import torch
+
+    scale = vectors.abs().amax(dim, keepdim=True).clamp(min=1e-12) / 127
+    return (vectors / scale).round().to(torch.int8).contiguous(), scale
 
 
 def _change(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     if f"{name}{CHANGE}" in tensors:
         return tensors[f"{name}{CHANGE}"].float()
-    return tensors[f"{name}{LEFT}"].float() @ tensors[f"{name}{RIGHT}"].float()
+    left, right = tensors[f"{name}{LEFT}"].float(), tensors[f"{name}{RIGHT}"].float()
+    return left * tensors[f"{name}{SCALE}"] @ right
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -45,7 +45,7 @@ def weights_of(nlp):
 
 
 def save(nlp, tiny_bert, path, rank):
-    save_changes(nlp.get_pipe("elq").model, untrained_encoder(str(tiny_bert)), path, rank)
+    save_changes([nlp.get_pipe("elq").model], untrained_encoder(str(tiny_bert)), path, rank)
     return str(path)
 
 
@@ -103,8 +103,23 @@ def test_changes_are_the_best_of_their_rank(trained, make_nlp_with, tiny_bert, t
     change = (weights_of(trained)[name] - base[name]).double().numpy()
     left, values, right = np.linalg.svd(change, full_matrices=False)
     expected = left[:, :2] * values[:2] @ right[:2]
-    np.testing.assert_allclose(begun[name] - base[name], expected, atol=2e-4)
-    assert not np.allclose(expected, change, atol=2e-4)
+    np.testing.assert_allclose(begun[name] - base[name], expected, atol=1e-3)
+    assert not np.allclose(expected, change, atol=1e-3)
+
+
+def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_bert, tmp_path):
+    other = make_nlp_with()
+    train(other, steps=5)
+    models = [nlp.get_pipe("elq").model for nlp in (trained, other)]
+    path = tmp_path / "mean.safetensors"
+    save_changes(models, untrained_encoder(str(tiny_bert)), path, rank=1000)
+    begun, one, two = map(weights_of, (make_nlp_with(pretrained=str(path)), trained, other))
+    for name, found in begun.items():
+        expected = (one[name].double() + two[name].double()) / 2
+        np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
+    with pytest.raises(ElqError, match="ELQ119"):
+        models[1] = make_nlp_with(names=False).get_pipe("elq").model
+        save_changes(models, untrained_encoder(str(tiny_bert)), path, rank=1000)
 
 
 def test_what_was_not_trained_takes_no_room(trained, make_nlp_with, tiny_bert, tmp_path):
