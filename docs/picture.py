@@ -17,9 +17,8 @@ from spacy import displacy
 TEXTS = (
     "who coached jordan when chicago won its first title?",
     "Flights from Georgia to Jordan were cancelled.",
-    "what did washington say to congress about cleveland",
     "Phoenix played Johnny Cash in the film.",
-    "is mercury closer to the sun than venus",
+    "how far is cambridge from boston",
 )
 URL = "https://www.wikidata.org/wiki/{}"
 
@@ -49,7 +48,7 @@ def main() -> None:
     html = html.replace("margin-bottom: 6rem", "margin: 0")
     with sync_playwright() as browsers:
         browser = browsers.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(viewport={"width": 760, "height": 100})
+        page = browser.new_page(viewport={"width": 880, "height": 100})
         page.set_content(html)
         page.screenshot(path=picture, full_page=True)
 

@@ -6,6 +6,7 @@ import pytest
 import spacy
 from spacy.vocab import Vocab
 
+from spacy_elq.decoding import DecodingSettings
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.knowledge_base import FaissKB
 
@@ -135,12 +136,12 @@ def test_settings_can_be_left_where_they_are(place, elq_config):
         blank = spacy.blank("en")
         elq = blank.add_pipe("elq", config={**elq_config, "kb_path": str(place / "KB")})
         elq.from_disk(place / excluded_at, exclude=["cfg"])
-        assert elq.threshold == -2.5
+        assert elq.threshold == DecodingSettings().threshold
         assert [[e.kb_id_ for e in blank(row["text"]).ents] for row in TEXTS] == expected
         other = spacy.blank("en")
         elq = other.add_pipe("elq", config={**elq_config, "kb_path": str(place / "KB")})
         elq.from_bytes(nlp.get_pipe("elq").to_bytes(), exclude=["cfg"])
-        assert elq.threshold == -2.5
+        assert elq.threshold == DecodingSettings().threshold
         assert [[e.kb_id_ for e in other(row["text"]).ents] for row in TEXTS] == expected
 
 
