@@ -95,12 +95,17 @@ class MentionContext(nn.Module):
         """mentions (Tensor): (N, h). vectors (Tensor): (B, T, h). spans (Tensor): int64 (N, 3), as
         in `MentionPooling`. lengths (Tensor): Wordpieces of each row, int64 (B,).
         RETURNS (Tensor): (N, h)."""
-        rows, first, last = spans.unbind(1)
-        begin = (first - self.reach).clamp(min=0)
-        end = torch.minimum(last + self.reach, lengths[rows] - 1)
-        nearby = _span_means(vectors, rows, begin, end)
         normalize = nn.functional.normalize
-        return normalize(mentions, dim=-1) + self.share * normalize(nearby, dim=-1)
+        rows, first, last = spans.unbind(1)
+        if vectors.shape[1] <= self.reach + 1:  # all of a text is near each of its mentions
+            texts = torch.arange(len(vectors), device=vectors.device)
+            means = _span_means(vectors, texts, torch.zeros_like(texts), lengths - 1)
+            nearby = normalize(means, dim=-1)[rows]
+        else:
+            begin = (first - self.reach).clamp(min=0)
+            end = torch.minimum(last + self.reach, lengths[rows] - 1)
+            nearby = normalize(_span_means(vectors, rows, begin, end), dim=-1)
+        return normalize(mentions, dim=-1) + self.share * nearby
 
 
 class EntityScorer(nn.Module):

@@ -74,18 +74,19 @@ def test_cosine_queries_have_the_learned_scale_as_length():
     np.testing.assert_allclose(cosine, 1.0, rtol=1e-5)
 
 
-def test_context_adds_a_share_of_the_direction_of_what_is_near():
+@pytest.mark.parametrize("reach", [1, 4, 100])
+def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
     def unit(vector):
         return vector / np.linalg.norm(vector)
 
     lengths = [5, 3]  # the second text has two places of padding
     spans = np.array([[0, 0, 0], [0, 1, 3], [0, 4, 4], [1, 1, 2]])
-    module = MentionContext(1).double()
+    module = MentionContext(reach).double()
     module.share.data.fill_(0.5)
     means = np.stack([VECTORS[b, i : j + 1].mean(0) for b, i, j in spans])
     found = module(*(torch.from_numpy(np.asarray(x)) for x in (means, VECTORS, spans, lengths)))
     for row, mean, (b, i, j) in zip(found.detach().numpy(), means, spans, strict=True):
-        near = VECTORS[b, max(0, i - 1) : min(lengths[b], j + 2)].mean(0)
+        near = VECTORS[b, max(0, i - reach) : min(lengths[b], j + reach + 1)].mean(0)
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)
 
 
