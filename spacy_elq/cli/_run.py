@@ -28,6 +28,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 Gpu = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
 EntityUri = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
 ReadAs = Annotated[str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
+]
+TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
 INTERRUPTED = 130
 
 

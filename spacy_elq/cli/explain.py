@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._run import Gpu, Quiet, guarded, linker, load_pipeline, set_linking
+from ._run import Gpu, Quiet, Threshold, TopK, guarded, linker, load_pipeline, set_linking
 
 EXAMPLE = (
     'Example: python -m spacy elq explain training/model-best "who coached jordan" --candidates 3'
@@ -18,13 +18,8 @@ EXAMPLE = (
 def explain_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to explain the links of")],
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
-    ] = None,
+    threshold: Threshold = None,
+    top_k: TopK = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Spans to show, links not counted")
     ] = 20,

@@ -13,7 +13,7 @@ import typer
 
 from ..about import __version__
 from ..errors import ElqError, Errors
-from ._run import Gpu, Quiet, guarded, linker, load_pipeline, note, set_linking
+from ._run import Gpu, Quiet, Threshold, TopK, guarded, linker, load_pipeline, note, set_linking
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -46,13 +46,8 @@ def link_command(
             "--output", "-o", help="Spans JSONL, - for stdout; goes on where a run was interrupted"
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
-    ] = None,
+    threshold: Threshold = None,
+    top_k: TopK = None,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
