@@ -21,6 +21,7 @@ def build_elq(
     scale: float = 20.0,
     names: bool = True,
     context: int = 64,
+    nil: bool = True,
     pretrained: str | None = None,
 ) -> ElqModel:
     """`spacy-elq.ELQ.v1`: the question encoder with mention and entity heads.
@@ -37,11 +38,14 @@ def build_elq(
         False is the published model.
     context (int): Add to a mention's direction a learned share of the direction of the text around
         it, up to so many wordpieces on either side; needs `cosine`. 0 is the published model.
+    nil (bool): Let a mention's entities compete with there being none in the knowledge base, with a
+        learned score; needs `cosine`. False is the published model.
     pretrained (Optional[str]): Begin with trained weights: "starter", which come with the package
         and are changes to MiniLM, or the path of a file that `elq weights` wrote. None begins with
         the encoder's own weights and untrained heads.
     """
-    options = {"cosine": cosine, "scale": scale, "names": names, "context": context}
+    options = {"cosine": cosine, "scale": scale, "names": names}
+    options |= {"context": context, "nil": nil}
     model = elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
     return with_pretrained(model, pretrained) if pretrained else model
 

@@ -64,8 +64,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "component, and what removes its output (such as `doc_cleaner`) after it."
     )
     ELQ116 = (
-        "The setting 'context' needs 'cosine': set cosine = true, or context = 0 for the published "
-        "mention vectors."
+        "The setting '{name}' needs 'cosine': set cosine = true; or, for the published scores, "
+        "context = 0 and nil = false."
     )
     ELQ117 = (
         "There are no pretrained weights '{name}': neither a file of that path nor any that come "

@@ -72,6 +72,7 @@ class ExplainedSpan:
     mention_score (float): log P(mention); 0 for a mention that was given.
     entity_score (float): log P(best entity | mention); -inf without candidates.
     score (float): Joint log-score, the sum of the two.
+    nil_score (float): log P(none of the entities | mention); -inf where the model knows no `nil`.
     names (tuple[str, ...]): Which `lexical.MENTION_FEATURES` the span has.
     candidates (tuple[ExplainedCandidate, ...]): Best first.
     cut (str): What cut it, "" for a link.
@@ -86,6 +87,7 @@ class ExplainedSpan:
     mention_score: float
     entity_score: float
     score: float
+    nil_score: float
     names: tuple[str, ...]
     candidates: tuple[ExplainedCandidate, ...]
     cut: str = ""
@@ -282,6 +284,7 @@ def _records(
             mention_score=float(mentions.mention_score[i]),
             entity_score=float(mentions.entity_scores[i, 0]),
             score=float(mentions.joint[i]),
+            nil_score=float(mentions.nil_score[i]),
             names=_features(names[i]),
             candidates=_candidates(mentions, i, names[i], entities),
             cut=cut,

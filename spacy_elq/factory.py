@@ -39,6 +39,7 @@ cosine = true
 scale = 20.0
 names = true
 context = 64
+nil = true
 pretrained = "starter"
 
 [elq.model.encoder]
@@ -69,6 +70,7 @@ mention_weight = 1.0
 entity_weight = 1.0
 context_weight = 0.0
 names_hidden = 0.1
+entities_hidden = 0.1
 head_rate = 5.0
 names_rate = 50.0
 freeze = ["embeddings", "pooler"]

@@ -18,6 +18,8 @@ MENTION_SCORERS = ("qa_linear", "qa_mlp")
 AGGREGATIONS = ("all_avg", "fl_avg", "all_avg_linear", "fl_linear")
 # Of the published "qa_mlp" scorer.
 MLP_DROPOUT = 0.1
+# A mention and an entity of another name are about as similar before training.
+NIL_COSINE = 0.5
 
 
 class MentionScorer(nn.Module):
@@ -112,18 +114,27 @@ class EntityScorer(nn.Module):
     """Mention vectors → query vectors, whose inner product with an entity vector is its score.
 
     Published: the mention vector itself. With `cosine`, its direction times a learned scale, for
-    entity vectors of length 1.
+    entity vectors of length 1. With `nil`, also the score of there being no such entity: a learned
+    cosine, below which a mention's best entity is less likely than none.
     """
 
-    def __init__(self, *, cosine: bool = False, scale: float = 20.0) -> None:
+    def __init__(self, *, cosine: bool = False, scale: float = 20.0, nil: bool = False) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if cosine else None
+        self.nil_cosine = nn.Parameter(torch.tensor(NIL_COSINE)) if cosine and nil else None
 
     def forward(self, mentions: torch.Tensor) -> torch.Tensor:
         """mentions (Tensor): (N, h). RETURNS (Tensor): (N, h)."""
         if self.log_scale is None:
             return mentions
         return nn.functional.normalize(mentions, dim=-1) * self.log_scale.exp()
+
+    @property
+    def nil_score(self) -> torch.Tensor | None:
+        """RETURNS (Tensor | None): Score of no entity at all, a scalar; None without `nil`."""
+        if self.log_scale is None or self.nil_cosine is None:
+            return None
+        return self.nil_cosine * self.log_scale.exp()
 
 
 class NameWeights(nn.Module):
@@ -149,21 +160,25 @@ class Heads(nn.Module):
         scale: float = 20.0,
         names: bool = False,
         context: int = 0,
+        nil: bool = False,
     ) -> None:
         """
         width (int): Width of the question encoder's vectors, h.
         names (bool): Add the features of `lexical` to both scores.
         context (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner products
             have no common length that two directions could be shares of.
+        nil (bool): Let entities compete with there being none. Only with `cosine` too: inner
+            products of one mention say little about those of another.
         The rest are the arguments of the parts above.
         """
         super().__init__()
-        if context and not cosine:
-            raise ElqError(Errors.ELQ116)
+        for option, value in (("context", context), ("nil", nil)):
+            if value and not cosine:
+                raise ElqError(Errors.ELQ116.format(name=option))
         self.mention_scorer = MentionScorer(width, scorer)
         self.pooling = MentionPooling(width, aggregation)
         self.context = MentionContext(context) if context else None
-        self.entity_scorer = EntityScorer(cosine=cosine, scale=scale)
+        self.entity_scorer = EntityScorer(cosine=cosine, scale=scale, nil=nil)
         self.names = NameWeights() if names else None
 
     def queries(

@@ -54,6 +54,7 @@ class Mentions:
     rows (ndarray): Entity rows, int64 (N, C); -1 where a mention has fewer than C candidates.
     raw_scores (ndarray): Entity scores, float32 (N, C); -inf beside -1.
     entity_scores (ndarray): log P(entity | mention), float (N, C).
+    nil_score (ndarray): log P(none of the entities | mention), float (N,); -inf without `nil`.
     """
 
     doc: np.ndarray
@@ -66,6 +67,7 @@ class Mentions:
     rows: np.ndarray
     raw_scores: np.ndarray
     entity_scores: np.ndarray
+    nil_score: np.ndarray
 
     def __len__(self) -> int:
         return len(self.doc)
@@ -233,6 +235,8 @@ def rank_entities(
         rows, scores = join_namesakes(kb, queries, rows, scores, names, bonus)
     logit = _join([part.spans.logit for part in found], np.float32)
     given = _join([part.given for part in found])
+    nil = np.full((len(logit), 1), _nil_score(heads), dtype=np.float32)
+    entity_scores = log_softmax(np.concatenate([scores, nil], axis=1))
     return Mentions(
         doc=_join([_doc_of(part) for part in found]),
         first=_join([part.spans.first for part in found]),
@@ -243,8 +247,14 @@ def rank_entities(
         mention_score=np.where(given >= 0, 0.0, log_sigmoid(logit)),
         rows=rows,
         raw_scores=scores,
-        entity_scores=log_softmax(scores),
+        entity_scores=entity_scores[:, :-1],
+        nil_score=entity_scores[:, -1],
     )
+
+
+def _nil_score(heads: Heads) -> float:
+    nil = heads.entity_scorer.nil_score
+    return -np.inf if nil is None else float(nil.detach())
 
 
 def join_namesakes(
@@ -262,7 +272,7 @@ def join_namesakes(
     rows, scores (ndarray): Retrieved entities, int64 and float32 (N, K).
     names (Sequence[NameHit | None]): What the text of each mention is a name of.
     bonus (ndarray): One for each of `lexical.ENTITY_FEATURES`.
-    RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, K + most namesakes), best first.
+    RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, K + most namesakes) at most, best first.
     """
     most = max((len(name.rows) for name in names if name), default=0)
     if not most:
@@ -276,13 +286,14 @@ def join_namesakes(
     same = (rows[:, :, None] == namesakes[:, None, :]) & (rows >= 0)[:, :, None]
     scores = scores + np.where(same, worth[:, None, :], 0).sum(axis=2, dtype=np.float32)
     namesakes[same.any(axis=1)] = -1
-    joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
-    if most > MAX_NAMESAKES:
-        best = np.argpartition(-joined_scores, MAX_NAMESAKES, axis=1)[:, :MAX_NAMESAKES]
-        namesakes = np.take_along_axis(namesakes, best, axis=1)
-        joined_scores = np.take_along_axis(joined_scores, best, axis=1)
-    rows = np.concatenate([rows, namesakes], axis=1)
-    scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
+    if namesakes.max() >= 0:  # most are among the retrieved
+        joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
+        if most > MAX_NAMESAKES:
+            best = np.argpartition(-joined_scores, MAX_NAMESAKES, axis=1)[:, :MAX_NAMESAKES]
+            namesakes = np.take_along_axis(namesakes, best, axis=1)
+            joined_scores = np.take_along_axis(joined_scores, best, axis=1)
+        rows = np.concatenate([rows, namesakes], axis=1)
+        scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 

@@ -40,24 +40,41 @@ def context_loss(vectors: torch.Tensor, before: torch.Tensor, mask: torch.Tensor
     return 1 - F.cosine_similarity((vectors * real).sum(1), (before * real).sum(1)).mean()
 
 
-def in_batch_loss(
+def with_nil(
+    scores: torch.Tensor, gold: torch.Tensor, nil: torch.Tensor, hidden: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let entities compete with there being none.
+
+    scores (Tensor): (N, E).
+    gold (Tensor): Gold column of each mention, int64 (N,).
+    nil (Tensor): Score of "none of the entities", scalar.
+    hidden (Tensor): Mentions whose gold entity is taken out, so that none is right, bool (N,).
+    RETURNS (tuple[Tensor, Tensor]): Scores, (N, E + 1), the last column for none, and columns that
+        are right, int64 (N,).
+    """
+    gone = hidden.nonzero()[:, 0]
+    left = scores.index_put((gone, gold[gone]), scores.new_tensor(-torch.inf))
+    gold = torch.where(hidden, scores.shape[1], gold)
+    return torch.cat([left, nil.expand(len(scores), 1)], dim=1), gold
+
+
+def in_batch_scores(
     queries: torch.Tensor, entities: torch.Tensor, ids: torch.Tensor, *, exact: bool = False
 ) -> torch.Tensor:
-    """Cross-entropy of each gold mention against the gold entities of the batch.
+    """Scores of each gold mention against the gold entities of the batch, its own on the diagonal.
 
     queries (Tensor): Query vectors of the N gold mentions, (N, h).
     entities (Tensor): Vectors of their entities, (N, h).
     ids (Tensor): Which entity each is, int64 (N,).
     exact (bool): Count another mention's copy of the same entity as a negative, as the published
         code does; else copies are left out.
-    RETURNS (Tensor): Scalar.
+    RETURNS (Tensor): (N, N).
     """
     scores = queries @ entities.T
-    target = torch.arange(len(scores), device=scores.device)
-    if not exact:
-        copies = (ids[:, None] == ids[None, :]) & (target[:, None] != target[None, :])
-        scores = scores.masked_fill(copies, -torch.inf)
-    return F.cross_entropy(scores, target)
+    if exact:
+        return scores
+    copies = (ids[:, None] == ids[None, :]).fill_diagonal_(False)
+    return scores.masked_fill(copies, -torch.inf)
 
 
 def hard_negatives_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
@@ -70,11 +87,11 @@ def hard_negatives_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tenso
     return F.binary_cross_entropy_with_logits(scores, gold.to(scores.dtype))
 
 
-def full_softmax_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy over all entities of the knowledge base.
+def softmax_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the gold entity of each mention against all others.
 
-    scores (Tensor): (N, E), from `EntityMatrix.scores`.
-    gold (Tensor): Gold entity of each mention, int64 (N,).
+    scores (Tensor): (N, E), from `EntityMatrix.scores` or `in_batch_scores`.
+    gold (Tensor): Gold column of each mention, int64 (N,).
     RETURNS (Tensor): Scalar.
     """
     return F.cross_entropy(scores, gold)

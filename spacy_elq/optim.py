@@ -18,7 +18,7 @@ from torch import nn
 logger = logging.getLogger("spacy")
 
 # No weight decay for these, as in BERT's own training.
-NOT_DECAYED = ("bias", "LayerNorm.weight", "log_scale")
+NOT_DECAYED = ("bias", "LayerNorm.weight", "log_scale", "nil_cosine")
 
 
 class TorchStepper:

@@ -34,10 +34,11 @@ from .losses import (
     HARD_NEGATIVES,
     EntityMatrix,
     context_loss,
-    full_softmax_loss,
     hard_negatives_loss,
-    in_batch_loss,
+    in_batch_scores,
     mention_loss,
+    softmax_loss,
+    with_nil,
 )
 from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from .optim import TorchStepper, freeze
@@ -69,6 +70,8 @@ class TrainingSettings:
         transformer of the component's own, and a third more time.
     names_hidden (float): Share of texts whose name features are hidden, so that names are not
         leaned on alone.
+    entities_hidden (float): Share of mentions whose gold entity is taken out of the knowledge base
+        for once: there, a model with `nil` learns what a mention of no entity looks like.
     head_rate, names_rate (float): Factors on the learning rate for the heads and for the weights
         of the name features.
     freeze (list[str]): Parameters of the transformer that are not trained, by prefix.
@@ -86,6 +89,7 @@ class TrainingSettings:
     entity_weight: float = 1.0
     context_weight: float = 0.0
     names_hidden: float = 0.1
+    entities_hidden: float = 0.1
     head_rate: float = 5.0
     names_rate: float = 50.0
     freeze: Sequence[str] = ("embeddings", "pooler")
@@ -252,7 +256,7 @@ class Trainer:
         if self.settings.entity_loss == FULL_SOFTMAX:
             scores = self._full_matrix().scores(queries)
             scores = self._with_names(scores, names, None)
-            return full_softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
+            return self._softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
         windows = batch.encoded.windows
         texts = np.array([windows[w].text for w in known.window.tolist()])
         return self._loss_over_some(queries, known.row, names, texts)
@@ -272,7 +276,18 @@ class Trainer:
             entities = self.entity_encoder.forward_entities(self.kb.records(rows.tolist()))
         entities = entities.float().to(queries.device)
         ids = torch.from_numpy(rows).to(queries.device)
-        return in_batch_loss(queries, entities, ids, exact=self.settings.exact)
+        scores = in_batch_scores(queries, entities, ids, exact=self.settings.exact)
+        return self._softmax_loss(scores, torch.arange(len(scores), device=scores.device))
+
+    def _softmax_loss(self, scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+        nil = self.heads.entity_scorer.nil_score
+        if nil is not None:
+            scores, gold = with_nil(scores, gold, nil, self._hidden(scores))
+        return softmax_loss(scores, gold)
+
+    def _hidden(self, scores: torch.Tensor) -> torch.Tensor:
+        """Which mentions' gold entities are taken out this time, bool (N,)."""
+        return torch.rand(len(scores), device=scores.device) < self.settings.entities_hidden
 
     def _loss_over_some(
         self,
@@ -303,11 +318,15 @@ class Trainer:
         scores = self._with_names(matrix.scores(queries), names, some)
         columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
         if not hard:
-            return full_softmax_loss(scores, columns[:, 0])
+            return self._softmax_loss(scores, columns[:, 0])
         real = torch.from_numpy(candidates >= 0).to(device)
         chosen = scores.gather(1, columns.clamp(max=len(some) - 1))
         gold = torch.zeros_like(real)
         gold[:, 0] = True
+        nil = self.heads.entity_scorer.nil_score
+        if nil is not None:  # each entity alone against none
+            chosen = chosen - nil
+            real[:, 0] &= ~self._hidden(scores)
         return hard_negatives_loss(chosen[real], gold[real])
 
     def _with_names(

@@ -83,7 +83,12 @@ def elq_config(tiny_bert: Path) -> dict[str, Any]:
             "pretrained": None,
         },
         "entity_encoder": {"source": str(tiny_bert)},
-        "training": {"freeze": [], "precision": "fp32", "names_hidden": 0.0},
+        "training": {
+            "freeze": [],
+            "precision": "fp32",
+            "names_hidden": 0.0,
+            "entities_hidden": 0.0,
+        },
     }
 
 

@@ -16,10 +16,11 @@ from spacy_elq.heads import (
 )
 from spacy_elq.losses import (
     EntityMatrix,
-    full_softmax_loss,
     hard_negatives_loss,
-    in_batch_loss,
+    in_batch_scores,
     mention_loss,
+    softmax_loss,
+    with_nil,
 )
 
 RNG = np.random.default_rng(0)
@@ -90,9 +91,17 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)
 
 
-def test_context_needs_cosine():
-    with pytest.raises(ElqError, match="ELQ116"):
-        Heads(4, cosine=False, context=64)
+@pytest.mark.parametrize("options", [{"context": 64}, {"nil": True}])
+def test_context_and_nil_need_cosine(options):
+    with pytest.raises(ElqError, match=f"ELQ116.*{next(iter(options))}"):
+        Heads(4, cosine=False, **options)
+
+
+def test_the_score_of_no_entity_is_a_cosine_too():
+    scorer = EntityScorer(cosine=True, scale=7.0, nil=True)
+    scorer.nil_cosine.data.fill_(0.6)
+    assert float(scorer.nil_score.detach()) == pytest.approx(4.2)
+    assert EntityScorer(cosine=True).nil_score is None
 
 
 def test_torch_and_numpy_span_logits_agree():
@@ -131,15 +140,31 @@ def cross_entropy(scores, target):
     )
 
 
-def test_in_batch_loss_counts_copies_of_an_entity_only_when_exact():
+def test_in_batch_copies_of_an_entity_count_only_when_exact():
     queries, entities = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
     entities[2] = entities[0]
     scores = queries @ entities.T
     tensors = torch.from_numpy(queries), torch.from_numpy(entities), torch.tensor([5, 6, 5])
-    exact = float(in_batch_loss(*tensors, exact=True))
+    gold = torch.arange(3)
+    exact = float(softmax_loss(in_batch_scores(*tensors, exact=True), gold))
     assert exact == pytest.approx(cross_entropy(scores, [0, 1, 2]))
     scores[0, 2] = scores[2, 0] = -np.inf
-    assert float(in_batch_loss(*tensors)) == pytest.approx(cross_entropy(scores, [0, 1, 2]))
+    loss = float(softmax_loss(in_batch_scores(*tensors), gold))
+    assert loss == pytest.approx(cross_entropy(scores, [0, 1, 2]))
+
+
+def test_entities_compete_with_there_being_none():
+    scores, hidden = RNG.normal(size=(3, 4)), np.array([False, True, False])
+    gold = np.array([2, 0, 3])
+    nil = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    tensors = torch.from_numpy(scores), torch.from_numpy(gold), nil, torch.from_numpy(hidden)
+    loss = softmax_loss(*with_nil(*tensors))
+    expected = np.c_[scores, np.full(3, 0.3)]
+    expected[1, 0] = -np.inf
+    assert float(loss.detach()) == pytest.approx(cross_entropy(expected, [2, 4, 3]))
+    loss.backward()
+    share = np.exp(expected) / np.exp(expected).sum(1, keepdims=True)
+    assert float(nil.grad) == pytest.approx((share[:, 4].sum() - 1) / 3)
 
 
 def test_hard_negatives_loss():
@@ -159,7 +184,7 @@ def test_entity_matrix_scores_each_entity_by_its_best_vector():
     matrix = EntityMatrix(torch.from_numpy(vectors), torch.from_numpy(owners), 4)
     scores = matrix.scores(torch.from_numpy(queries))
     np.testing.assert_allclose(scores, expected, atol=1e-6)
-    loss = float(full_softmax_loss(scores, torch.tensor([0, 2, 3])))
+    loss = float(softmax_loss(scores, torch.tensor([0, 2, 3])))
     assert loss == pytest.approx(cross_entropy(expected, [0, 2, 3]), abs=1e-6)
 
 
@@ -168,12 +193,12 @@ def test_gradients_of_the_entity_matrix():
                           torch.tensor([0, 0, 1, 2, 2]), 3)  # fmt: skip
     queries = torch.from_numpy(RNG.normal(size=(2, 4)).astype("f4")).requires_grad_()
     gold = torch.tensor([0, 2])
-    full_softmax_loss(matrix.scores(queries), gold).backward()
+    softmax_loss(matrix.scores(queries), gold).backward()
     step = 1e-2
     for i in range(2):
         for h in range(4):
             moved = [queries.detach().clone() for _ in range(2)]
             moved[0][i, h] += step
             moved[1][i, h] -= step
-            up, down = (float(full_softmax_loss(matrix.scores(q), gold)) for q in moved)
+            up, down = (float(softmax_loss(matrix.scores(q), gold)) for q in moved)
             assert float(queries.grad[i, h]) == pytest.approx((up - down) / (2 * step), abs=2e-3)

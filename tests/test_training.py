@@ -38,6 +38,20 @@ def test_each_loss_learns_the_texts_by_heart(make_nlp, loss):
     assert scores["elq_strong_f"] > 0.9
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_mentions_whose_entities_are_taken_out_are_learned_as_mentions_of_none(make_nlp, loss):
+    nlp = make_nlp(training={"entity_loss": loss, "entities_hidden": 1.0})
+    train(nlp, steps=80)
+    elq = nlp.get_pipe("elq")
+    docs = [eg.predicted for eg in examples(nlp)]
+    mentions = elq.rank_mentions(docs)
+    sure = mentions.mention_score > -0.5
+    assert sure.any()
+    # What is missing to 1 is the probability of none.
+    assert np.exp(mentions.entity_scores[sure]).sum(axis=1).max() < 0.3
+    assert not any(doc.ents for doc in nlp.pipe(docs))
+
+
 def test_gradients_add_up_until_finish_update(make_nlp):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")

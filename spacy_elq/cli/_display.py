@@ -90,11 +90,11 @@ class Display:
         linked = [span for span in explained.spans if not span.cut]
         shown = explained.spans[: len(linked) + limit]
         rows = [self._span_row(text, span) for span in shown]
-        header = ("span", "mention", "entity", "joint", "best candidate", "names", "cut")
-        widths = (18, 7, 6, 6, 20, 14)
+        header = ("span", "mention", "entity", "none", "joint", "best candidate", "names", "cut")
+        widths = (18, 7, 6, 5, 6, 20, 14)
         parts = [
             f"threshold {explained.threshold:g}, index {explained.index}",
-            self._table(rows, header, widths, "lrrrlll"),
+            self._table(rows, header, widths, "lrrrrlll"),
         ]
         if len(explained.spans) > len(shown):
             parts.append(f"… and {len(explained.spans) - len(shown)} more spans")
@@ -112,6 +112,7 @@ class Display:
             span.text,
             _number(span.mention_score),
             _number(span.entity_score),
+            _number(span.nil_score),
             _number(span.score),
             f"{best.id} {best.title}" if best else "-",
             ",".join(span.names) or "-",

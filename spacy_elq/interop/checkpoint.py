@@ -141,6 +141,7 @@ def exact_config(
             "cosine": False,
             "names": False,
             "context": 0,
+            "nil": False,
             "pretrained": None,
             "encoder": {
                 "name": name,
@@ -158,6 +159,7 @@ def exact_config(
             "entity_loss": "hard_negatives",
             "mention_mean": "span",
             "names_hidden": 0.0,
+            "entities_hidden": 0.0,
             "head_rate": 1.0,
             "freeze": [],
             "precision": "fp32",
