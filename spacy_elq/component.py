@@ -174,12 +174,16 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
 
     def _current_entities(self) -> View:
         """What a call links to from its beginning to its end, whatever is changed meanwhile."""
+        self._ensure_initialized()
+        self._refresh_kb()
+        return self.kb.snapshot()
+
+    def _ensure_initialized(self) -> None:
+        """A model that comes trained needs no `nlp.initialize`."""
         if not is_initialized(self.model):
             if not is_pretrained(self.model):
                 raise ElqError(Errors.ELQ106.format(name=self.name))
             self.model.initialize()
-        self._refresh_kb()
-        return self.kb.snapshot()
 
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Sequence[Link]]) -> None:
         """Write links to `doc.ents` and `doc.spans[spans_key]`.
@@ -322,6 +326,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         if self._trainer is None:
             from .training import Trainer, TrainingSettings
 
+            self._ensure_initialized()
             self._trainer = Trainer(
                 self.model,
                 self.kb,

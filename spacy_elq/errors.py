@@ -379,7 +379,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ428 = (
         "{path}: an output that an interrupted run can go on with can't be compressed. Give a name "
-        "without .gz."
+        "without .gz, .bz2 or .xz."
     )
     ELQ429 = "{path} is the input. Choose another --output."
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."

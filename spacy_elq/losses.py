@@ -84,6 +84,8 @@ def hard_negatives_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tenso
     gold (Tensor): True where the entity is the mention's gold one, (P,).
     RETURNS (Tensor): Scalar.
     """
+    if not len(scores):  # the mean of nothing is not a number
+        return scores.sum()
     return F.binary_cross_entropy_with_logits(scores, gold.to(scores.dtype))
 
 

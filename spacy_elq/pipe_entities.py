@@ -65,7 +65,7 @@ class EntitiesOfPipe:
         self._kb = kb
         self._kb_is_stale = False
         self._trainer = None
-        if self.kb_path is not None and (kb.path is None or not _is_same(kb.path, self.kb_path)):
+        if self.kb_path is not None and not self._is_open(self.kb_path):
             self.cfg["kb_path"] = str(kb.path) if kb.is_shared and kb.path else None
 
     def restrict(
@@ -116,6 +116,7 @@ class EntitiesOfPipe:
     def remove_entities(self, ids: Iterable[str]) -> None:
         """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
         Seen and kept as by `add_entities`."""
+        self._refresh_kb()
         self.kb.remove(list(ids))
         self._entities_changed()
 
@@ -128,10 +129,18 @@ class EntitiesOfPipe:
         if self._trainer is not None:
             self._trainer.forget_entities()
 
+    def _is_open(self, path: str) -> bool:
+        """RETURNS (bool): Whether the knowledge base is the one of that directory."""
+        if self._kb is None or self._kb.path is None:
+            return False
+        # Asked at each call: looking up links in the path would take longer than all the rest.
+        return str(self._kb.path) == path or self._kb.path.resolve() == Path(path).resolve()
+
     def _refresh_kb(self) -> None:
         """Take over what other processes changed in the knowledge base, and embed it again where
-        the entity encoder was trained since. Opens it where that was not done yet."""
-        if self._kb is None and self.kb_path is not None:
+        the entity encoder was trained since. Opens it where that was not done yet, or where
+        `kb_path` was set to another."""
+        if self.kb_path is not None and not self._is_open(self.kb_path):
             from .kb.loaders import kb_from_directory
 
             self.set_kb(kb_from_directory(self.kb_path))
@@ -145,7 +154,3 @@ class EntitiesOfPipe:
             self.cfg["kb_path"] = None  # no other place has these vectors
             if self._trainer is not None:
                 self._trainer.kb = self._kb
-
-
-def _is_same(path: Path, other: str) -> bool:
-    return path.resolve() == Path(other).resolve()

@@ -18,7 +18,7 @@ from .encoders.question import get_transformer
 from .encoders.sources import resolve_source
 from .errors import ElqError, Errors
 from .kb.store import atomic_file
-from .model import ElqModel, get_encoder, get_heads
+from .model import ElqModel, get_encoder, get_heads, is_initialized
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,8 @@ def with_pretrained(model: ElqModel, name: str) -> ElqModel:
     initialize = model.init
 
     def init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
+        if is_initialized(model):  # it was loaded, or used, and has them
+            return
         if initialize is not None:
             initialize(model, X, Y)
         apply_changes(model, resolve_weights(name))

@@ -6,6 +6,7 @@ component has the knowledge base of that directory, and what is saved is which e
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ def write_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> Non
     if pipe.save_entity_encoder:
         serialize["entity_encoder"] = pipe.entity_encoder.to_disk
     util.to_disk(path, serialize, exclude)
+    _remove_stale(pipe, Path(path), {"kb", "entity_encoder"} - serialize.keys() - set(exclude))
 
 
 def read_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None:
@@ -96,6 +98,15 @@ def pipe_from_bytes(pipe: ElqLinker, data: bytes, exclude: Iterable[str]) -> Non
     util.from_bytes(data, deserialize, exclude)
 
 
+def _remove_stale(pipe: ElqLinker, path: Path, parts: Iterable[str]) -> None:
+    """What an earlier save to the same place left would be loaded as if it were this one's."""
+    referenced = Path(pipe.kb_path).resolve() if pipe.kb_path is not None else None
+    for part in parts:
+        directory = (path / part).resolve()
+        if directory.is_dir() and directory != referenced:
+            shutil.rmtree(directory)
+
+
 def _write_json(path: Path, value: Any) -> None:
     with atomic_file(path) as work:
         srsly.write_json(work, value)
@@ -125,9 +136,13 @@ def _read_kb(pipe: ElqLinker, path: Path, stored: Mapping[str, Any]) -> None:
     from .kb.knowledge_base import FaissKB
 
     if pipe.kb_path is not None:
-        pipe.set_kb(_open_reference(pipe, stored))
+        kb = _open_reference(pipe, stored)
     elif path.exists():
-        pipe.set_kb(FaissKB.open(path, pipe.vocab))
+        kb = FaissKB.open(path, pipe.vocab)
+    else:
+        return
+    pipe._kb = None  # the new one may be of another entity encoder, which comes with it
+    pipe.set_kb(kb)
 
 
 def _open_reference(pipe: ElqLinker, stored: Mapping[str, Any]) -> FaissKB:

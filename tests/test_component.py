@@ -297,6 +297,21 @@ def test_the_entity_encoder_can_be_left_out(trained, tmp_path):
     assert spacy.load(tmp_path / "small")("is georgia north of armenia").ents
 
 
+def test_saving_over_another_pipeline_leaves_nothing_of_it(trained, tmp_path, elq_config):
+    trained.to_disk(tmp_path / "pipeline")
+    trained.get_pipe("elq").save_entity_encoder = False
+    blank = spacy.blank("en")
+    blank.add_pipe("elq", config=elq_config)
+    blank.initialize()
+    blank.to_disk(tmp_path / "pipeline", exclude=["elq"])
+    blank.get_pipe("elq").to_disk(tmp_path / "pipeline" / "elq", exclude=["entity_encoder"])
+    assert (tmp_path / "pipeline" / "elq" / "entity_encoder").exists()
+    with pytest.raises(ElqError, match="ELQ105"):
+        spacy.load(tmp_path / "pipeline")("georgia")
+    trained.to_disk(tmp_path / "pipeline")
+    assert not (tmp_path / "pipeline" / "elq" / "entity_encoder").exists()
+
+
 def test_a_kb_of_another_width_or_encoder_is_refused(trained):
     from spacy_elq.kb.knowledge_base import FaissKB
 

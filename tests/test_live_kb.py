@@ -126,6 +126,37 @@ def test_another_knowledge_base_becomes_the_reference(place, kb_path):
     assert spacy.load(place / "new").get_pipe("elq").kb.entity("N1").title == "Armenia"
 
 
+def test_a_reference_that_is_set_holds_from_the_next_call_on(place):
+    nlp = load(place)
+    elq = nlp.get_pipe("elq")
+    elq.kb.to_disk(place / "other")
+    FaissKB.open(place / "other", Vocab()).remove(["Q6"])
+    elq.kb_path = str(place / "other" / ".." / "other")
+    assert best(nlp, "quicksilver").id != "Q6"
+    assert elq.kb.path.resolve() == (place / "other").resolve()
+    nlp.to_disk(place / "pipeline")
+    assert "Q6" not in spacy.load(place / "pipeline").get_pipe("elq").kb
+    elq.kb_path = str(place / "nowhere")
+    with pytest.raises(ElqError, match="nowhere"):
+        nlp("quicksilver")
+
+
+def test_a_reference_inside_of_the_pipeline_is_kept_when_it_is_saved(place):
+    nlp = load(place)
+    elq = nlp.get_pipe("elq")
+    elq.kb.to_disk(place / "pipeline" / "elq" / "kb")
+    elq.kb_path = str(place / "pipeline" / "elq" / "kb")
+    nlp.to_disk(place / "pipeline")
+    assert len(spacy.load(place / "pipeline").get_pipe("elq").kb) == len(ENTITIES)
+
+
+def test_the_first_call_may_remove_entities(place, elq_config):
+    blank = spacy.blank("en")
+    blank.add_pipe("elq", config={**elq_config, "kb_path": str(place / "KB")})
+    blank.get_pipe("elq").remove_entities(["Q6"])
+    assert "Q6" not in FaissKB.open(place / "KB", Vocab())
+
+
 def test_settings_can_be_left_where_they_are(place, elq_config):
     nlp = load(place)
     expected = [[e.kb_id_ for e in nlp(row["text"]).ents] for row in TEXTS]

@@ -83,6 +83,20 @@ def test_pretrained_weights_need_no_initialize(trained, elq_config, tiny_bert, t
     assert not nlp(TEXTS[0]["text"]).ents
 
 
+def test_pretrained_weights_can_be_trained_on(trained, elq_config, tiny_bert, tmp_path):
+    path = save(trained, tiny_bert, tmp_path / "weights.safetensors", 40)
+    nlp = spacy.blank("en")
+    config = {**elq_config, "model": {**elq_config["model"], "pretrained": path}}
+    elq = nlp.add_pipe("elq", config=config)
+    elq.add_entities(ENTITIES)
+    before = train(nlp, steps=1)  # with no call before, and no `initialize`
+    assert train(nlp, steps=5)["elq"] < before["elq"]
+    kept = {name: value.clone() for name, value in weights_of(nlp).items()}
+    nlp.initialize()
+    for name, value in weights_of(nlp).items():
+        assert torch.equal(value, kept[name]), name
+
+
 def test_a_knowledge_base_elsewhere_needs_no_initialize(
     trained, elq_config, tiny_bert, tmp_path, kb_path
 ):

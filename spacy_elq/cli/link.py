@@ -116,8 +116,10 @@ def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
     """What decides the output, beside the input."""
     from ..corpora.resume import fingerprint
 
-    settings = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
-    return {"spacy_elq": __version__, "pipeline": fingerprint(nlp.path), **settings}
+    made_with = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
+    if elq.kb_path is not None:  # outside of the pipeline's directory
+        made_with["kb"] = fingerprint(Path(elq.kb_path))
+    return {"spacy_elq": __version__, "pipeline": fingerprint(nlp.path), **made_with}
 
 
 def _count_lines(source: Path | None) -> int | None:

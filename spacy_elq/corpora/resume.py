@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ElqError, Errors
-from .files import parse_object, write_json
+from .files import OPENERS, parse_object, write_json
 from .spans import Row, row_to_dict
 
 # Bytes looked at at once for the end of the last whole line, and of a file that is hashed.
@@ -34,7 +34,7 @@ def begin(
     """
     run = Path(f"{path}.run.json")
     made_with = json.loads(json.dumps(made_with))  # as it will be read back
-    if path.suffix == ".gz":
+    if path.suffix in OPENERS:
         raise ElqError(Errors.ELQ428.format(path=path))
     if overwrite:
         path.unlink(missing_ok=True)
@@ -59,10 +59,10 @@ def to_line(row: Row) -> bytes:
 
 
 def fingerprint(directory: Path) -> str:
-    """What tells one saved pipeline from another: a hash of its files. The large ones of a
-    knowledge base count by the checksums in its manifest.
+    """What tells one saved pipeline, or knowledge base, from another: a hash of its files. The
+    large ones of a knowledge base count by the checksums in its manifest.
 
-    directory (Path): A pipeline.
+    directory (Path): A pipeline or a knowledge base.
     RETURNS (str): 128 bits as hexadecimal digits.
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file())

@@ -11,11 +11,13 @@ import time
 import pytest
 import spacy
 import srsly
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_elq.cli import app
 from spacy_elq.cli._display import Display
 from spacy_elq.cli._interactive import Conversation
+from spacy_elq.kb.knowledge_base import FaissKB
 
 from ..conftest import TEXTS
 
@@ -88,6 +90,25 @@ def test_a_file_is_linked_and_gone_on_with(trained_path, texts, tmp_path):
     assert ids(out.read_text()) == [[]] * len(TEXTS)
 
 
+def test_a_run_does_not_go_on_with_other_entities(trained_path, kb_path, texts, tmp_path):
+    FaissKB.open(kb_path, Vocab()).to_disk(tmp_path / "kb")
+    nlp = spacy.load(trained_path)
+    nlp.get_pipe("elq").set_kb(FaissKB.open(tmp_path / "kb", nlp.vocab))
+    nlp.get_pipe("elq").kb_path = str(tmp_path / "kb")
+    nlp.to_disk(tmp_path / "pipeline")
+    command = ("link", tmp_path / "pipeline", "-i", texts, "-o", tmp_path / "out.jsonl", "-q")
+    assert run(*command).exit_code == run(*command).exit_code == 0
+    FaissKB.open(tmp_path / "kb", Vocab()).remove(["Q6"])
+    result = run(*command)
+    assert (result.exit_code, "kb was" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_an_output_to_go_on_with_is_not_compressed(trained_path, tmp_path, suffix):
+    result = run("link", trained_path, "paris", "-o", tmp_path / f"out.jsonl{suffix}")
+    assert (result.exit_code, "ELQ428" in result.stderr) == (1, True)
+
+
 def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("".join(f"{QUESTION} {i}\n" for i in range(3000)))
@@ -149,7 +170,7 @@ def test_explain_prints_a_table_that_fits(trained_path):
     result = run("explain", trained_path, QUESTION, "--candidates", 2, "--limit", 3)
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[1].split()[:4] == ["span", "mention", "entity", "joint"]
+    assert lines[1].split()[:5] == ["span", "mention", "entity", "none", "joint"]
     assert lines[2].split()[0] == "georgia" and lines[2].endswith("linked")
     assert lines[6].startswith("… and ")
     assert [line.split()[0] for line in lines[7:]] == ["georgia", "id", "Q3", "Q4"]
