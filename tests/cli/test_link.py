@@ -267,7 +267,10 @@ def test_on_a_terminal(trained_path, tmp_path):
     _read_until(main, "> ")
     os.write(main, f"{QUESTION}\n".encode())
     assert "\x1b[1;38;5;2mgeorgia\x1b[0m" in _read_until(main, "\n> ")
-    os.write(main, b"half a line\x03")
+    os.write(main, b"half a line")
+    _read_until(main, "half a line")
+    time.sleep(0.2)  # a signal between two reads of readline's waits for the next key
+    os.write(main, b"\x03")
     _read_until(main, "\n> ")
     os.write(main, b"/threshold 0\n")
     assert "No links." in _read_until(main, "\n> ")
