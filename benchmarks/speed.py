@@ -118,8 +118,8 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
     gold[targets.window, targets.first, width] = 1
     real = scores > -torch.inf
     mention = F.binary_cross_entropy_with_logits(scores[real], gold[real], reduction="sum")
-    spans = torch.from_numpy(np.stack([targets.window, targets.first, targets.last], 1))
-    queries = heads.queries(hidden, spans, torch.from_numpy(mask.sum(1)))
+    spans = np.stack([targets.window, targets.first, targets.last], 1)
+    queries = heads.queries(hidden, spans, mask.sum(1))
     products = (queries.bfloat16() @ rows).float()
     best = torch.full((len(queries), elq.kb.n_rows), -torch.inf)
     best = best.scatter_reduce(

@@ -111,8 +111,8 @@ def span_logits(
     at_start = np.where(starts, logits[..., 0] - sums[:, :-1], -np.inf)
     at_end = np.full((n_windows, length + max_mention_length), -np.inf, dtype=np.float32)
     at_end[:, :length] = np.where(ends, logits[..., 1] + sums[:, 1:], -np.inf)
-    reachable = np.lib.stride_tricks.sliding_window_view(at_end, max_mention_length + 1, axis=1)
-    return (at_start[..., None] + reachable).astype(np.float32)
+    ends_of = np.arange(length)[:, None] + np.arange(max_mention_length + 1)
+    return (at_start[..., None] + at_end[:, ends_of]).astype(np.float32)
 
 
 def propose(

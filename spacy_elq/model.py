@@ -66,12 +66,8 @@ def mention_queries(
     window, first, last (ndarray): Row of the batch and wordpieces, inclusive, int64 (N,).
     RETURNS (Tensor): float32 (N, h), part of torch's graph in training.
     """
-    import torch
-
-    device = batch.vectors.device
-    spans = torch.from_numpy(np.stack([window, first, last], axis=1)).to(device)
-    lengths = torch.from_numpy(batch.mask.sum(axis=1)).to(device)
-    return heads.queries(batch.vectors, spans, lengths)
+    spans = np.stack([window, first, last], axis=1)
+    return heads.queries(batch.vectors, spans, batch.mask.sum(axis=1))
 
 
 def is_initialized(model: ElqModel) -> bool:

@@ -31,7 +31,7 @@ SPANS = np.array([[0, 0, 0], [0, 1, 3], [1, 2, 4], [1, 4, 4]])
 def pool(kind):
     torch.manual_seed(0)
     module = MentionPooling(4, kind).double()
-    out = module(torch.from_numpy(VECTORS), torch.from_numpy(SPANS)).detach().numpy()
+    out = module(torch.from_numpy(VECTORS), SPANS).detach().numpy()
     return module, out
 
 
@@ -85,7 +85,8 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
     module = MentionContext(reach).double()
     module.share.data.fill_(0.5)
     means = np.stack([VECTORS[b, i : j + 1].mean(0) for b, i, j in spans])
-    found = module(*(torch.from_numpy(np.asarray(x)) for x in (means, VECTORS, spans, lengths)))
+    tensors = (torch.from_numpy(x) for x in (means, VECTORS))
+    found = module(*tensors, spans, np.array(lengths))
     for row, mean, (b, i, j) in zip(found.detach().numpy(), means, spans, strict=True):
         near = VECTORS[b, max(0, i - reach) : min(lengths[b], j + reach + 1)].mean(0)
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)

@@ -159,10 +159,11 @@ def encode_windows(
     import torch
 
     ids, mask = pad(windows, pad_id)
-    with autocast(bert.device.type, precision):
+    device = bert.device  # found by walking the modules
+    with autocast(device.type, precision):
         vectors = bert(
-            input_ids=torch.from_numpy(ids).to(bert.device),
-            attention_mask=torch.from_numpy(mask).to(bert.device).long(),
+            input_ids=torch.from_numpy(ids).to(device),
+            attention_mask=torch.from_numpy(mask).to(device).long(),
         ).last_hidden_state
     return EncodedBatch(windows, mask, vectors.float())
 
