@@ -37,7 +37,7 @@ class DecodingSettings:
     word_boundaries (bool): Consider only spans that begin and end where words do.
     """
 
-    threshold: float = -2.0
+    threshold: float = -2.1
     mention_threshold: float = -0.6931
     threshold_type: str = JOINT
     top_k: int = 10

@@ -13,7 +13,7 @@ from .encoders.entity import EntityEncoder, EntityEncoderSettings
 
 DEFAULT_CONFIG = """
 [elq]
-threshold = -2.0
+threshold = -2.1
 mention_threshold = -0.6931
 threshold_type = "joint"
 top_k = 10

@@ -1,9 +1,9 @@
 """Trained weights that fit into a package: what training changed of an encoder installed by itself.
 
-A weight file (safetensors, read without unpickling) holds, for each weight matrix of the question
-encoder, two thin matrices whose product is the change of it (its truncated singular value
-decomposition), the change of every other parameter as it is, and the heads. The metadata tell of
-which encoder: applied to any other one the changes would mean nothing.
+A weight file (safetensors, read without unpickling) holds the change of each parameter of the
+question encoder that training changed, and the heads. The changes of matrices are whole numbers of
+a few bits times a scale a row; a change is small beside what it is added to, so that a rough one
+does. The metadata tell of which encoder: applied to any other one the changes would mean nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .encoders.question import get_transformer
 from .encoders.sources import resolve_source
@@ -32,7 +34,7 @@ FORMAT = "1"
 PRETRAINED = "pretrained"
 HEADS = "heads."
 # Endings of the names of a changed parameter's tensors.
-CHANGE, LEFT, RIGHT, SCALE = ".change", ".left", ".right", ".scale"
+CHANGE, PLANES, SCALE = ".change", ".planes", ".scale"
 
 
 def with_pretrained(model: ElqModel, name: str) -> ElqModel:
@@ -79,14 +81,14 @@ def untrained_encoder(source: str | None) -> torch.nn.Module:
     return AutoModel.from_pretrained(resolve_source(source))
 
 
-def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, rank: int) -> None:
+def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, bits: int) -> None:
     """Write what training changed. Of several trainings it is the mean: that of models which began
     with the same weights is often better than each (Wortsman et al., ICML 2022, "Model soups").
 
     models (Sequence[Model]): Trained models of one kind, with transformers of their own.
     base (Module): The same transformer before it was trained.
     path (Path): The file to write.
-    rank (int): Columns of the thin matrices: more of them are closer to the change, and larger.
+    bits (int): Of each number of a matrix's change, 2 to 8.
     """
     from safetensors.torch import save_file
 
@@ -96,11 +98,10 @@ def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, 
     before = base.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     changed = []
-    for name, after in _mean([_transformer(model) for model in models]).items():
-        change = after - before[name].cpu().float()
+    for name, change in _mean([_transformer(model) for model in models], minus=before).items():
         if change.any():
             changed.append(name)
-            tensors |= {f"{name}{part}": value for part, value in _thin(change, rank).items()}
+            tensors |= {f"{name}{part}": value for part, value in _coarse(change, bits).items()}
     for name, value in _mean([get_heads(model) for model in models]).items():
         tensors[f"{HEADS}{name}"] = value.contiguous()
     metadata = {
@@ -130,14 +131,23 @@ def apply_changes(model: ElqModel, path: Path) -> None:
         raise ElqError(Errors.ELQ119.format(path=path, options=metadata["heads"]))
     with torch.no_grad():
         for name in names:
-            state[name] += _change(tensors, name).to(state[name])
+            state[name] += _change(tensors, name, state[name]).to(state[name])
     get_heads(model).load_state_dict(heads)
 
 
-def _mean(modules: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
-    """The mean of each parameter of modules of one shape, float32 on the CPU."""
+def _mean(
+    modules: Sequence[torch.nn.Module], minus: Mapping[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
+    """The mean of each parameter of modules of one shape, float32 on the CPU.
+
+    minus (Mapping): Taken off each before; what was not trained comes out as zeros exactly.
+    """
     states = [module.state_dict() for module in modules]
-    return {name: sum(s[name].cpu().float() for s in states) / len(states) for name in states[0]}
+    begun = minus or {name: tensor.new_zeros(()) for name, tensor in states[0].items()}
+    return {
+        name: sum(s[name].cpu().float() - begun[name].cpu().float() for s in states) / len(states)
+        for name in states[0]
+    }
 
 
 def _transformer(model: ElqModel) -> torch.nn.Module:
@@ -147,34 +157,36 @@ def _transformer(model: ElqModel) -> torch.nn.Module:
     return transformer
 
 
-def _thin(change: torch.Tensor, rank: int) -> dict[str, torch.Tensor]:
+def _coarse(change: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
     """A change of a parameter as small tensors, by the ending of their names."""
     import torch
 
-    if change.ndim < 2 or min(change.shape) <= rank:
+    if change.ndim < 2:
         return {CHANGE: change.half()}
-    left, values, right = torch.linalg.svd(change, full_matrices=False)
-    columns, column_scale = _bytes(left[:, :rank], dim=0)
-    rows, row_scale = _bytes(right[:rank], dim=1)
-    # The vectors have length 1: the singular values may share a scale with their bytes.
-    scale = values[:rank] * column_scale.flatten() * row_scale.flatten()
-    return {LEFT: columns, RIGHT: rows, SCALE: scale}
+    most = _most(bits)
+    scale = change.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / most
+    codes = ((change / scale).round() + most).to(torch.uint8).numpy()
+    planes = np.stack([np.packbits(codes >> bit & 1) for bit in range(bits)])
+    return {PLANES: torch.from_numpy(planes), SCALE: scale}
 
 
-def _bytes(vectors: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors along an axis as bytes, each with a scale of its own: a file of one size holds twice
-    the rank that half precision would leave it, which costs less than what it cuts off."""
+def _change(tensors: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) -> torch.Tensor:
+    """What `_coarse` made small, in the shape of the parameter."""
     import torch
 
-    scale = vectors.abs().amax(dim, keepdim=True).clamp(min=1e-12) / 127
-    return (vectors / scale).round().to(torch.int8).contiguous(), scale
-
-
-def _change(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     if f"{name}{CHANGE}" in tensors:
         return tensors[f"{name}{CHANGE}"].float()
-    left, right = tensors[f"{name}{LEFT}"].float(), tensors[f"{name}{RIGHT}"].float()
-    return left * tensors[f"{name}{SCALE}"] @ right
+    planes = tensors[f"{name}{PLANES}"].numpy()
+    codes = np.zeros(like.numel(), dtype=np.uint8)
+    for bit, plane in enumerate(planes):
+        codes |= np.unpackbits(plane, count=len(codes)) << bit
+    numbers = torch.from_numpy(codes).view(like.shape).float() - _most(len(planes))
+    return numbers * tensors[f"{name}{SCALE}"]
+
+
+def _most(bits: int) -> int:
+    """The largest of the whole numbers, which are as many below zero as above."""
+    return 2 ** (bits - 1) - 1
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -44,15 +44,15 @@ def weights_of(nlp):
     }
 
 
-def save(nlp, tiny_bert, path, rank):
-    save_changes([nlp.get_pipe("elq").model], untrained_encoder(str(tiny_bert)), path, rank)
+def save(nlp, tiny_bert, path, bits=8):
+    save_changes([nlp.get_pipe("elq").model], untrained_encoder(str(tiny_bert)), path, bits)
     return str(path)
 
 
 def test_a_model_begins_with_the_weights_that_were_saved(
     trained, make_nlp_with, tiny_bert, tmp_path
 ):
-    path = save(trained, tiny_bert, tmp_path / "all.safetensors", rank=1000)
+    path = save(trained, tiny_bert, tmp_path / "all.safetensors")
     begun = make_nlp_with(pretrained=path)
     expected = weights_of(trained)
     for name, found in weights_of(begun).items():
@@ -66,7 +66,7 @@ def test_a_model_begins_with_the_weights_that_were_saved(
 
 
 def test_pretrained_weights_need_no_initialize(trained, elq_config, tiny_bert, tmp_path):
-    path = save(trained, tiny_bert, tmp_path / "all.safetensors", rank=1000)
+    path = save(trained, tiny_bert, tmp_path / "all.safetensors")
     nlp = spacy.blank("en")
     config = {**elq_config, "model": {**elq_config["model"], "pretrained": path}}
     elq = nlp.add_pipe("elq", config=config)
@@ -84,7 +84,7 @@ def test_pretrained_weights_need_no_initialize(trained, elq_config, tiny_bert, t
 
 
 def test_pretrained_weights_can_be_trained_on(trained, elq_config, tiny_bert, tmp_path):
-    path = save(trained, tiny_bert, tmp_path / "weights.safetensors", 40)
+    path = save(trained, tiny_bert, tmp_path / "weights.safetensors")
     nlp = spacy.blank("en")
     config = {**elq_config, "model": {**elq_config["model"], "pretrained": path}}
     elq = nlp.add_pipe("elq", config=config)
@@ -100,7 +100,7 @@ def test_pretrained_weights_can_be_trained_on(trained, elq_config, tiny_bert, tm
 def test_a_knowledge_base_elsewhere_needs_no_initialize(
     trained, elq_config, tiny_bert, tmp_path, kb_path
 ):
-    path = save(trained, tiny_bert, tmp_path / "all.safetensors", rank=1000)
+    path = save(trained, tiny_bert, tmp_path / "all.safetensors")
     nlp = spacy.blank("en")
     model = {**elq_config["model"], "pretrained": path}
     nlp.add_pipe("elq", config={**elq_config, "model": model, "kb_path": str(kb_path)})
@@ -109,16 +109,17 @@ def test_a_knowledge_base_elsewhere_needs_no_initialize(
     assert [(e.text, e.kb_id_) for e in nlp(text).ents] == expected
 
 
-def test_changes_are_the_best_of_their_rank(trained, make_nlp_with, tiny_bert, tmp_path):
-    path = save(trained, tiny_bert, tmp_path / "thin.safetensors", rank=2)
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_changes_are_whole_numbers_times_a_scale(trained, make_nlp_with, tiny_bert, tmp_path, bits):
+    path = save(trained, tiny_bert, tmp_path / "coarse.safetensors", bits)
     begun = weights_of(make_nlp_with(pretrained=path))
     base = untrained_encoder(str(tiny_bert)).state_dict()
     name = "encoder.layer.0.intermediate.dense.weight"
     change = (weights_of(trained)[name] - base[name]).double().numpy()
-    left, values, right = np.linalg.svd(change, full_matrices=False)
-    expected = left[:, :2] * values[:2] @ right[:2]
-    np.testing.assert_allclose(begun[name] - base[name], expected, atol=1e-3)
-    assert not np.allclose(expected, change, atol=1e-3)
+    step = np.abs(change).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    found = (begun[name] - base[name]).double().numpy()
+    np.testing.assert_allclose(found, np.round(change / step) * step, atol=1e-6)
+    assert load_file(path)[f"{name}.planes"].numel() * 8 == change.size * bits
 
 
 def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_bert, tmp_path):
@@ -126,25 +127,25 @@ def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_ber
     train(other, steps=5)
     models = [nlp.get_pipe("elq").model for nlp in (trained, other)]
     path = tmp_path / "mean.safetensors"
-    save_changes(models, untrained_encoder(str(tiny_bert)), path, rank=1000)
+    save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
     begun, one, two = map(weights_of, (make_nlp_with(pretrained=str(path)), trained, other))
     for name, found in begun.items():
         expected = (one[name].double() + two[name].double()) / 2
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
     with pytest.raises(ElqError, match="ELQ119"):
         models[1] = make_nlp_with(names=False).get_pipe("elq").model
-        save_changes(models, untrained_encoder(str(tiny_bert)), path, rank=1000)
+        save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
 
 
 def test_what_was_not_trained_takes_no_room(trained, make_nlp_with, tiny_bert, tmp_path):
-    path = save(make_nlp_with(), tiny_bert, tmp_path / "none.safetensors", rank=2)
+    path = save(make_nlp_with(), tiny_bert, tmp_path / "none.safetensors")
     assert all(name.startswith("heads.") for name in load_file(path))
 
 
 def test_changes_to_another_encoder_are_refused(
     trained, make_nlp_with, tiny_bert, tmp_path, elq_config
 ):
-    path = save(trained, tiny_bert, tmp_path / "w.safetensors", rank=2)
+    path = save(trained, tiny_bert, tmp_path / "w.safetensors")
     other = untrained_encoder(str(tiny_bert))
     with torch.no_grad():
         other.encoder.layer[0].output.dense.weight[0, 0] += 1e-3
@@ -158,7 +159,7 @@ def test_changes_to_another_encoder_are_refused(
 
 
 def test_other_heads_are_refused(trained, make_nlp_with, tiny_bert, tmp_path):
-    path = save(trained, tiny_bert, tmp_path / "w.safetensors", rank=2)
+    path = save(trained, tiny_bert, tmp_path / "w.safetensors")
     with pytest.raises(ElqError, match="ELQ119"):
         make_nlp_with(pretrained=path, names=False)
 

@@ -19,9 +19,9 @@ def weights_command(
         list[str],
         typer.Argument(help="Trained pipelines: packages or directories; of several, the mean"),
     ],
-    rank: Annotated[
-        int, typer.Option(min=1, help="Of the changes: higher is closer to them, and larger")
-    ] = 180,
+    bits: Annotated[
+        int, typer.Option(min=2, max=8, help="Of each number: more are closer, and larger")
+    ] = 5,
     quiet: Quiet = False,
 ) -> None:
     """Write what training changed of the encoder as a small file, for
@@ -31,5 +31,5 @@ def weights_command(
     loaded = [load_pipeline(pipeline) for pipeline in pipelines]
     elqs = [linker(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]
     source = loaded[0].get_pipe_config(elqs[0].name)["model"]["encoder"].get("name")
-    save_changes([elq.model for elq in elqs], untrained_encoder(source), out, rank)
+    save_changes([elq.model for elq in elqs], untrained_encoder(source), out, bits)
     note(f"{out}: {out.stat().st_size / 1e6:.1f} MB, changes to {source}", quiet=quiet)
