@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,24 +21,35 @@ UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place once the block ends well, and is removed
-    otherwise: readers see the old content or the new, never a part.
+    otherwise: readers see the old content or the new, never a part, even after a power failure.
 
-    path (Path): The file to write; its folder is created.
+    path (Path): The file to write; its folder is created. A link stays a link.
     YIELDS (Path): Where to write meanwhile. `path` itself if that is a device or a pipe.
     """
     if path.exists() and not path.is_file():
         yield path
         return
-    path = Path(os.path.realpath(path))  # a link stays a link
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield partial
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,7 +80,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     # The name decides: a temporary file carries another suffix.
     opener = OPENERS.get(path.suffix, open)
     with (
-        replacing(path) as partial,
+        atomic_file(path) as partial,
         cast(TextIO, opener(partial, "wt", encoding="utf8", newline="\n")) as lines,
     ):
         for record in records:
@@ -82,7 +94,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, replacing it as a whole."""
-    with replacing(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf8")
 
 
