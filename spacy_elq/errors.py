@@ -233,6 +233,20 @@ class Errors(metaclass=ErrorsWithCodes):
         "The knowledge base {path} can't be written. Get the permission, or copy the directory to "
         "where you have it and change that."
     )
+    # ELQ25x: writing and reading files of a knowledge base
+    ELQ250 = (
+        "The knowledge base {path} is being built by another process. Wait for its end, or build "
+        "elsewhere."
+    )
+    ELQ251 = (
+        "{path} is where the knowledge base would be built, but it holds {name}, which no build "
+        "made. Move that away, or choose another path for the knowledge base."
+    )
+    ELQ253 = (
+        "{path} is named as the cache of an entities file, but it is a knowledge base that was "
+        "built for itself, of other entities or by another encoder. Choose another path for the "
+        "cache, or remove that."
+    )
     ELQ260 = (
         "{spec!r} is no address of a Milvus server ({reason}). Write milvus:URI#NAME, where URI is "
         "http://host:port or a file for Milvus Lite that ends in .db."

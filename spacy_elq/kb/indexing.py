@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -73,8 +74,7 @@ def make_index(
     if is_milvus(manifest.index):
         say(f"index: {manifest.index}", progress)
         return finish_upload(work, manifest)
-    for name in (INDEX, QUERIES):
-        (work / name).unlink(missing_ok=True)
+    _forget(work)
     candidates = [Plan(manifest.index, 0, "as asked for")]
     if manifest.index == AUTO:
         item_bytes = np.dtype(manifest.dtype).itemsize
@@ -100,6 +100,18 @@ def make_index(
     forget_unfinished(work)
     (work / QUERIES).unlink(missing_ok=True)
     return replace(manifest, index=EXACT)
+
+
+def take_index(work: Path, index_file: Path) -> None:
+    """Copy an index of the vectors, in the place of what an unfinished build may have left."""
+    _forget(work)
+    forget_unfinished(work)
+    shutil.copyfile(index_file, work / INDEX)
+
+
+def _forget(work: Path) -> None:
+    for name in (INDEX, QUERIES):
+        (work / name).unlink(missing_ok=True)
 
 
 def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
