@@ -52,7 +52,7 @@ class FaissKB(View, KnowledgeBase):
         normalized: bool = False,
     ) -> None:
         KnowledgeBase.__init__(self, vocab, entity_vector_length)
-        View.__init__(self, None, Delta(entity_vector_length, 0))
+        View.__init__(self, None, Delta.of(entity_vector_length, 0))
         self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
@@ -199,10 +199,10 @@ class FaissKB(View, KnowledgeBase):
                 return
             changes = []
             yield changes
-            base, delta = self._now
-            delta.apply(changes)
-            self._now = base, delta.renewed()
-            self._unsaved = True
+            if changes:
+                base, delta = self._now
+                self._now = base, delta.apply(changes).renewed()
+                self._unsaved = True
 
     def _is_durable(self) -> bool:
         if self._live is None or not self.is_shared:

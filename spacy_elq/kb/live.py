@@ -87,8 +87,7 @@ class Live:
         return bool(changes)
 
     def _apply(self, changes: list[Change]) -> None:
-        self.delta.apply(changes)
-        self.delta = self.delta.renewed()
+        self.delta = self.delta.apply(changes).renewed()
 
     @contextmanager
     def writing(self) -> Iterator[list[Change]]:
