@@ -247,6 +247,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "built for itself, of other entities or by another encoder. Choose another path for the "
         "cache, or remove that."
     )
+    ELQ254 = (
+        "The knowledge base in {path} was changed by another process since it was opened here: "
+        "saving these changes over it would undo those. Save to another directory."
+    )
     ELQ260 = (
         "{spec!r} is no address of a Milvus server ({reason}). Write milvus:URI#NAME, where URI is "
         "http://host:port or a file for Milvus Lite that ends in .db."

@@ -160,10 +160,15 @@ def info_command(path: KBPath, quiet: Quiet = False) -> None:
 def check_command(path: KBPath, quiet: Quiet = False) -> None:
     """Check that a knowledge base is whole and that its index finds what it should."""
     from ..kb.check import check_files, index_recall
+    from ..kb.store import Manifest
 
-    kb = _open(path)
-    kb.tidy()
     note("Reading every file …", quiet=quiet)
+    try:
+        kb = _open(path)
+    except ElqError:
+        Manifest.read(path).verify(path)  # tells which file it is
+        raise
+    kb.tidy()
     check_files(kb)
     typer.echo("files   as they were built")
     typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities, of a sample")
@@ -286,7 +291,7 @@ def _index_facts(manifest: Manifest) -> dict[str, str]:
         return {}
     if is_milvus(manifest.index):
         return {"collection": str(manifest.search["collection"])}
-    settings = SearchSettings(**manifest.search)
+    settings = SearchSettings.from_manifest(manifest.search, 0)
     return {
         "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",
         "search": f"effort {settings.effort}, the best {settings.depth} scored exactly",

@@ -126,7 +126,7 @@ def to_gpu(index: Any, device: int) -> Any:
 
 def last_line(err: Exception) -> str:
     """RETURNS (str): What a FAISS error says, without where in its source it says so."""
-    return str(err).strip().splitlines()[-1]
+    return (str(err).strip() or type(err).__name__).splitlines()[-1]
 
 
 def _refuse_changes(*args: Any, **kwargs: Any) -> NoReturn:

@@ -130,7 +130,7 @@ def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
     if QUERIES not in manifest.files:
         return None
     vectors = np.load(directory / QUERIES, allow_pickle=False)
-    return Queries(vectors, str(manifest.search["queries"]))
+    return Queries(vectors, str(manifest.search.get("queries", "")))
 
 
 def describe(settings: SearchSettings) -> str:
