@@ -97,7 +97,8 @@ class VectorTable:
         if live is not None:
             # As many vectors get compared as would be without the mask.
             bits, effort = live.bits, min(index.most_effort, int(effort / live.share))
-            wanted, most = min(k, live.entities), live.count
+            wanted = min(k, live.entities)
+            most = live.count if index.takes_masks else most
         while True:
             _, vector_rows = index.search(queries, min(depth, most), bits, effort)
             rows = self.owners_of(vector_rows)
