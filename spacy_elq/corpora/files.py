@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import ElqError, Errors
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # What reading raises on a file that is cut, no UTF-8, or not compressed as its name says.
-UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError)
+UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
 @contextmanager
@@ -67,6 +68,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if line.strip():
                     yield where, parse_object(line, where)
         except UNREADABLE as err:
+            where = broken_line(path, err) or where
             raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
 
 
@@ -106,6 +108,33 @@ def open_text(path: Path, newline: str | None = "\n") -> TextIO:
     """
     opener = OPENERS.get(path.suffix, open)
     return cast(TextIO, opener(path, "rt", encoding="utf-8-sig", newline=newline))
+
+
+def broken_line(path: Path, err: Exception) -> str:
+    """Where a text file is no UTF-8: it is decoded in blocks, some lines ahead of the reader.
+
+    err (Exception): What reading it raised.
+    RETURNS (str): "file:line"; empty where that is not what is wrong, or not to be found.
+    """
+    if isinstance(err, UnicodeDecodeError) and path.is_file():  # a pipe can't be read again
+        with OPENERS.get(path.suffix, open)(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    line.decode("utf8")
+                except UnicodeDecodeError:
+                    return f"{path}:{number}"
+    return ""
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise an ElqError unless there is something at a path that can be read, a pipe included.
+
+    what (str): What it should be.
+    """
+    if path.is_dir():
+        raise ElqError(Errors.ELQ255.format(path=path, what=what))
+    if not path.exists():
+        raise ElqError(Errors.ELQ218.format(path=path, what=what))
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .milvus_server import is_milvus
 from .names import NameIndex
 from .sinks import open_sink
 from .store import AUTO, EXACT, Manifest
-from .vectors import check_vectors
+from .vectors import check_size, check_vectors
 from .work import PROGRESS, Digest, Progress, finish, resume, working, write_catalogue
 
 DTYPES = (AUTO, "float32", "float16")
@@ -226,7 +226,6 @@ def _embed(
     show: bool,
 ) -> int:
     """Encode what is left to encode. RETURNS (int): The number of vectors."""
-    largest = np.finfo(manifest.dtype).max
     sink = open_sink(work, manifest, state.vectors)
     bar = tqdm(total=manifest.entities, initial=state.entities, unit=" entities", disable=not show)
     with closing(sink), closing(bar):
@@ -235,9 +234,7 @@ def _embed(
         while chunk := list(islice(rest, batch_size)):
             ids = [entity.id for entity in chunk]
             found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
-            too_large = np.abs(found).max(axis=1) > largest
-            if too_large.any():
-                raise ElqError(Errors.ELQ229.format(id=ids[local[too_large.argmax()]]))
+            check_size(ids, found, local, manifest.dtype)
             sink.append(found, local + done)
             sink.flush()
             done += len(chunk)

@@ -24,7 +24,7 @@ from .live import Live
 from .priors import priors
 from .restriction import Restriction
 from .store import Manifest
-from .vectors import check_unique, check_vectors
+from .vectors import check_size, check_vectors, unique
 from .view import View
 
 
@@ -138,10 +138,10 @@ class FaissKB(View, KnowledgeBase):
         owners (ndarray): Index into `entities` of each vector, (V,), ascending, each at least
             once; one vector each where None.
         """
-        ids = [entity.id for entity in entities]
-        check_unique(ids)
+        ids = [entity.id for entity in unique(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
+        check_size(ids, vectors, owners, self.manifest.dtype)
         of_each = np.split(vectors, np.searchsorted(owners, np.arange(1, len(ids))))
         with self._changing() as changes:
             for entity, row, own in zip(entities, self._base_rows(ids), of_each, strict=False):

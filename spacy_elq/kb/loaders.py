@@ -59,13 +59,13 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
     """
 
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+        from ..corpora.entities import read_entities
+        from ..corpora.files import check_file
+
         if encoder is None:
             raise ElqError(Errors.ELQ217)
-        if not Path(path).is_file():
-            raise ElqError(Errors.ELQ218.format(path=path, what="entities file"))
+        check_file(Path(path), "entities file")
         if cache is None:
-            from ..corpora.entities import read_entities
-
             return _build_temporary(read_entities(path), vocab, encoder, source=Path(path).name)
         return _build_once(Path(path), Path(cache), vocab, encoder)
 

@@ -5,9 +5,10 @@ import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
+from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.knowledge_base import FaissKB
 
-from .conftest import WIDTH
+from .conftest import ENTITIES, WIDTH
 from .test_knowledge_base import CHANGED, NEW
 
 
@@ -53,3 +54,12 @@ def test_adding_nothing_changes_nothing(directory, encoder):
     other.add([NEW], *encoder.encode([NEW]))
     assert kb.refresh()
     assert kb.entity("N1") == NEW
+
+
+def test_what_cannot_be_stored_is_not_added(tmp_path, encoder):
+    build_kb(ENTITIES, tmp_path / "kb", encoder, dtype="float16", progress=False)
+    kb = FaissKB.open(tmp_path / "kb", Vocab())
+    with pytest.raises(ElqError, match=r"ELQ229.*'N1'"):
+        kb.add([NEW], np.full((1, WIDTH), 1e5, "f4"))
+    kb.add([NEW], np.full((1, WIDTH), 6e4, "f4"))
+    assert kb.compact(progress=False)
