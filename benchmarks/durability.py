@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -241,6 +242,7 @@ def kill_writers(directory: Path, kills: int, seed: int = 0) -> Counter[str]:
         check_files(FaissKB.open(path, Vocab()))
         left = sorted(item.name for item in path.iterdir() if item.name.startswith("generation-"))
         expect(len(left) <= 1, f"kill {n}: garbage is left: {left}")
+    expect(found["acknowledged"] > 0, "no change was acknowledged")
     return found
 
 
@@ -286,15 +288,20 @@ def _run_and_kill(work: Callable[[Callable[[], None]], None], seconds: float) ->
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
+        status = 1
         try:
             os.close(reader)
             work(lambda: os.write(writer, b"."))  # type: ignore[arg-type, return-value]
+            status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(status)
     os.close(writer)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    expect(os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL), "the process failed")
     with os.fdopen(reader, "rb") as pipe:
         return len(pipe.read())
 

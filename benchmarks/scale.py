@@ -132,7 +132,7 @@ def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
     torch.set_num_threads(1)
     before = anonymous_mb()
     start = time.perf_counter()
-    kb = FaissKB.open(path, vocab)
+    kb = FaissKB.open(path, vocab, in_place=False)  # it is kept, and measured again
     result["open s"] = time.perf_counter() - start
 
     def one(i: int) -> object:
@@ -193,7 +193,8 @@ def main() -> None:
         print(json.dumps(measure(kb, np.load(queries)[: args.queries])))
         return
     report = build(vectors, queries, kb)
-    report["index MB"] = (kb / "index.faiss").stat().st_size / 1e6
+    index = kb / "index.faiss"
+    report["index MB"] = index.stat().st_size / 1e6 if index.exists() else 0.0
     child = subprocess.run(
         [sys.executable, *sys.argv, "--measure"], check=True, capture_output=True, text=True
     )

@@ -176,8 +176,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "text, or mention vectors (.npy)."
     )
     ELQ229 = (
-        "The vectors of entity {id!r} are too large for float16. Ask for float32 (--dtype on the "
-        "command line)."
+        "The vectors of entity {id!r} are too large for float16. Build the knowledge base with "
+        "float32 vectors (--dtype of `kb build`)."
     )
     # ELQ23x: entity files
     ELQ230 = "{where}: not a line of JSON ({reason})."
@@ -233,6 +233,34 @@ class Errors(metaclass=ErrorsWithCodes):
         "The knowledge base {path} can't be written. Get the permission, or copy the directory to "
         "where you have it and change that."
     )
+    # ELQ25x: writing and reading files of a knowledge base
+    ELQ250 = (
+        "The knowledge base {path} is being built by another process. Wait for its end, or build "
+        "elsewhere."
+    )
+    ELQ251 = (
+        "{path} is where the knowledge base would be built, but it holds {name}, which no build "
+        "made. Move that away, or choose another path for the knowledge base."
+    )
+    ELQ253 = (
+        "{path} is named as the cache of an entities file, but it is a knowledge base that was "
+        "built for itself, of other entities or by another encoder. Choose another path for the "
+        "cache, or remove that."
+    )
+    ELQ254 = (
+        "The knowledge base in {path} was changed by another process since it was opened here: "
+        "saving these changes over it would undo those. Save to another directory."
+    )
+    ELQ255 = "{path} is a directory. Give the path of the {what}."
+    ELQ256 = (
+        "{where}: the id {id!r} holds the character U+0000, which no id can. Take it out, here and "
+        "where the id is used."
+    )
+    ELQ257 = (
+        "The mention vectors {path} can't be used ({reason}). Write a float32 matrix with "
+        "`numpy.save`, a row a mention."
+    )
+    ELQ258 = "{problem} The first {kept} entities of the input were added, the others were not."
     ELQ260 = (
         "{spec!r} is no address of a Milvus server ({reason}). Write milvus:URI#NAME, where URI is "
         "http://host:port or a file for Milvus Lite that ends in .db."

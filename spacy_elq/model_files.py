@@ -13,8 +13,8 @@ from pathlib import Path
 
 import srsly
 
+from .corpora.files import atomic_file
 from .encoders.question import get_transformer
-from .kb.store import atomic_file
 from .model import ElqModel, get_encoder, is_initialized, make_heads
 
 # Beside the file of the model's bytes.

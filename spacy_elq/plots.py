@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .corpora.files import replacing
+from .corpora.files import atomic_file
 from .errors import ElqError, Errors
 
 if TYPE_CHECKING:
@@ -71,5 +71,5 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _write(figure: Figure, path: Path) -> None:
-    with replacing(path) as partial:
+    with atomic_file(path) as partial:
         figure.savefig(partial, format="png", dpi=DPI)

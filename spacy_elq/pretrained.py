@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .corpora.files import atomic_file
 from .encoders.question import get_transformer
 from .encoders.sources import resolve_source
 from .errors import ElqError, Errors
-from .kb.store import atomic_file
 from .model import ElqModel, get_encoder, get_heads, is_initialized
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .calibration import ISOTONIC, METHODS, PLATT, Calibration, Reliability, reliability
-from .corpora.files import replacing
+from .corpora.files import atomic_file
 from .errors import ElqError, Errors
 from .metrics import strong_match, weak_match
 from .sweep import Curve, ScoredText, are_right, sweep
@@ -150,7 +150,7 @@ def save(nlp: Language, directory: Path, name: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         others = ["vocab", "model", "kb", "entity_encoder"]
         nlp.get_pipe(name).to_disk(Path(temporary), exclude=others)  # type: ignore[attr-defined]
-        with replacing(stored) as partial:
+        with atomic_file(stored) as partial:
             shutil.copyfile(Path(temporary) / "cfg", partial)
 
 

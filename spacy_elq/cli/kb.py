@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,10 +159,15 @@ def info_command(path: KBPath, quiet: Quiet = False) -> None:
 def check_command(path: KBPath, quiet: Quiet = False) -> None:
     """Check that a knowledge base is whole and that its index finds what it should."""
     from ..kb.check import check_files, index_recall
+    from ..kb.store import Manifest
 
-    kb = _open(path)
-    kb.tidy()
     note("Reading every file …", quiet=quiet)
+    try:
+        kb = _open(path)
+    except ElqError:
+        Manifest.read(path).verify(path)  # tells which file it is
+        raise
+    kb.tidy()
     check_files(kb)
     typer.echo("files   as they were built")
     typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities, of a sample")
@@ -210,15 +214,21 @@ def add_command(
     """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
     open see them at their next call."""
     from ..corpora.entities import read_entities
+    from ..kb.vectors import unique
 
     use_gpu(gpu_id)
     kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
-    stream = progress("Adding", unit="entities", quiet=quiet)(read_entities(entities, from_))
-    while batch := list(islice(stream, BATCH)):
-        kb.add(batch, *model.encode(batch))
-        read += len(batch)
+    stream = progress("Adding", unit="entities", quiet=quiet)(
+        unique(read_entities(entities, from_))
+    )
+    try:
+        while batch := list(islice(stream, BATCH)):
+            kb.add(batch, *model.encode(batch))
+            read += len(batch)
+    except ElqError as err:
+        raise ElqError(Errors.ELQ258.format(problem=err, kept=read)) if read else err from None
     added = len(kb) - before
     note(f"{path}: {added} added, {read - added} replaced, {len(kb)} now", quiet=quiet)
 
@@ -252,28 +262,35 @@ def compact_command(path: KBPath, quiet: Quiet = False) -> None:
 @guarded("The output file was left as it was.")
 def export_command(
     path: KBPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, JSONL; - for stdout")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="JSONL file to write, may end in .gz; - for stdout"),
+    ],
     quiet: Quiet = False,
 ) -> None:
     """Write all entities as JSONL, live additions included."""
-    from ..kb.store import atomic_file
+    from ..corpora.entities import entity_to_dict
+    from ..corpora.files import write_jsonl
 
     kb = _open(path)
+    records = map(entity_to_dict, kb)
     if str(out) == "-":
-        for line in _json_lines(kb):
-            typer.echo(line, nl=False)
+        for record in records:
+            typer.echo(json.dumps(record, ensure_ascii=False))
         return
-    with atomic_file(out) as work, work.open("w", encoding="utf8") as file:
-        file.writelines(_json_lines(kb))
+    write_jsonl(out, records)
     note(f"{out}: {len(kb)} entities", quiet=quiet)
 
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:
-    """Checks the file now, and reads it when the index is there."""
+    """Checks the file now; what has to be embedded is read when the index is there."""
+    from ..corpora.files import check_file
     from ..kb.queries import read_queries
 
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what="queries file"))
+    check_file(path, "queries file")
+    if path.suffix == ".npy":
+        queries = read_queries(path, encoder)
+        return lambda: queries
     return lambda: read_queries(path, encoder, load_pipeline(pipeline) if pipeline else None)
 
 
@@ -286,7 +303,7 @@ def _index_facts(manifest: Manifest) -> dict[str, str]:
         return {}
     if is_milvus(manifest.index):
         return {"collection": str(manifest.search["collection"])}
-    settings = SearchSettings(**manifest.search)
+    settings = SearchSettings.from_manifest(manifest.search, 0)
     return {
         "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",
         "search": f"effort {settings.effort}, the best {settings.depth} scored exactly",
@@ -327,9 +344,3 @@ def _matching_encoder(kb: FaissKB, name: str) -> EntityEncoder:
 
 def _line(how: str, entity: Entity) -> str:
     return "\t".join((how, entity.id, entity.title, entity.description))
-
-
-def _json_lines(kb: FaissKB) -> Iterator[str]:
-    from ..corpora.entities import entity_to_dict
-
-    return (json.dumps(entity_to_dict(entity), ensure_ascii=False) + "\n" for entity in kb)

@@ -9,7 +9,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..errors import ElqError, Errors
-from .files import replacing
+from .files import atomic_file
 
 
 def read_docbin(path: Path, vocab: Vocab) -> Iterator[Doc]:
@@ -32,5 +32,5 @@ def write_docbin(docs: Iterable[Doc], path: Path) -> None:
     docbin = DocBin(store_user_data=True)
     for doc in docs:
         docbin.add(doc)
-    with replacing(path) as partial:
+    with atomic_file(path) as partial:
         docbin.to_disk(partial)

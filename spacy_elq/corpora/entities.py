@@ -11,7 +11,7 @@ from ..errors import ElqError, Errors
 from ..types import Entity
 from .elq_entities import read_elq_entities
 from .entity_tables import Record, read_csv, read_parquet, read_tsv
-from .files import OPENERS, UNREADABLE, open_text
+from .files import OPENERS, UNREADABLE, broken_line, check_file, open_text
 
 FIELDS = ("id", "title", "description", "aliases", "type")
 ELQ = "elq"
@@ -27,8 +27,7 @@ def read_entities(path: str | Path, format: str = "") -> Iterator[Entity]:
     RAISES (ElqError): With the file and the line, where one can't be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what="entities file"))
+    check_file(path, "entities file")
     format = format or _format_of(path)
     if format == ELQ:
         yield from read_elq_entities(path)
@@ -62,7 +61,7 @@ def read_lines(path: Path) -> Iterator[Record]:
                     where = f"{path}:{number}"
                     yield where, _parse(line, where)
         except UNREADABLE as err:
-            where = f"{path}:{number + 1}"
+            where = broken_line(path, err) or f"{path}:{number + 1}"
             raise ElqError(Errors.ELQ235.format(where=where, reason=err)) from None
 
 
@@ -93,8 +92,11 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
     if not isinstance(record, Mapping):
         raise ElqError(Errors.ELQ231.format(where=where))
     aliases, counts = _aliases(record, where)
+    id_ = _required(record, "id", where)
+    if "\0" in id_:  # SQLite's functions end a text there
+        raise ElqError(Errors.ELQ256.format(where=where, id=id_))
     return Entity(
-        id=_required(record, "id", where),
+        id=id_,
         title=_required(record, "title", where),
         description=_text(record, "description", where),
         aliases=aliases,
@@ -143,7 +145,7 @@ def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
 def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
     """Read what `alias_list` returned.
 
-    RETURNS (tuple): The aliases, and the counts of those that have one.
+    RETURNS (tuple): The aliases that are not blank, and the counts of those that have one.
     RAISES (TypeError, KeyError): If it is something else.
     """
     if not isinstance(values, list):
@@ -157,7 +159,7 @@ def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
         raise TypeError
     if not all(type(count) is int and count >= 0 for count in counts.values()):
         raise TypeError
-    return names, counts
+    return tuple(name for name in names if name.strip()), counts
 
 
 def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:

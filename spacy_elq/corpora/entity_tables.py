@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .files import UNREADABLE, open_text
+from .files import UNREADABLE, broken_line, open_text
 
 # Between the aliases in a cell.
 SEPARATOR = "|"
@@ -45,7 +45,8 @@ def read_table(path: Path, **dialect: Any) -> Iterator[Record]:
                 if row:
                     yield where, _record(header, row, where)
         except (csv.Error, *UNREADABLE) as err:
-            raise ElqError(Errors.ELQ235.format(where=f"{path}:{end + 1}", reason=err)) from None
+            where = broken_line(path, err) or f"{path}:{end + 1}"
+            raise ElqError(Errors.ELQ235.format(where=where, reason=err)) from None
 
 
 def _check_header(header: Sequence[str], where: str) -> list[str]:
@@ -87,17 +88,19 @@ def read_parquet(path: Path) -> Iterator[Record]:
         with ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
                 for row in batch.to_pylist():
-                    number += 1
                     known = {name: _plain(v) for name, v in row.items() if v is not None}
+                    number += 1
                     yield f"{path}:{number}", _with_aliases(known)
-    except (ArrowException, OSError) as err:
+    except (ArrowException, OSError, UnicodeDecodeError) as err:
         raise ElqError(Errors.ELQ235.format(where=f"{path}:{number + 1}", reason=err)) from None
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can express: dates, decimals and the like as text."""
+    """A value that JSON can express: dates, decimals and the like as text, bytes as UTF-8."""
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, bytes):
+        return value.decode("utf8")
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

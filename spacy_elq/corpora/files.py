@@ -7,6 +7,8 @@ import gzip
 import json
 import lzma
 import os
+import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,28 +18,39 @@ from ..errors import ElqError, Errors
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # What reading raises on a file that is cut, no UTF-8, or not compressed as its name says.
-UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError)
+UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place once the block ends well, and is removed
-    otherwise: readers see the old content or the new, never a part.
+    otherwise: readers see the old content or the new, never a part, even after a power failure.
 
-    path (Path): The file to write; its folder is created.
+    path (Path): The file to write; its folder is created. A link stays a link.
     YIELDS (Path): Where to write meanwhile. `path` itself if that is a device or a pipe.
     """
     if path.exists() and not path.is_file():
         yield path
         return
-    path = Path(os.path.realpath(path))  # a link stays a link
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield partial
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -55,6 +68,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if line.strip():
                     yield where, parse_object(line, where)
         except UNREADABLE as err:
+            where = broken_line(path, err) or where
             raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
 
 
@@ -68,7 +82,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     # The name decides: a temporary file carries another suffix.
     opener = OPENERS.get(path.suffix, open)
     with (
-        replacing(path) as partial,
+        atomic_file(path) as partial,
         cast(TextIO, opener(partial, "wt", encoding="utf8", newline="\n")) as lines,
     ):
         for record in records:
@@ -82,7 +96,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, replacing it as a whole."""
-    with replacing(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf8")
 
 
@@ -94,6 +108,33 @@ def open_text(path: Path, newline: str | None = "\n") -> TextIO:
     """
     opener = OPENERS.get(path.suffix, open)
     return cast(TextIO, opener(path, "rt", encoding="utf-8-sig", newline=newline))
+
+
+def broken_line(path: Path, err: Exception) -> str:
+    """Where a text file is no UTF-8: it is decoded in blocks, some lines ahead of the reader.
+
+    err (Exception): What reading it raised.
+    RETURNS (str): "file:line"; empty where that is not what is wrong, or not to be found.
+    """
+    if isinstance(err, UnicodeDecodeError) and path.is_file():  # a pipe can't be read again
+        with OPENERS.get(path.suffix, open)(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    line.decode("utf8")
+                except UnicodeDecodeError:
+                    return f"{path}:{number}"
+    return ""
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise an ElqError unless there is something at a path that can be read, a pipe included.
+
+    what (str): What it should be.
+    """
+    if path.is_dir():
+        raise ElqError(Errors.ELQ255.format(path=path, what=what))
+    if not path.exists():
+        raise ElqError(Errors.ELQ218.format(path=path, what=what))
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:

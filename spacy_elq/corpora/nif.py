@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ..errors import ElqError, Errors
-from .files import replacing
+from .files import atomic_file
 from .spans import Row, RowSpan, Tally, row_from_dict
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def write_nif(rows: Iterable[Row], path: Path, entities: EntityUris) -> None:
     """
     _require_rdflib()
     seen: set[str] = set()
-    with replacing(path) as partial, partial.open("w", encoding="utf8") as file:
+    with atomic_file(path) as partial, partial.open("w", encoding="utf8") as file:
         for number, row in enumerate(rows):
             base = str(row.fields.get(URI) or f"{TEXTS}{number}")
             if base in seen:

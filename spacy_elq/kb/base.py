@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import ElqError, Errors
 from .catalogue import Catalogue
-from .faiss_index import FaissIndex
+from .faiss_index import FaissIndex, last_line
 from .generations import Hold
 from .milvus import MilvusTable
 from .milvus_server import Address, Collection, is_milvus
@@ -40,17 +41,21 @@ class Base:
         """Map the files of a directory; nothing large is read.
 
         manifest (Manifest): The directory's own, already checked.
+        RAISES (ElqError): If a file can't be read, though it has its size.
         """
         path = manifest.home(path.absolute())
         hold = Hold(path)
-        return cls(
-            path=path,
-            manifest=manifest,
-            catalogue=Catalogue(path / CATALOGUE),
-            names=NameIndex.open(path),
-            table=open_table(path, manifest),
-            hold=hold,
-        )
+        try:
+            return cls(
+                path=path,
+                manifest=manifest,
+                catalogue=Catalogue(path / CATALOGUE),
+                names=NameIndex.open(path),
+                table=open_table(path, manifest),
+                hold=hold,
+            )
+        except (RuntimeError, ValueError, TypeError, MemoryError) as err:  # of FAISS and NumPy
+            raise ElqError(Errors.ELQ223.format(path=path, problem=last_line(err))) from None
 
     def __len__(self) -> int:
         return self.manifest.entities

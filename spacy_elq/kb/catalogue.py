@@ -61,7 +61,7 @@ class Catalogue:
         self._file = _identity(self.path)
         self._local = threading.local()
         self._recent: dict[int, Entity] = {}
-        self._db.execute("SELECT 1")  # holds the file, should its name go to another one
+        self._one("SELECT 1 FROM sqlite_master")  # holds the file, should another get its name
 
     @classmethod
     def build(cls, path: Path, entities: Iterable[Entity]) -> Catalogue:
@@ -106,7 +106,7 @@ class Catalogue:
 
     def __len__(self) -> int:
         # Rows are 0..N-1 without gaps; COUNT(*) would read the whole table.
-        (last,) = self._db.execute("SELECT MAX(row) FROM entities").fetchone()
+        (last,) = self._one("SELECT MAX(row) FROM entities") or (None,)
         return 0 if last is None else last + 1
 
     def __iter__(self) -> Iterator[Entity]:
@@ -115,7 +115,7 @@ class Catalogue:
     def iterate(self, start: int = 0) -> Iterator[Entity]:
         """YIELDS (Entity): The records in row order, from row `start` on."""
         query = f"SELECT {COLUMNS} FROM entities WHERE row >= ? ORDER BY row"
-        return map(_to_entity, self._db.execute(query, (start,)))
+        return map(_to_entity, self._all(query, (start,)))
 
     def records(self, rows: Sequence[int]) -> list[Entity]:
         """RETURNS (list[Entity]): The records of these rows, in their order, repeats allowed."""
@@ -147,31 +147,41 @@ class Catalogue:
         # One JSON array as the parameter: no limit on the number of rows, one cached statement.
         wanted = json.dumps(sorted(set(map(int, rows))))
         query = f"SELECT row, {columns} FROM entities WHERE row IN (SELECT value FROM json_each(?))"
-        return self._db.execute(query, (wanted,))
+        return self._all(query, (wanted,))
 
     def row(self, id_: str) -> int | None:
         """RETURNS (int | None): The row of an entity, None for an unknown id."""
-        found = self._db.execute("SELECT row FROM entities WHERE id = ?", (id_,)).fetchone()
+        found = self._one("SELECT row FROM entities WHERE id = ?", (id_,))
         return found[0] if found else None
 
     def rows(self, ids: Sequence[str]) -> list[int | None]:
         """RETURNS (list[int | None]): The rows of many entities, None for an unknown id."""
         query = "SELECT id, row FROM entities WHERE id IN (SELECT value FROM json_each(?))"
-        found = dict(self._db.execute(query, (json.dumps(list(ids)),)))
+        found = dict(self._all(query, (json.dumps(list(ids)),)))
         return [found.get(id_) for id_ in ids]
 
     def rows_of_types(self, types: Sequence[str]) -> np.ndarray:
         """RETURNS (ndarray): The rows of the entities that have one of the types, int64."""
         # As one text: a million rows would take a second as Python numbers.
         query = "SELECT group_concat(row) FROM entities WHERE type = ?"
-        texts = (self._db.execute(query, (type_,)).fetchone()[0] for type_ in types)
+        texts = (text for type_ in types for (text,) in self._all(query, (type_,)))
         found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts if text]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
     def types(self) -> list[str]:
         """RETURNS (list[str]): The types that entities have, the most frequent first."""
         query = "SELECT type FROM entities GROUP BY type ORDER BY COUNT(*) DESC, type"
-        return [type_ for (type_,) in self._db.execute(query)]
+        return [type_ for (type_,) in self._all(query)]
+
+    def _all(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, parameters)
+        except sqlite3.DatabaseError as err:
+            problem = f"{self.path.name} is damaged ({err})"
+            raise ElqError(Errors.ELQ223.format(path=self.path.parent, problem=problem)) from None
+
+    def _one(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        return next(self._all(query, parameters), None)
 
 
 def _identity(path: Path) -> tuple[int, int]:

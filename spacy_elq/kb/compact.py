@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..types import Entity
-from .build import build_kb, working_directory
+from .build import build_kb
 from .choose import EXACT_UP_TO
 from .indexing import IndexOptions, kept_queries
 from .live import Live
@@ -17,6 +17,7 @@ from .milvus_server import is_milvus
 from .sinks import discard_upload
 from .store import AUTO, EXACT, Manifest, generation_name, now
 from .view import View
+from .work import working_directory
 
 
 def compact(live: Live, *, progress: bool) -> bool:

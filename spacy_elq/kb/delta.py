@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,8 @@ from .vectors import VectorTable
 NAME = np.dtype([("key", "<u8"), ("entry", ENTRY)])
 # Dead rows that are kept, however few the living are.
 MANY = 1024
+# When an entity is removed that is not.
+NEVER = np.iinfo(np.int64).max
 
 
 class Change(NamedTuple):
@@ -45,85 +49,168 @@ class Change(NamedTuple):
         return cls(entity.id, base_row, record, names.tobytes(), vectors.astype("<f4").tobytes())
 
 
-class Delta:
-    """Live changes on top of a base of N rows, in memory.
+class _Rows:
+    """The entities that were ever added, which deltas that follow each other share.
 
-    Added entities have the rows N, N+1, ... in the order they came; a row is not used again. The
-    records and vectors of removed ones stay, for calls in other threads that found them before.
-    A change costs the same however many there are.
+    Rows are added at the end and stay; that one was removed is noted with the moment, counted in
+    changes. So what a delta sees, of its rows and its moment, is not touched by those after it.
+
+    moment (int): Of the last change.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.moment = 0
+        self.ids: list[str] = []
+        self.records: list[str | Entity] = []
+        self.names: dict[int, list[tuple[int, int, int, int]]] = {}
+        self.stored_names: list[bytes] = []
+        self.vectors = GrowingArray((width,), "float32")
+        self.owners = GrowingArray((), "int64")
+        self.removed = GrowingArray((), "int64")
+        self._latest: dict[str, int] = {}
+        self._before: list[int] = []  # the row that the same id had until then, or -1
+        self._shadowed: dict[str, tuple[int, int]] = {}
+
+    def row(self, id_: str, end: int) -> int:
+        """RETURNS (int): The last row before `end` that an id had, -1 if it had none."""
+        row = self._latest.get(id_, -1)
+        while row >= end:
+            row = self._before[row]
+        return row
+
+    def shadowed(self, id_: str, moment: int) -> int | None:
+        """RETURNS (int | None): The row in the files of an entity that, at that moment, had been
+        removed there or replaced."""
+        row, since = self._shadowed.get(id_, (None, NEVER))
+        return row if since <= moment else None
+
+    def all_shadowed(self) -> list[str]:
+        """RETURNS (list[str]): The ids of all that were removed in the files or replaced."""
+        return list(self._shadowed)
+
+    def add(self, changes: Sequence[Change], first_row: int) -> None:
+        """Add entities; no delta sees them yet.
+
+        first_row (int): What the row numbers of added entities begin with.
+        """
+        first, width = len(self.records), self.vectors.array.shape[1]
+        vectors = np.frombuffer(b"".join(c.vectors for c in changes), "<f4")
+        counts = [len(change.vectors) // (4 * width) for change in changes]
+        self.vectors.append(vectors.reshape(-1, width))
+        self.owners.append(np.repeat(np.arange(first, first + len(changes)), counts))
+        self.removed.append(np.full(len(changes), NEVER))
+        for row, change in enumerate(changes, first):
+            self.ids.append(change.id)
+            self.records.append(change.record or "")
+            self.stored_names.append(change.names)
+            self._before.append(self._latest.get(change.id, -1))
+            self._latest[change.id] = row
+            for key, entry in np.frombuffer(change.names, NAME).tolist():
+                self.names.setdefault(key, []).append((first_row + row, *entry[1:]))
+
+    def retire(self, change: Change, end: int) -> bool:
+        """Note that what an entity was before row `end` is gone from this moment on.
+
+        RETURNS (bool): Whether it was an added one.
+        """
+        if change.base_row is not None:
+            self._shadowed.setdefault(change.id, (change.base_row, self.moment))
+        row = self.row(change.id, end)
+        if row < 0 or self.removed.array[row] != NEVER:
+            return False
+        self.removed.array[row] = self.moment
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """Live changes on top of a base of N rows at one moment, in memory. A change makes another
+    delta, which costs the same however many there are; this one stays as it is.
+
+    Added entities have the rows N, N+1, ... in the order they came; a row is not used again.
 
     width (int): Width h of the vectors.
     base_rows (int): N.
-    alive (ndarray | None): Which base rows are left (N,) bool, None if all of them.
-    added_alive (ndarray | None): The same of the added entities, in the order of their rows.
+    alive (ndarray | None): Which base rows are left (N,) bool, None if all of them. The same array
+        as long as it is true.
+    n_shadowed (int): How many base entities were removed or replaced.
     """
 
-    def __init__(self, width: int, base_rows: int) -> None:
-        self.width = width
-        self.base_rows = base_rows
-        self.alive: np.ndarray | None = None
-        self.added_alive: np.ndarray | None = None
-        self._base_alive: np.ndarray | None = None
-        self._shadowed: dict[str, int] = {}
-        self._rows: dict[str, int] = {}
-        self._records: list[str | Entity] = []
-        self._names: dict[int, list[tuple[int, int, int, int]]] = {}
-        self._stored_names: list[bytes] = []
-        self._vectors = GrowingArray((width,), "float32")
-        self._owners = GrowingArray((), "int64")
-        self._living = GrowingArray((), "bool")
-        self._set_table()
+    width: int
+    base_rows: int
+    alive: np.ndarray | None
+    n_shadowed: int
+    _rows: _Rows
+    _table: VectorTable
+    _moment: int = 0
+    _living: int = 0
+
+    @classmethod
+    def of(cls, width: int, base_rows: int, changes: Iterable[Change] = ()) -> Delta:
+        """RETURNS (Delta): These changes on top of a base."""
+        rows = _Rows(width)
+        table = VectorTable(rows.vectors.array, rows.owners.array, 0)
+        return cls(width, base_rows, None, 0, rows, table).apply(list(changes))
 
     def __len__(self) -> int:
         """RETURNS (int): The number of added entities."""
-        return len(self._rows)
+        return self._living
 
     def __bool__(self) -> bool:
-        return bool(self._rows or self._shadowed)
+        return bool(self._living or self.n_shadowed)
+
+    @property
+    def _end(self) -> int:
+        """RETURNS (int): How many rows were ever added."""
+        return self._table.entities
 
     @property
     def next_row(self) -> int:
         """RETURNS (int): The row of the next entity that is added."""
-        return self.base_rows + len(self._records)
+        return self.base_rows + self._end
 
-    @property
-    def n_shadowed(self) -> int:
-        """RETURNS (int): How many base entities were removed or replaced."""
-        return len(self._shadowed)
+    @cached_property
+    def added_alive(self) -> np.ndarray | None:
+        """RETURNS (ndarray | None): Which of the added entities are left, bool, in the order of
+        their rows; None if all of them."""
+        return None if self._living == self._end else self._is_living(slice(0, self._end))
+
+    def _is_living(self, local: slice | np.ndarray) -> np.ndarray:
+        return self._rows.removed.array[local] > self._moment
 
     # Entities
 
     def row(self, id_: str) -> int | None:
         """RETURNS (int | None): The row of an added entity."""
-        local = self._rows.get(id_)
-        return None if local is None else self.base_rows + local
+        local = self._rows.row(id_, self._end)
+        living = local >= 0 and self._rows.removed.array[local] > self._moment
+        return self.base_rows + local if living else None
 
     def is_shadowed(self, id_: str) -> bool:
         """RETURNS (bool): Whether the base's entity of this id was removed or replaced."""
-        return id_ in self._shadowed
+        return self._rows.shadowed(id_, self._moment) is not None
 
     def record(self, row: int) -> Entity:
         """RETURNS (Entity): An entity that was added, of a row that this delta has."""
         local = row - self.base_rows
-        record = self._records[local]
+        record = self._rows.records[local]
         if isinstance(record, str):  # read when it is asked for: opening stays fast
-            record = self._records[local] = entity_from_dict(json.loads(record))
+            record = self._rows.records[local] = entity_from_dict(json.loads(record))
         return record
 
     def __iter__(self) -> Iterator[Entity]:
-        for local in sorted(self._rows.values()):
-            yield self.record(self.base_rows + local)
+        return map(self.record, self.live_rows().tolist())
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Names of added entities, as `NameIndex.find`."""
-        names, living, first = self._names, self._living.array, self.base_rows
+        names, first, end = self._rows.names, self.base_rows, self.next_row
+        removed, moment = self._rows.removed.array, self._moment
         found = [
             (place, entry)
             for place, key in enumerate(keys.tolist() if names else ())
             if key in names
             for entry in names[key]
-            if first <= entry[0] < first + len(living)  # or added after the mask was taken
-            and living[entry[0] - first]
+            if entry[0] < end and removed[entry[0] - first] > moment
         ]
         places = np.array([place for place, _ in found], dtype=np.int64)
         return places, np.array([entry for _, entry in found], dtype=ENTRY)
@@ -150,88 +237,73 @@ class Delta:
     def matrix(self) -> tuple[np.ndarray, np.ndarray]:
         """RETURNS (tuple[ndarray, ndarray]): All vectors of living added entities (V, h), and the
         row of each one's owner (V,), ascending."""
-        keep = self._living.array[self._owners.array]
-        return self._vectors.array[keep], self._owners.array[keep] + self.base_rows
+        vectors, owners = self._table.matrix(self.added_alive)
+        return vectors, owners + self.base_rows
 
     def live_rows(self) -> np.ndarray:
         """RETURNS (ndarray): The rows of the living added entities, int64, ascending."""
-        return self.base_rows + np.flatnonzero(self._living.array)
+        return self.base_rows + np.flatnonzero(self._is_living(slice(0, self._end)))
 
     def _local(self, rows: np.ndarray) -> np.ndarray:
         """Rows counted from the first that was added; -1 for what is not alive here."""
         local = np.asarray(rows, dtype=np.int64) - self.base_rows
-        living = self._living.array
-        inside = (local >= 0) & (local < len(living))
-        inside[inside] = living[local[inside]]
+        inside = (local >= 0) & (local < self._end)
+        inside[inside] = self._is_living(local[inside])
         return np.where(inside, local, -1)
-
-    def _set_table(self) -> None:
-        vectors, owners = self._vectors.array, self._owners.array
-        self._table = VectorTable(vectors, owners, len(self._records))
 
     # Changes
 
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Make changes, in their order, to entities that are all different."""
-        for change in changes:
-            self._retire(change)
-        # Other arrays: what is computed from a mask can be kept with it.
-        if any(change.base_row is not None for change in changes) and self._base_alive is not None:
-            self.alive = self._base_alive.copy()
-        self._add([change for change in changes if change.record is not None])
+    def apply(self, changes: Sequence[Change]) -> Delta:
+        """RETURNS (Delta): This one with changes, in their order, to entities that are all
+        different."""
+        if not changes:
+            return self
+        rows = self._rows
+        if rows.moment != self._moment:  # another change followed this delta, or broke off
+            return Delta.of(self.width, self.base_rows, self.changes()).apply(changes)
+        rows.moment += 1
+        alive, shadowed = self._without(changes)
+        added = [change for change in changes if change.record is not None]
+        rows.add(added, self.base_rows)
+        retired = sum(rows.retire(change, self._end) for change in changes)
+        return replace(
+            self,
+            alive=alive,
+            n_shadowed=self.n_shadowed + shadowed,
+            _table=VectorTable(rows.vectors.array, rows.owners.array, len(rows.records)),
+            _moment=rows.moment,
+            _living=self._living + len(added) - retired,
+        )
 
-    def _retire(self, change: Change) -> None:
-        old = self._rows.pop(change.id, None)
-        if old is not None:
-            self._living.array[old] = False
-        if change.base_row is not None:
-            if self._base_alive is None:
-                self._base_alive = np.ones(self.base_rows, dtype=bool)
-            self._base_alive[change.base_row] = False
-            self._shadowed[change.id] = change.base_row
-
-    def _add(self, changes: Sequence[Change]) -> None:
-        first = len(self._records)
-        vectors = np.frombuffer(b"".join(c.vectors for c in changes), "<f4")
-        counts = [len(change.vectors) // (4 * self.width) for change in changes]
-        self._vectors.append(vectors.reshape(-1, self.width))
-        self._owners.append(np.repeat(np.arange(first, first + len(changes)), counts))
-        self._living.append(np.ones(len(changes), dtype=bool))
-        self._records.extend(change.record or "" for change in changes)
-        self._stored_names.extend(change.names for change in changes)
-        if len(self._rows) + len(changes) < len(self._records):
-            self.added_alive = self._living.array.copy()
-        self._set_table()  # after the mask: another thread must not find it too short
-        for local, change in enumerate(changes, first):
-            self._rows[change.id] = local
-            for key, entry in np.frombuffer(change.names, NAME).tolist():
-                self._names.setdefault(key, []).append((self.base_rows + local, *entry[1:]))
+    def _without(self, changes: Sequence[Change]) -> tuple[np.ndarray | None, int]:
+        """The mask of the base rows that are left, and how many go."""
+        gone = [c.base_row for c in changes if c.base_row is not None]
+        gone = [row for row in gone if self.alive is None or self.alive[row]]
+        if not gone:
+            return self.alive, 0
+        alive = np.ones(self.base_rows, bool) if self.alive is None else self.alive.copy()
+        alive[gone] = False
+        return alive, len(gone)
 
     def changes(self) -> Iterator[Change]:
         """YIELDS (Change): What leads from the base to the entities as they are now."""
-        for id_, shadowed in self._shadowed.items():
-            if id_ not in self._rows:
-                yield Change(id_, shadowed, None)
-        by_row = {local: id_ for id_, local in self._rows.items()}
-        for local in sorted(by_row):
-            record = self._records[local]
+        rows, moment = self._rows, self._moment
+        for id_ in rows.all_shadowed():
+            base_row = rows.shadowed(id_, moment)
+            if base_row is not None and self.row(id_) is None:
+                yield Change(id_, base_row, None)
+        for row in self.live_rows().tolist():
+            local = row - self.base_rows
+            id_, record, names = rows.ids[local], rows.records[local], rows.stored_names[local]
             if not isinstance(record, str):
                 record = json.dumps(entity_to_dict(record), ensure_ascii=False)
             vectors, _ = self._table.vectors_of(np.array([local]))
-            base_row = self._shadowed.get(by_row[local])
-            names = self._stored_names[local]
-            yield Change(by_row[local], base_row, record, names, vectors.astype("<f4").tobytes())
+            base_row = rows.shadowed(id_, moment)
+            yield Change(id_, base_row, record, names, vectors.astype("<f4").tobytes())
 
     def renewed(self) -> Delta:
         """RETURNS (Delta): This one, or where most of what it holds is removed by now, one without
         that, whose rows are others."""
-        if len(self._records) - len(self._rows) <= max(MANY, len(self._rows)):
+        if self._end - self._living <= max(MANY, self._living):
             return self
         return Delta.of(self.width, self.base_rows, self.changes())
-
-    @classmethod
-    def of(cls, width: int, base_rows: int, changes: Iterable[Change]) -> Delta:
-        """RETURNS (Delta): These changes on top of a base."""
-        delta = cls(width, base_rows)
-        delta.apply(list(changes))
-        return delta

@@ -89,6 +89,12 @@ class FaissIndex:
         ivf = _ivf(self.index)
         return ivf.nlist if ivf else self.index.ntotal if _hnsw(self.index) else 0
 
+    @property
+    def takes_masks(self) -> bool:
+        """RETURNS (bool): Whether a search under a mask looks for what it admits alone; else dead
+        vectors are found and left out."""
+        return _parameters(self.index, None, 1) is not None
+
     def search(
         self,
         queries: np.ndarray,
@@ -126,7 +132,7 @@ def to_gpu(index: Any, device: int) -> Any:
 
 def last_line(err: Exception) -> str:
     """RETURNS (str): What a FAISS error says, without where in its source it says so."""
-    return str(err).strip().splitlines()[-1]
+    return (str(err).strip() or type(err).__name__).splitlines()[-1]
 
 
 def _refuse_changes(*args: Any, **kwargs: Any) -> NoReturn:
@@ -142,16 +148,20 @@ def _ivf(index: Any) -> Any:
 def _hnsw(index: Any) -> Any:
     import faiss
 
-    inner = _inner(index)
-    return inner.hnsw if isinstance(inner, faiss.IndexHNSW) else None
+    while (inner := _inner(index)) is not index:
+        index = inner
+    return index.hnsw if isinstance(index, faiss.IndexHNSW) else None
 
 
 def _inner(index: Any) -> Any:
-    """The index behind a transformation of the vectors."""
+    """The index that one behind a transformation of the vectors, or a second look at those that
+    are found, searches first; the same where there is neither."""
     import faiss
 
     if isinstance(index, faiss.IndexPreTransform):
         return faiss.downcast_index(index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return faiss.downcast_index(index.base_index)
     return index
 
 
@@ -159,19 +169,24 @@ def _parameters(index: Any, live: np.ndarray | None, effort: int) -> Any:
     """Search parameters of the index's kind; None for kinds that take none."""
     import faiss
 
-    inner = _inner(index)
     # What FAISS's own annotations lack: keywords, and selectors made from arrays.
     of: Any = faiss
+    inner = _inner(index)
+    if inner is not index:
+        own = _parameters(inner, live, effort)
+        if own is None:
+            return None
+        if isinstance(index, faiss.IndexRefine):
+            return of.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=own)
+        return of.SearchParametersPreTransform(index_params=own)
     given = {} if live is None else {"sel": of.IDSelectorBitmap(live)}
-    if isinstance(inner, faiss.IndexIVF):
-        own = of.SearchParametersIVF(nprobe=min(effort, inner.nlist), **given)
-    elif isinstance(inner, faiss.IndexHNSW):
-        own = of.SearchParametersHNSW(efSearch=effort, **given)
-    elif isinstance(inner, faiss.IndexFlat | faiss.IndexScalarQuantizer):
-        own = of.SearchParameters(**given)
-    else:
-        return None
-    return own if inner is index else of.SearchParametersPreTransform(index_params=own)
+    if isinstance(index, faiss.IndexIVF):
+        return of.SearchParametersIVF(nprobe=min(effort, index.nlist), **given)
+    if isinstance(index, faiss.IndexHNSW):
+        return of.SearchParametersHNSW(efSearch=effort, **given)
+    if isinstance(index, faiss.IndexFlat | faiss.IndexScalarQuantizer):
+        return of.SearchParameters(**given)
+    return None
 
 
 def _is_set(bits: np.ndarray, rows: np.ndarray) -> np.ndarray:

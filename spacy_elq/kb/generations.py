@@ -14,13 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ElqError
+from .locks import CAN_LOCK, hold
 from .sinks import discard_upload
 from .store import DELTA, IMMUTABLE, MANIFEST, Manifest
-
-try:
-    import fcntl
-except ImportError:  # Windows, where files that are open cannot be removed
-    fcntl = None  # type: ignore[assignment]
 
 JOURNAL = f"{DELTA}-journal"
 
@@ -32,7 +28,7 @@ class Hold:
     """
 
     def __init__(self, home: Path) -> None:
-        handle = _lock(home, exclusive=False)
+        handle = hold(home, exclusive=False)
         if handle is not None:
             weakref.finalize(self, os.close, handle)
 
@@ -47,8 +43,8 @@ def sweep(path: Path, manifest: Manifest) -> list[str]:
     removed = []
     for item in _garbage(path, manifest):
         home = item if item.is_dir() else path
-        handle = _lock(home, exclusive=True)
-        if handle is None and fcntl is not None:
+        handle = hold(home, exclusive=True)
+        if handle is None and CAN_LOCK:
             continue  # somebody reads it; a later sweep removes it
         try:
             if item.is_dir():
@@ -71,21 +67,7 @@ def _garbage(path: Path, manifest: Manifest) -> Iterator[Path]:
         if item.is_dir():
             if item.name.startswith("generation-") and item.name != current:
                 yield item
-        elif item.name.startswith(f".{MANIFEST}.") or (
+        elif item.name.startswith((f".{MANIFEST}.", ".generation-")) or (
             manifest.generation and item.name in (*IMMUTABLE, DELTA, JOURNAL)
         ):
             yield item
-
-
-def _lock(directory: Path, *, exclusive: bool) -> int | None:
-    """RETURNS (int | None): What to close in the end, None where there is no lock to be had."""
-    if fcntl is None:
-        return None
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError:  # held by another, or a file system without locks
-        os.close(handle)
-        return None
-    return handle

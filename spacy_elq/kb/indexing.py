@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -73,8 +74,7 @@ def make_index(
     if is_milvus(manifest.index):
         say(f"index: {manifest.index}", progress)
         return finish_upload(work, manifest)
-    for name in (INDEX, QUERIES):
-        (work / name).unlink(missing_ok=True)
+    _forget(work)
     candidates = [Plan(manifest.index, 0, "as asked for")]
     if manifest.index == AUTO:
         item_bytes = np.dtype(manifest.dtype).itemsize
@@ -102,6 +102,18 @@ def make_index(
     return replace(manifest, index=EXACT)
 
 
+def take_index(work: Path, index_file: Path) -> None:
+    """Copy an index of the vectors, in the place of what an unfinished build may have left."""
+    _forget(work)
+    forget_unfinished(work)
+    shutil.copyfile(index_file, work / INDEX)
+
+
+def _forget(work: Path) -> None:
+    for name in (INDEX, QUERIES):
+        (work / name).unlink(missing_ok=True)
+
+
 def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
     exact = exact_table(work, manifest)
     queries = held_queries(exact.vectors)
@@ -118,7 +130,7 @@ def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
     if QUERIES not in manifest.files:
         return None
     vectors = np.load(directory / QUERIES, allow_pickle=False)
-    return Queries(vectors, str(manifest.search["queries"]))
+    return Queries(vectors, str(manifest.search.get("queries", "")))
 
 
 def describe(settings: SearchSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import warnings
@@ -23,7 +24,7 @@ from .live import Live
 from .priors import priors
 from .restriction import Restriction
 from .store import Manifest
-from .vectors import check_unique, check_vectors
+from .vectors import check_size, check_vectors, unique
 from .view import View
 
 
@@ -52,7 +53,7 @@ class FaissKB(View, KnowledgeBase):
         normalized: bool = False,
     ) -> None:
         KnowledgeBase.__init__(self, vocab, entity_vector_length)
-        View.__init__(self, None, Delta(entity_vector_length, 0))
+        View.__init__(self, None, Delta.of(entity_vector_length, 0))
         self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
@@ -73,9 +74,7 @@ class FaissKB(View, KnowledgeBase):
         in_place (bool): Write changes to the directory. Otherwise they are kept in memory.
         device (int): GPU to search on, where FAISS has it; -1 for the CPU.
         """
-        kb = cls(vocab, 0).from_disk(path)
-        if device >= 0 and kb.base:
-            kb.base.use_gpu(device)
+        kb = cls(vocab, 0)._take(Live(Path(path), device))
         kb._in_place = in_place
         return kb
 
@@ -139,10 +138,10 @@ class FaissKB(View, KnowledgeBase):
         owners (ndarray): Index into `entities` of each vector, (V,), ascending, each at least
             once; one vector each where None.
         """
-        ids = [entity.id for entity in entities]
-        check_unique(ids)
+        ids = [entity.id for entity in unique(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
+        check_size(ids, vectors, owners, self.manifest.dtype)
         of_each = np.split(vectors, np.searchsorted(owners, np.arange(1, len(ids))))
         with self._changing() as changes:
             for entity, row, own in zip(entities, self._base_rows(ids), of_each, strict=False):
@@ -199,10 +198,10 @@ class FaissKB(View, KnowledgeBase):
                 return
             changes = []
             yield changes
-            base, delta = self._now
-            delta.apply(changes)
-            self._now = base, delta.renewed()
-            self._unsaved = True
+            if changes:
+                base, delta = self._now
+                self._now = base, delta.apply(changes).renewed()
+                self._unsaved = True
 
     def _is_durable(self) -> bool:
         if self._live is None or not self.is_shared:
@@ -258,19 +257,30 @@ class FaissKB(View, KnowledgeBase):
         over the same knowledge base writes the changes alone.
 
         path (str | Path): A new directory, or one that a knowledge base may be replaced in.
+        RAISES (ElqError): If there are changes in memory, and the directory they are based on was
+            changed by another process.
         """
-        path = Path(path).absolute()
+        path = Path(os.path.abspath(path))  # noqa: PTH100 (a symlink is replaced, not followed)
         with self._lock:
-            if path == self.path and self.is_shared:
-                return  # everything is there
-            serialize.write_directory(path, self.manifest, *self._now)
+            if self._live is not None and _is_same(path, self._live.path):
+                self._save_in_place(self._live)
+            else:
+                serialize.write_directory(path, self.manifest, *self._now)
+
+    def _save_in_place(self, live: Live) -> None:
+        """Write what its directory lacks: changes that are in memory alone."""
+        if self._unsaved:
+            live.rewrite(self._now[1].changes())
+            self._now, self._unsaved = (live.base, live.delta), False
 
     def from_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> FaissKB:
         """Open a directory in place of what this object holds.
 
         RETURNS (FaissKB): This object.
         """
-        live = Live(Path(path))
+        return self._take(Live(Path(path)))
+
+    def _take(self, live: Live) -> FaissKB:
         if live.manifest.width != self.entity_vector_length:
             # The attribute is read-only in Python; the constructor of the Cython class sets it.
             KnowledgeBase.__init__(self, self.vocab, live.manifest.width)
@@ -319,6 +329,10 @@ class FaissKB(View, KnowledgeBase):
         )
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
+
+
 def _restore(
     cls: type[FaissKB],
     vocab: Vocab,
@@ -337,7 +351,7 @@ def _restore(
             changes is None and kb.fingerprint == manifest.fingerprint
         )
         if not same:
-            raise ElqError(Errors.ELQ216.format(path=path, reason="another one took its place"))
+            raise ElqError(Errors.ELQ222.format(path=path))
     if changes is not None:
         delta = Delta.of(manifest.width, manifest.entities, changes)
         kb._now, kb._in_place, kb._unsaved = (kb.base, delta), False, True

@@ -24,13 +24,15 @@ class Live:
     at once; what it returned stays valid for those that have it.
 
     path (Path): The directory.
+    device (int): GPU to search on; -1 for the CPU.
     manifest (Manifest): Its manifest.
     base (Base | None): The immutable files.
     delta (Delta): The changes on top.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: int = -1) -> None:
         self.path = path.absolute()
+        self._device = device
         self._swept = False
         self._ignored: Stamp | None = None
         self._load()
@@ -50,6 +52,8 @@ class Live:
 
     def _take(self, manifest: Manifest, stamp: Stamp | None) -> None:
         base = Base.open(self.path, manifest) if manifest.files else None
+        if base is not None and self._device >= 0:
+            base.use_gpu(self._device)
         log = ChangeLog(manifest.home(self.path) / DELTA, manifest.identity)
         delta = Delta.of(manifest.width, manifest.entities, log.read())
         self.manifest, self.base, self.delta = manifest, base, delta
@@ -73,7 +77,7 @@ class Live:
         return self._log.is_new() and self._catch_up()
 
     def _replace(self, stamp: Stamp | None) -> bool:
-        new = Live(self.path)
+        new = Live(self.path, self._device)
         if _kind(new.manifest) != _kind(self.manifest):
             self._ignored = stamp  # of another encoder: no successor of this one
             return False
@@ -87,8 +91,7 @@ class Live:
         return bool(changes)
 
     def _apply(self, changes: list[Change]) -> None:
-        self.delta.apply(changes)
-        self.delta = self.delta.renewed()
+        self.delta = self.delta.apply(changes).renewed()
 
     @contextmanager
     def writing(self) -> Iterator[list[Change]]:
@@ -104,8 +107,16 @@ class Live:
         self._apply(changes)
 
     def rewrite(self, changes: Iterable[Change]) -> None:
-        """Put changes in the place of all that there are."""
-        with self.locked():
+        """Put changes in the place of all that there are.
+
+        RAISES (ElqError): If the directory was changed since this read it; nothing is done then.
+        """
+        changed = Errors.ELQ254.format(path=self.path)
+        if _stamp(self.path) != self._stamp:  # the log may be gone
+            raise ElqError(changed)
+        with self._log.transaction():
+            if _stamp(self.path) != self._stamp or self._log.read():
+                raise ElqError(changed)
             self._log.clear()
             self._log.write(changes)
         # For those who have it open this is another state, not a later one.

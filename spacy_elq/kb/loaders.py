@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .knowledge_base import FaissKB
 
 
+# What the source of a knowledge base begins with that may be replaced when its entities change.
+CACHE = "cache of "
+
+
 class KBLoader(Protocol):
     """What a component calls to get its knowledge base.
 
@@ -55,13 +59,13 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
     """
 
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+        from ..corpora.entities import read_entities
+        from ..corpora.files import check_file
+
         if encoder is None:
             raise ElqError(Errors.ELQ217)
-        if not Path(path).is_file():
-            raise ElqError(Errors.ELQ218.format(path=path, what="entities file"))
+        check_file(Path(path), "entities file")
         if cache is None:
-            from ..corpora.entities import read_entities
-
             return _build_temporary(read_entities(path), vocab, encoder, source=Path(path).name)
         return _build_once(Path(path), Path(cache), vocab, encoder)
 
@@ -132,14 +136,38 @@ def _build_temporary(
 
 def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
     from ..corpora.entities import read_entities
-    from .build import build_kb, digest_of
+    from .build import build_kb
+    from .locks import alone
+
+    kb = _cached(path, cache, vocab, encoder)
+    if kb is None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with alone(cache.with_name(f".{cache.name}.cache.lock")):
+            kb = _cached(path, cache, vocab, encoder)  # another process may just have built it
+            if kb is None:
+                source = f"{CACHE}{path.name}"
+                build_kb(read_entities(path), cache, encoder, source=source, overwrite=True)
+                kb = _cached(path, cache, vocab, encoder)
+    if kb is None:  # the file changed while it was read
+        raise ElqError(Errors.ELQ222.format(path=path))
+    return kb
+
+
+def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB | None:
+    """The knowledge base in a cache, if it is of these entities and this encoder; an ElqError if
+    it is none that may be replaced."""
+    from ..corpora.entities import read_entities
     from .knowledge_base import FaissKB
     from .store import MANIFEST
+    from .work import digest_of
 
-    if (cache / MANIFEST).exists():
-        kb = FaissKB.open(cache, vocab)
-        same = kb.manifest.digest == digest_of(read_entities(path))
-        if same and kb.fingerprint == encoder.fingerprint:
-            return kb
-    build_kb(read_entities(path), cache, encoder, source=path.name, overwrite=True)
-    return FaissKB.open(cache, vocab)
+    if not (cache / MANIFEST).exists():
+        return None
+    # What one run adds is no part of the entities that the next one asks for.
+    kb = FaissKB.open(cache, vocab, in_place=False)
+    same = kb.manifest.digest == digest_of(read_entities(path))
+    if same and kb.fingerprint == encoder.fingerprint:
+        return kb
+    if not kb.manifest.source.startswith(CACHE):
+        raise ElqError(Errors.ELQ253.format(path=cache))
+    return None

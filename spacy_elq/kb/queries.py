@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ..corpora.files import broken_line, check_file
 from ..corpora.spans import read_rows
 from ..errors import ElqError, Errors
 from ..types import Entity
 from .names import ENTRY
 from .table import Candidates
 from .tune import MOST_QUERIES, Queries
+from .vectors import check_queries
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -39,10 +41,9 @@ def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None
     RETURNS (Queries): A thousand at most.
     RAISES (ElqError): If there are none.
     """
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what="queries file"))
+    check_file(path, "queries file")
     if path.suffix == ".npy":
-        return Queries(np.load(path, allow_pickle=False), path.name)
+        return Queries(_read_vectors(path, encoder.width), path.name)
     texts = list(islice(_texts(path), MOST_QUERIES))
     if not texts:
         raise ElqError(Errors.ELQ228.format(path=path))
@@ -57,6 +58,19 @@ def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None
     return Queries(vectors, f"{path.name}, {how}")
 
 
+def _read_vectors(path: Path, width: int) -> np.ndarray:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+        finite = np.isfinite(vectors).all()
+    except (OSError, ValueError, TypeError, EOFError) as err:
+        raise ElqError(Errors.ELQ257.format(path=path, reason=err)) from None
+    if not finite:
+        raise ElqError(Errors.ELQ257.format(path=path, reason="it holds NaN or infinite values"))
+    if not len(check_queries(vectors, width)):
+        raise ElqError(Errors.ELQ228.format(path=path))
+    return vectors
+
+
 def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
     """YIELDS (tuple): Each text, and the characters of its mentions, none where not known."""
     if path.suffix == ".jsonl":
@@ -66,7 +80,8 @@ def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
     try:
         lines = path.read_text(encoding="utf8").splitlines()
     except UnicodeDecodeError as err:
-        raise ElqError(Errors.ELQ301.format(where=path, reason=err)) from None
+        where = broken_line(path, err) or path
+        raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
     yield from ((line, []) for line in lines if line.strip())
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -39,9 +38,7 @@ class Restriction:
     def __init__(self, types: Iterable[str] = (), ids: Iterable[str] = ()) -> None:
         self.types = tuple(dict.fromkeys(types))
         self.ids = tuple(dict.fromkeys(ids))
-        self._masks = Masks(None, None)
-        self._seen: tuple[Any, ...] = ()
-        self._next_row = 0
+        self._kept: tuple[Base | None, Delta, Masks] | None = None
 
     def __reduce__(self) -> tuple[type[Restriction], tuple[tuple[str, ...], tuple[str, ...]]]:
         return Restriction, (self.types, self.ids)  # masks are made anew
@@ -70,13 +67,11 @@ class Restriction:
         """RETURNS (Masks): What may be found; the same arrays until something changes."""
         if not self:
             return Masks(delta.alive, None)
-        # The delta replaces its masks and does not change them, and uses no row again.
-        seen = (base, delta, delta.alive, delta.added_alive)
-        same = len(self._seen) == len(seen) and all(map(operator.is_, seen, self._seen))
-        if not same or self._next_row != delta.next_row:
-            self._masks, self._seen = self._make(base, delta), seen
-            self._next_row = delta.next_row
-        return self._masks
+        kept = self._kept
+        if kept is None or kept[0] is not base or kept[1] is not delta:
+            # One tuple: another thread may ask for the masks of another moment.
+            kept = self._kept = base, delta, self._make(base, delta)
+        return kept[2]
 
     def _make(self, base: Base | None, delta: Delta) -> Masks:
         of_base = np.zeros(delta.base_rows, dtype=bool)

@@ -60,12 +60,12 @@ def unpack(data: bytes, directory: Path) -> None:
         state = srsly.msgpack_loads(data)
         text, files = state["manifest"], state["files"]
         changes = [Change(*change) for change in state["changes"]]
+        manifest = Manifest.from_json(text, directory)
+        home = manifest.home(directory)
+        home.mkdir(exist_ok=True)
+        for name in manifest.files:  # these names are checked: none leads out of the directory
+            (home / name).write_bytes(files[name])
     except (ValueError, KeyError, TypeError) as err:
         raise ElqError(Errors.ELQ221.format(reason=err)) from None
-    manifest = Manifest.from_json(text, directory)
-    home = manifest.home(directory)
-    home.mkdir(exist_ok=True)
-    for name in manifest.files:  # these names are checked: none leads out of the directory
-        (home / name).write_bytes(files[name])
     manifest.write(directory)
     _write_delta(directory, manifest, Delta.of(manifest.width, manifest.entities, changes))

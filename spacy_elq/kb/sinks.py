@@ -11,10 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
+from ..corpora.files import atomic_file
 from ..errors import ElqError, Errors
 from .milvus_server import Address, Collection, is_milvus
 from .npy import NpyAppender
-from .store import OWNERS, VECTORS, Manifest, atomic_file
+from .store import OWNERS, VECTORS, Manifest
 
 UPLOAD = "upload.json"
 

@@ -14,13 +14,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..corpora.files import atomic_file, sync
 from ..errors import ElqError, Errors
+from .locks import alone
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -195,38 +197,22 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Write a file so that `path` holds either all of it or what was there before.
-
-    YIELDS (Path): A file beside it, to be written.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    work = Path(name)
-    try:
-        yield work
-        work.chmod(0o644)  # mkstemp makes files that nobody else can read
-        sync(work)
-        work.replace(path)
-        sync(path.parent)
-    finally:
-        work.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def recover(path: Path) -> None:
-    """Put back a directory whose replacement broke off between its two renames."""
+    """Put back a directory whose replacement broke off between its two renames; wait for the end
+    of one that is under way."""
+    if not path.exists() and _backup(path).exists():
+        with _publishing(path):
+            _put_back(path)
+
+
+def _put_back(path: Path) -> None:
     if not path.exists() and _backup(path).exists():
         _backup(path).rename(path)
+
+
+def _publishing(path: Path) -> AbstractContextManager[None]:
+    """Keeps others from renaming a directory."""
+    return alone(path.with_name(f".{path.name}.lock"))
 
 
 @contextmanager
@@ -252,20 +238,25 @@ def publish(work: Path, path: Path) -> None:
     """
     for file in (*work.rglob("*"), work):
         sync(file)
-    recover(path)
-    if path.exists():
-        check_replaceable(path)
-        shutil.rmtree(_backup(path), ignore_errors=True)
-        path.rename(_backup(path))
-        try:
+    with _publishing(path):
+        _put_back(path)
+        if path.exists():
+            _replace(work, path)
+        else:
             work.rename(path)
-        except OSError:
-            _backup(path).rename(path)
-            raise
-        shutil.rmtree(_backup(path))
-    else:
-        work.rename(path)
     sync(path.parent)
+
+
+def _replace(work: Path, path: Path) -> None:
+    check_replaceable(path)
+    shutil.rmtree(_backup(path), ignore_errors=True)
+    path.rename(_backup(path))
+    try:
+        work.rename(path)
+    except OSError:
+        _put_back(path)
+        raise
+    shutil.rmtree(_backup(path))
 
 
 def check_replaceable(path: Path) -> None:

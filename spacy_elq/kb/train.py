@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..corpora.files import atomic_file
 from ..errors import ElqError, Errors
 from .faiss_index import last_line, many_threads, to_gpu
-from .store import AUTO, EXACT, atomic_file
+from .store import AUTO, EXACT
 
 # k-means learns from so many vectors a list, as long as they are no more than this many bytes.
 POINTS_PER_LIST = 64

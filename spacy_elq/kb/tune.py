@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +63,8 @@ class SearchSettings:
 
         effort (int): Of the index file, where nothing was measured.
         """
-        return cls(**values) if values else cls(effort)
+        known = {item.name for item in fields(cls)}  # others are of a later release
+        return cls(**{"effort": effort, **{k: v for k, v in values.items() if k in known}})
 
     def to_manifest(self) -> dict[str, Any]:
         """RETURNS (dict): Plain values."""

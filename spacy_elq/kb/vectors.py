@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from ..errors import ElqError, Errors
+from ..types import Entity
 from .faiss_index import FaissIndex
 from .index import ExactIndex, best
 from .store import Manifest
@@ -97,7 +98,8 @@ class VectorTable:
         if live is not None:
             # As many vectors get compared as would be without the mask.
             bits, effort = live.bits, min(index.most_effort, int(effort / live.share))
-            wanted, most = min(k, live.entities), live.count
+            wanted = min(k, live.entities)
+            most = live.count if index.takes_masks else most
         while True:
             _, vector_rows = index.search(queries, min(depth, most), bits, effort)
             rows = self.owners_of(vector_rows)
@@ -266,13 +268,14 @@ def check_queries(queries: np.ndarray, width: int) -> np.ndarray:
     return queries
 
 
-def check_unique(ids: Sequence[str]) -> None:
-    """Raise an ElqError for an id that comes twice."""
+def unique(entities: Iterable[Entity]) -> Iterator[Entity]:
+    """YIELDS (Entity): The same entities; an ElqError for an id that comes twice."""
     seen: dict[str, int] = {}
-    for place, id_ in enumerate(ids, 1):
-        if id_ in seen:
-            raise ElqError(Errors.ELQ207.format(id=id_, first=seen[id_], second=place))
-        seen[id_] = place
+    for place, entity in enumerate(entities, 1):
+        first = seen.setdefault(entity.id, place)
+        if first != place:
+            raise ElqError(Errors.ELQ207.format(id=entity.id, first=first, second=place))
+        yield entity
 
 
 def check_vectors(
@@ -302,3 +305,13 @@ def check_vectors(
     if len(broken):
         raise ElqError(Errors.ELQ208.format(id=ids[owners[broken[0]]]))
     return vectors, owners
+
+
+def check_size(ids: Sequence[str], vectors: np.ndarray, owners: np.ndarray, dtype: str) -> None:
+    """Raise an ElqError for a vector that is too large for the type it is stored as.
+
+    ids, vectors, owners: As for `check_vectors`.
+    """
+    too_large = np.abs(vectors).max(axis=1, initial=0) > np.finfo(dtype).max
+    if too_large.any():
+        raise ElqError(Errors.ELQ229.format(id=ids[owners[too_large.argmax()]]))

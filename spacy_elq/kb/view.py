@@ -22,8 +22,8 @@ from .vectors import check_queries, merge
 class View:
     """Entities with one or more vectors each, found by vector, by name and by id.
 
-    Entities have rows: those of the files 0..N-1, live additions N, N+1, ... A view keeps its rows
-    for good; what is removed while it lives is no longer found, but its record can still be read.
+    Entities have rows: those of the files 0..N-1, live additions N, N+1, ... A view stays as it is,
+    whatever is added or removed while it lives.
 
     base (Base | None): The immutable files, if there are any.
     delta (Delta): The changes on top.

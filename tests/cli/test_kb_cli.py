@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -121,6 +122,16 @@ def test_check(kb):
     fails(run("check", kb, "-q"), "ELQ206")
 
 
+@pytest.mark.parametrize("name", ["vectors.npy", "entities.sqlite", "name_keys.npy"])
+def test_check_names_the_file_that_does_not_even_open(kb, name):
+    content = (kb / name).read_bytes()
+    (kb / name).write_bytes((b"damage" * 30 + content[180:])[: len(content)])
+    result = run("check", kb, "-q")
+    fails(result, "ELQ206")
+    assert name in result.stderr
+    fails(run("export", kb, "-", "-q"), "ELQ223")
+
+
 def test_search_shows_names_first(kb):
     result = run("search", kb, "eternal city", "-k", 2, "-q")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
@@ -172,8 +183,19 @@ def test_what_was_added_stays_when_the_rest_cannot_be_read(kb, tmp_path, monkeyp
     monkeypatch.setattr("spacy_elq.cli.kb.BATCH", 2)
     lines = [{"id": f"N{i}", "title": f"n {i}"} for i in range(3)]
     bad = write(tmp_path / "bad.jsonl", [*lines, {"id": "N3"}])
-    fails(run("add", kb, bad, "-q"), "bad.jsonl:4")
+    result = run("add", kb, bad, "-q")
+    fails(result, "bad.jsonl:4")
+    assert "The first 2 entities of the input were added" in result.stderr
     assert [line["id"] for line in export(kb)][3:] == ["N0", "N1"]
+
+
+def test_an_id_that_comes_twice_far_apart(kb, tmp_path, monkeypatch):
+    monkeypatch.setattr("spacy_elq.cli.kb.BATCH", 2)
+    lines = [{"id": f"N{i % 4}", "title": f"n {i}"} for i in range(5)]
+    result = run("add", kb, write(tmp_path / "more.jsonl", lines), "-q")
+    fails(result, "'N0' occurs more than once, as entity 1 and as entity 5 of the input")
+    assert "The first 4 entities" in result.stderr
+    assert [line["title"] for line in export(kb)][3:] == ["n 0", "n 1", "n 2", "n 3"]
 
 
 def test_other_formats(kb, tmp_path):
@@ -199,6 +221,15 @@ def test_export_is_what_was_read(kb, tmp_path):
     assert export(kb) == LINES
     assert run("export", kb, tmp_path / "out.jsonl", "-q").exit_code == 0
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").open()] == LINES
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "out.jsonl")
+    (tmp_path / "out.jsonl").write_text("")
+    for out in ("link.jsonl", "deep/er.jsonl"):
+        assert run("export", kb, tmp_path / out, "-q").exit_code == 0
+        assert [json.loads(line) for line in (tmp_path / out).open()] == LINES
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert run("export", kb, tmp_path / "out.jsonl.gz", "-q").exit_code == 0
+    with gzip.open(tmp_path / "out.jsonl.gz", "rt") as packed:
+        assert [json.loads(line) for line in packed] == LINES
 
 
 @pytest.mark.parametrize(
@@ -242,6 +273,7 @@ def test_build_refuses_bad_index_options(tmp_path):
         ("--max-ram", "much", "ELQ236"),
         ("--min-recall", "2", "ELQ239"),
         ("--queries", tmp_path / "no.txt", "ELQ218"),
+        ("--queries", write(tmp_path / "bad.npy", ["no array"]), "ELQ257"),
         ("--dtype", "int8", "ELQ110"),
     ):
         fails(run("build", entities, tmp_path / "kb", "-q", option, value), message)

@@ -2,6 +2,8 @@ import bz2
 import gzip
 import json
 import lzma
+import os
+import threading
 import tracemalloc
 
 import pytest
@@ -78,6 +80,7 @@ def test_reads_a_line_at_a_time(tmp_path):
         ('{"id": "Q1", "title": "T", "aliases": [1]}', r"ELQ233.*'aliases'.*\[1\]"),
         ('{"id": "Q1", "title": "T", "description": []}', "ELQ233.*'description'"),
         ('{"id": " ", "title": "T"}', "ELQ234.*'id'"),
+        ('{"id": "Q1\\u0000", "title": "T"}', "ELQ256.*U.0000"),
         ('{"id": "Q1", "title": ""}', "ELQ234.*'title'"),
     ],
 )
@@ -95,9 +98,35 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "no.jsonl.gz").write_bytes(b"plain")
     whole = gzip.compress(b'{"id": "Q1", "title": "T"}\n' * 9)
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[:-6])
-    for name in ("latin.jsonl", "no.jsonl.gz", "cut.jsonl.gz"):
+    (tmp_path / "damaged.jsonl.gz").write_bytes(whole[:14] + b"\xff" * 9 + whole[23:])
+    for name in ("latin.jsonl", "no.jsonl.gz", "cut.jsonl.gz", "damaged.jsonl.gz"):
         with pytest.raises(ElqError, match=rf"ELQ235.*{name}:"):
             list(read_entities(tmp_path / name))
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(ElqError, match=r"ELQ255.*folder\.jsonl is a directory"):
+        list(read_entities(tmp_path / "folder.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.gz", "e.csv"])
+def test_the_line_that_is_no_utf8_is_named(tmp_path, name):
+    """Though it is read in blocks of many lines."""
+    lines = ["id,title"] if name == "e.csv" else ['{"id": "Q0", "title": "T"}']
+    cell = "Q{},T" if name == "e.csv" else '{{"id": "Q{}", "title": "T"}}'
+    lines += [cell.format(number) for number in range(2, 2000)]
+    content = "\n".join(lines).encode().replace(b"Q1700", b"Q\xe9")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(ElqError, match=rf"ELQ235.*{name}:1700: "):
+        list(read_entities(tmp_path / name))
+
+
+def test_a_pipe_can_be_read(tmp_path):
+    os.mkfifo(tmp_path / "e.jsonl")
+    content = b'{"id": "Q1", "title": "T"}\n{"id": "Q2", "title": "\xe9"}\n'
+    thread = threading.Thread(target=(tmp_path / "e.jsonl").write_bytes, args=(content,))
+    thread.start()
+    with pytest.raises(ElqError, match="ELQ235"):  # once: the line can't be looked for
+        list(read_entities(tmp_path / "e.jsonl"))
+    thread.join(10)
 
 
 TABLE = [
@@ -193,6 +222,12 @@ def test_parquet(tmp_path):
     assert next(entities).aliases == ("City of Light", "Lutetia")
     with pytest.raises(ElqError, match=r"ELQ232.*parquet:2: the entity has no 'id'"):
         next(entities)
+    binary = pa.table({"id": [b"Q90", b"Q\xe9"], "title": [b"Paris", b"T"]})
+    parquet.write_table(binary, tmp_path / "e.parquet")
+    entities = read_entities(tmp_path / "e.parquet")
+    assert next(entities) == Entity("Q90", "Paris")
+    with pytest.raises(ElqError, match=r"ELQ235.*parquet:2.*utf-8"):
+        next(entities)
     (tmp_path / "e.parquet").write_bytes(b"PAR1")
     with pytest.raises(ElqError, match=r"ELQ235.*parquet:1"):
         list(read_entities(tmp_path / "e.parquet"))
@@ -215,6 +250,11 @@ def test_counts_of_aliases():
     for wrong in ({"name": "P"}, {"name": 1, "count": 1}, {"name": "P", "count": "3"}, [1]):
         with pytest.raises(ElqError, match=r"ELQ233.*count"):
             entity_from_dict({**record, "aliases": [wrong]})
+
+
+def test_blank_aliases_are_dropped():
+    record = {"id": "Q1", "title": "T", "aliases": ["", "A", " ", {"name": " ", "count": 3}]}
+    assert entity_from_dict(record).aliases == ("A",)
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.corpora.files import replacing
+from spacy_elq.corpora.files import atomic_file
 from spacy_elq.corpora.gold import GOLD_KEY, gold_fields, gold_spans
 from spacy_elq.corpora.spans import (
     Row,
@@ -122,16 +122,16 @@ def test_replacing_creates_folders_and_spares_links_and_devices(tmp_path):
     real = write(tmp_path / "real.txt", "old")
     link = tmp_path / "link.txt"
     link.symlink_to(real)
-    with replacing(link) as partial:
+    with atomic_file(link) as partial:
         partial.write_text("new")
     assert link.is_symlink()
     assert real.read_text() == "new"
-    with replacing(tmp_path / "deep" / "er.txt") as partial:
+    with atomic_file(tmp_path / "deep" / "er.txt") as partial:
         partial.write_text("x")
     assert (tmp_path / "deep" / "er.txt").read_text() == "x"
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with replacing(fifo) as partial:
+    with atomic_file(fifo) as partial:
         assert partial == fifo
 
 

@@ -1,10 +1,14 @@
+import threading
+
 import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb.build import build_kb, digest_of, working_directory
+from spacy_elq.kb import work
+from spacy_elq.kb.build import build_kb, build_kb_from_vectors
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.loaders import empty_kb, kb_from_directory, kb_from_entities, rebuild
+from spacy_elq.kb.work import digest_of, working_directory
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, HashEncoder
@@ -106,6 +110,72 @@ def test_broken_vectors_name_their_entity(tmp_path, encoder, monkeypatch):
         build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False)
 
 
+def test_two_builds_of_one_output_do_not_mix(tmp_path, directory):
+    out, problems = tmp_path / "again", []
+
+    class Meanwhile(HashEncoder):
+        def encode(self, entities):
+            with pytest.raises(ElqError, match="ELQ250") as problem:
+                build_kb(ENTITIES, out, HashEncoder(), progress=False)
+            problems.append(problem.value)
+            return super().encode(entities)
+
+    build_kb(ENTITIES, out, Meanwhile(), progress=False)
+    assert problems
+    assert files(out) == files(directory)
+    assert {path.name for path in tmp_path.iterdir()} == {"kb", "again"}
+    with pytest.raises(ElqError, match="ELQ211"):
+        build_kb(ENTITIES, out, HashEncoder(), progress=False)
+
+
+def test_goes_on_after_it_could_not_be_given_its_name(tmp_path, encoder, monkeypatch):
+    def fail(*args):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "publish", fail)
+        with pytest.raises(OSError, match="disk full"):
+            build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False)
+    build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False)
+    assert len(encoder.encoded) == len(ENTITIES)
+    assert not (tmp_path / "kb" / "progress.json").exists()
+
+
+def test_a_directory_of_somebody_else_is_no_place_to_work_in(tmp_path, encoder):
+    mine = working_directory(tmp_path / "kb")
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for entities in ([], ENTITIES):
+        with pytest.raises(ElqError, match=r"ELQ251.*thesis\.txt"):
+            build_kb(entities, tmp_path / "kb", encoder, progress=False)
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_an_unfinished_build_left_is_not_published(tmp_path, encoder, same):
+    break_off(tmp_path / "kb", fingerprint="hash-1" if same else "other")
+    for name in ("queries.npy", "index.part", ".index.part.1f.tmp"):
+        (working_directory(tmp_path / "kb") / name).write_bytes(b"left")
+    manifest = build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False)
+    assert set(manifest.files) == set(files(tmp_path / "kb"))
+    assert not {"queries.npy", "index.part", ".index.part.1f.tmp"} & set(files(tmp_path / "kb"))
+
+
+def test_an_index_that_is_given_has_no_queries(tmp_path, directory):
+    vectors = HashEncoder().encode(ENTITIES)[0][: len(ENTITIES)]
+    settings = {"fingerprint": "f", "progress": False, "index": "Flat"}
+    build_kb_from_vectors(ENTITIES, tmp_path / "one", vectors, **settings)
+    with pytest.raises(FileNotFoundError):
+        build_kb_from_vectors(
+            ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "nowhere", **settings
+        )
+    (working_directory(tmp_path / "two") / "queries.npy").write_bytes(b"left")
+    manifest = build_kb_from_vectors(
+        ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "one" / "index.faiss", **settings
+    )
+    assert "queries.npy" not in manifest.files
+
+
 # Loaders
 
 
@@ -148,6 +218,36 @@ def test_entities_loader_with_a_cache(entities_file, vocab, encoder, tmp_path):
     other = HashEncoder(fingerprint="other")
     assert load(vocab, other).fingerprint == "other"
     assert other.encoded == ["c"]
+
+
+def test_changes_stay_out_of_the_cache(entities_file, vocab, encoder, tmp_path):
+    load = kb_from_entities(entities_file, cache=tmp_path / "cache")
+    load(vocab, encoder).add([Entity("NEW", "new")], np.ones((1, 8), "f4"))
+    assert [entity.id for entity in load(vocab, encoder)] == ["a", "b"]
+
+
+def test_a_knowledge_base_is_no_cache(entities_file, directory, vocab, encoder):
+    with pytest.raises(ElqError, match="ELQ253"):
+        kb_from_entities(entities_file, cache=directory)(vocab, encoder)
+    assert len(FaissKB.open(directory, vocab)) == len(ENTITIES)
+
+
+def test_a_cache_that_another_process_builds_is_waited_for(entities_file, vocab, tmp_path):
+    """The second loads what the first built, and embeds nothing."""
+    load = kb_from_entities(entities_file, cache=tmp_path / "cache")
+    second, found = HashEncoder(), []
+    thread = threading.Thread(target=lambda: found.append(load(vocab, second)))
+
+    class First(HashEncoder):
+        def encode(self, entities):
+            thread.start()
+            thread.join(0.1)
+            return super().encode(entities)
+
+    assert len(load(vocab, First())) == 2
+    thread.join(10)
+    assert [len(kb) for kb in found] == [2]
+    assert not second.encoded
 
 
 def test_empty_kb(vocab):

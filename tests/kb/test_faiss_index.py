@@ -7,7 +7,7 @@ from spacy_elq.kb import train
 from spacy_elq.kb.faiss_index import FaissIndex
 from spacy_elq.kb.train import VectorFile, build_index, check_spec
 
-SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8"]
+SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8", "RR16,IVF8,SQ8,RFlat"]
 
 
 def random(*shape, seed=0):
@@ -54,8 +54,18 @@ def test_effort_is_nprobe_or_the_queue(tmp_path):
     graph = FaissIndex.open(build(tmp_path, random(600, 16), "HNSW8"))
     graph.effort = 77
     assert (graph.effort, graph.most_effort) == (77, 600)
+    refined = FaissIndex.open(build(tmp_path, random(600, 16), "HNSW8,Refine(SQ8)"))
+    assert (refined.effort, refined.most_effort) == (16, 600)
     flat = FaissIndex.open(build(tmp_path, random(600, 16), "SQ8"))
     assert (flat.effort, flat.most_effort) == (0, 0)
+
+
+def test_an_index_that_looks_twice_is_searched_as_far_as_is_asked(tmp_path):
+    vectors, queries = random(2000, 16), random(20, 16, seed=1)
+    index = FaissIndex.open(build(tmp_path, vectors, "IVF32,SQ8,RFlat"))
+    shares = [recall(index.search(queries, 5, effort=n)[1], queries @ vectors.T) for n in (1, 32)]
+    assert shares[0] < 0.5
+    assert shares[1] == 1.0
 
 
 def test_index_pads_when_it_finds_too_few(tmp_path):

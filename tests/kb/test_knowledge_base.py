@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import srsly
 from spacy.kb import Candidate
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -296,6 +297,10 @@ def test_bytes(kb, encoder, queries):
     for data in (b"", b"\x00", b"nonsense"):
         with pytest.raises(ElqError, match="ELQ221"):
             again.from_bytes(data)
+    state = srsly.msgpack_loads(kb.to_bytes())
+    del state["files"]["owners.npy"]
+    with pytest.raises(ElqError, match=r"ELQ221.*owners\.npy"):
+        again.from_bytes(srsly.msgpack_dumps(state))
     check_equal(again, entities, encoder, queries)
 
 
@@ -313,7 +318,7 @@ def test_pickle_names_the_files(kb, encoder, queries, tmp_path):
     assert not kb.refresh()
     data = pickle.dumps(unsaved)
     build_kb([NEW], kb.path, encoder, overwrite=True, progress=False)
-    with pytest.raises(ElqError, match=r"ELQ216.*another"):
+    with pytest.raises(ElqError, match="ELQ222"):
         pickle.loads(data)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
+from benchmarks import durability
 from benchmarks.durability import kill_builds, kill_writers, run_operations, share_memory
 from spacy_elq.errors import ElqError
 from spacy_elq.kb import build as build_module
@@ -250,7 +251,7 @@ def test_writers_are_refused_while_readers_go_on(kb, encoder, queries, directory
     check_equal(FaissKB.open(directory, Vocab()), [*entities, OTHER], encoder, queries)
 
 
-@pytest.mark.parametrize("where", ["_embed", "make_index", "_publish", "describe_files"])
+@pytest.mark.parametrize("where", ["_embed", "make_index", "finish", "resume"])
 def test_an_interrupted_compaction_changes_nothing(
     kb, encoder, queries, directory, monkeypatch, where
 ):
@@ -324,6 +325,16 @@ def test_random_operations_against_a_plain_model(tmp_path):
 def test_killed_writers_and_builds(tmp_path):
     assert kill_writers(tmp_path, 6, seed=1)["acknowledged"] > 0
     kill_builds(tmp_path, 4, seed=1)
+
+
+def test_a_writer_that_fails_is_no_writer_that_was_killed(tmp_path, monkeypatch, capfd):
+    def fail(*args):
+        raise RuntimeError("the writer is broken")
+
+    monkeypatch.setattr(durability, "_write", fail)
+    with pytest.raises(SystemExit):
+        kill_writers(tmp_path, 9)
+    assert "the process failed" in capfd.readouterr().err
 
 
 def test_readers_share_memory(tmp_path):

@@ -14,13 +14,14 @@ from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb import milvus, sinks
-from spacy_elq.kb.build import build_kb, build_kb_from_vectors, working_directory
+from spacy_elq.kb.build import build_kb, build_kb_from_vectors
 from spacy_elq.kb.check import check_files, index_recall
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.milvus import MilvusTable, expressions
 from spacy_elq.kb.milvus_server import Address, Collection
 from spacy_elq.kb.store import Manifest
 from spacy_elq.kb.vectors import VectorTable
+from spacy_elq.kb.work import working_directory
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, WIDTH, HashEncoder

@@ -84,3 +84,22 @@ def test_a_pipeline_without_linker_is_refused():
 
     with pytest.raises(ElqError, match="ELQ403"):
         mention_vectors(spacy.blank("en"), [("a", [])])
+
+
+@pytest.mark.parametrize(
+    "vectors, message",
+    [
+        (np.ones((3, 5)), "ELQ219"),
+        (np.zeros((0, 8)), "ELQ228"),
+        (np.full((2, 8), np.nan), "ELQ257.*NaN"),
+        (np.array([["a"]]), "ELQ257"),
+        (np.array([object()]), "ELQ257"),
+    ],
+)
+def test_vectors_that_cannot_be_used(tmp_path, vectors, message):
+    np.save(tmp_path / "own.npy", vectors, allow_pickle=True)
+    with pytest.raises(ElqError, match=message):
+        read_queries(tmp_path / "own.npy", HashEncoder())
+    (tmp_path / "own.npy").write_bytes(b"damage")
+    with pytest.raises(ElqError, match="ELQ257"):
+        read_queries(tmp_path / "own.npy", HashEncoder())

@@ -1,11 +1,12 @@
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import store
+from spacy_elq.kb import locks, store
 from spacy_elq.kb.npy import NpyAppender
 from spacy_elq.kb.store import Manifest, atomic_directory
 
@@ -152,3 +153,61 @@ def test_growing_npy(tmp_path, shape, dtype):
     expected = np.concatenate([*blocks, np.full((1, *shape), 3, dtype=dtype)])
     assert found.dtype == expected.dtype
     assert (found == expected).all()
+
+
+def test_readers_wait_for_the_end_of_a_replacement(directory, monkeypatch):
+    """What opens the directory between the two renames must not put the old one back."""
+    rename, readers, found = store.Path.rename, [], []
+
+    def read():
+        found.append(Manifest.read(directory).source)
+
+    def meanwhile(self, target):
+        if self.name == "new":
+            readers.append(threading.Thread(target=read))
+            readers[0].start()
+            readers[0].join(0.2)
+            assert not directory.exists()
+        return rename(self, target)
+
+    monkeypatch.setattr(store.Path, "rename", meanwhile)
+    with atomic_directory(directory) as work:
+        Manifest(source="new").write(work)
+    readers[0].join(10)
+    assert found == ["new"]
+    assert [item.name for item in directory.parent.iterdir()] == ["kb"]
+
+
+def test_a_replacement_that_fails_reports_why(directory, monkeypatch):
+    """The rollback finds the old directory back in its place."""
+    rename = store.Path.rename
+
+    def fail(self, target):
+        if self.name == "new":
+            rename(store.Path(f"{directory.parent}/.kb.old"), target)
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(store.Path, "rename", fail)
+    with pytest.raises(OSError, match="disk full"), atomic_directory(directory) as work:
+        Manifest().write(work)
+    assert Manifest.read(directory).entities == 45
+
+
+def test_a_lock_keeps_others_out_until_its_end(tmp_path):
+    path, order = tmp_path / "lock", []
+
+    def other():
+        with locks.alone(path):
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    with locks.alone(path):
+        with pytest.raises(ElqError, match="ELQ250"), locks.alone(path, busy="ELQ250"):
+            pass
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "other"]
+    assert not path.exists()

@@ -44,6 +44,21 @@ def test_search_is_a_sort_of_all_live_entities(table, k):
         assert scores.tolist() == [*line[order].tolist(), *[-np.inf] * padding]
 
 
+@pytest.mark.parametrize("spec", ["PQ2x4", "SQ8,RFlat"])
+def test_dead_vectors_do_not_take_the_places_of_living_ones(tmp_path, spec, monkeypatch):
+    """Of an index that takes no mask too, even where those are all further from the query."""
+    monkeypatch.setattr(vectors_module, "FEW", 0)
+    vectors = np.random.default_rng(4).standard_normal((600, 4)).astype("f4")
+    alive = np.arange(600) < 250
+    vectors[alive] -= 9
+    np.save(tmp_path / "vectors.npy", vectors)
+    index = build_index(tmp_path, VectorFile(tmp_path / "vectors.npy"), spec)
+    table = VectorTable(vectors, np.arange(600), 600, FaissIndex.open(index))
+    found = table.search(np.ones((3, 4), "f4"), 10, alive)
+    assert (found.rows >= 0).all()
+    assert alive[found.rows].all()
+
+
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(3)
     owners = np.repeat(np.arange(200), rng.integers(1, 4, 200)).astype("i4")
