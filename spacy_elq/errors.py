@@ -354,6 +354,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} is no knowledge base directory, so the pipeline can't refer to it. Build one with: "
         "python -m spacy elq kb build {path} my_kb"
     )
+    ELQ408 = (
+        "--predictions can't write {path}: {problem}. Choose another directory, or give the sets "
+        "other names."
+    )
     # ELQ42x: link
     ELQ420 = (
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "

@@ -169,6 +169,11 @@ def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
         elq.top_k = top_k
 
 
+def is_same(one: Path, other: Path) -> bool:
+    """RETURNS (bool): Whether two paths are of one file that is there."""
+    return one.exists() and other.exists() and one.samefile(other)
+
+
 def set_names(paths: Iterable[Path]) -> list[str]:
     """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
     chosen = list(paths)
