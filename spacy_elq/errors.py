@@ -388,6 +388,7 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ429 = "{path} is the input. Choose another --output."
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
     ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
+    ELQ432 = "The text {text!r} is not UTF-8. Check the encoding of the terminal, or of the shell."
     # ELQ44x: tune
     ELQ440 = (
         "Thresholds are swept over the joint score of mentions that are found, and this pipeline "

@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .boundaries import boundaries
+from .corpora.spans import check_text
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .encoders.windows import NO_CHARS, Window
 from .kb.store import EXACT
@@ -155,7 +156,9 @@ def explain(
 
 
 def doc_before(nlp: Language, component: str, text: str) -> Doc:
-    """RETURNS (Doc): A text after all components that stand before the named one."""
+    """RETURNS (Doc): A text after all components that stand before the named one.
+    RAISES (ElqError): If the pipeline can't read it."""
+    check_text(text, nlp.max_length)
     doc = nlp.make_doc(text)
     for name, pipe in nlp.pipeline:
         if name == component:

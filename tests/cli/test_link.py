@@ -142,10 +142,12 @@ def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
         (("link", "PIPE", "-i", "in.jsonl", "-o", "in.jsonl"), "ELQ429"),
         (("link", "PIPE", "-i", "in.jsonl", "-o", "page.pdf"), "ELQ425"),
         (("link", "PIPE", "text", "--top-k", "0"), "ELQ112"),
+        (("link", "PIPE", "text", "caf\udce9"), "ELQ432"),
         (("link", "nowhere", "text"), "ELQ401"),
         (("link", "blank", "text"), "ELQ403"),
         (("explain", "nowhere", "text"), "ELQ401"),
         (("explain", "blank", "text"), "ELQ403"),
+        (("explain", "PIPE", "caf\udce9"), "ELQ432"),
         (("explain", "PIPE", "text", "--top-k", "0"), "ELQ112"),
     ],
 )
@@ -222,6 +224,8 @@ def test_a_conversation_goes_on_after_mistakes(talk):
     assert talk("/explain")[1] == "There is no text yet."
     assert "ELQ431" in talk("/threshold low")[1]
     assert "ELQ112" in talk("/top-k 0")[1]
+    assert "ELQ432" in talk("caf\udce9")[1] and "ELQ432" in talk("/explain caf\udce9")[1]
+    assert talk("/explain")[1] == "There is no text yet."
     assert talk("/top-k")[1] == "top-k 10"
     assert "/candidates" in talk("/nonsense")[1] and "/candidates" in talk("/help")[1]
     assert talk("?")[1] == "?\nNo links."
