@@ -82,6 +82,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
     ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
+    ELQ122 = "The setting '{name}' is {value!r}; it must be {expected}."
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "

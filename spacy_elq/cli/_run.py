@@ -34,6 +34,8 @@ Threshold = Annotated[
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
 INTERRUPTED = 130
+# Texts a batch, where no option says it: of spaCy's own 1000, all links would be held at once.
+BATCH = 64
 
 
 def guarded(

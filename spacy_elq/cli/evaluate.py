@@ -12,6 +12,7 @@ import typer
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
@@ -76,7 +77,7 @@ def evaluate_command(
     ] = "spans-jsonl",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
-    ] = 64,
+    ] = BATCH,
     gpu_id: Gpu = -1,
     quiet: Quiet = False,
 ) -> None:

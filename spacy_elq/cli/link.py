@@ -14,6 +14,7 @@ import typer
 from ..about import __version__
 from ..errors import ElqError, Errors
 from ._run import (
+    BATCH,
     Gpu,
     Quiet,
     Threshold,
@@ -62,7 +63,7 @@ def link_command(
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
-    ] = 64,
+    ] = BATCH,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
     ] = False,

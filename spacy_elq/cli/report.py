@@ -11,6 +11,7 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
@@ -64,7 +65,7 @@ def report_command(
     references = gold_docs(data, nlp, read_as, entity_uri)
     watch = progress(data.name, quiet=quiet)
     with floor_at(elq, FLOOR) if sweeps else nullcontext():
-        docs = list(watch(nlp.pipe(reference.text for reference in references)))
+        docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH)))
     keep_countable(docs, references)
     examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
     rank_gold(nlp, examples)

@@ -10,6 +10,7 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
@@ -71,7 +72,8 @@ def tune_command(
     floor = min(floor, elq.threshold)
     references = gold_docs(data, nlp, read_as, entity_uri)
     with floor_at(elq, floor):
-        docs = progress(data.name, quiet=quiet)(nlp.pipe(doc.text for doc in references))
+        linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH)
+        docs = progress(data.name, quiet=quiet)(linked)
         texts = [
             scored_text(doc, reference, elq.spans_key)
             for doc, reference in zip(docs, references, strict=True)
