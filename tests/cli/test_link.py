@@ -186,6 +186,15 @@ def test_explain_as_json(trained_path):
     assert found["spans"][0]["cut"] == "" and found["spans"][0]["candidates"][0]["id"] == "Q3"
 
 
+def test_explain_tells_as_many_spans_as_are_asked_for(trained_path):
+    text = " ".join(row["text"] for row in TEXTS)
+    counts = [
+        len(json.loads(run("explain", trained_path, text, "--json", "-n", n).stdout)["spans"])
+        for n in (0, 50, 90)
+    ]
+    assert counts[0] == counts[1] < 90 <= counts[2]
+
+
 @pytest.fixture
 def talk(trained_path):
     nlp = spacy.load(trained_path)
