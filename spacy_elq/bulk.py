@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .corpora.predictions import predicted_spans
+from .corpora.predictions import linked_spans
 from .corpora.spans import Row, check_text
 
 # Batches that are read ahead, to be sorted by length: little of a padded batch is padding then.
@@ -62,5 +62,5 @@ def _link(
     with nlp.memory_zone():
         docs = nlp.pipe((rows[i].text for i in order), batch_size=batch_size)
         for i, doc in zip(order, watch(docs), strict=True):
-            linked[i] = Row(rows[i].text, predicted_spans(doc), rows[i].fields)
+            linked[i] = Row(rows[i].text, linked_spans(doc), rows[i].fields)
     return linked
