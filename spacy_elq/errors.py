@@ -83,6 +83,14 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
     ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
     ELQ122 = "The setting '{name}' is {value!r}; it must be {expected}."
+    ELQ123 = (
+        "The trained models have different heads ({options}), which have no mean. Give models that "
+        "were configured alike."
+    )
+    ELQ124 = (
+        "The weights of the model do not fit its configuration ({reason}). Load the pipeline with "
+        "the config.cfg that it was saved with."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "

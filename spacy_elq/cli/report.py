@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..corpora.nif import WIKIDATA
+from ..page import ENTITY_PAGE
 from ._run import (
     BATCH,
     EntityUri,
@@ -41,9 +42,7 @@ def report_command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
     ] = 200,
-    kb_url: Annotated[
-        str, typer.Option(help="Address of an entity, {} is its id")
-    ] = "https://www.wikidata.org/wiki/{}",
+    kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = ENTITY_PAGE,
     read_as: ReadAs = "",
     entity_uri: EntityUri = WIKIDATA,
     gpu_id: Gpu = -1,

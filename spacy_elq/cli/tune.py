@@ -65,10 +65,12 @@ def tune_command(
     from ..corpora.files import write_json
     from ..sweep import floor_at, scored_text
     from ..tune import save as save_settings
-    from ..tune import tune
+    from ..tune import settings_file, tune
 
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
+    if save:
+        settings_file(Path(pipeline), elq.name)  # refused before the work, not after it
     floor = min(floor, elq.threshold)
     references = gold_docs(data, nlp, read_as, entity_uri)
     with floor_at(elq, floor):
