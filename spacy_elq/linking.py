@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,8 +169,8 @@ def _scored_batches(
 
     YIELDS (ScoredBatch): Padded batches, whose windows count all of the documents.
     """
-    chunk = np.cumsum([len(text) for text in texts]) // CHARS_AT_ONCE
-    for _, members in groupby(range(len(docs)), key=chunk.__getitem__):
+    ends = list(accumulate(map(len, texts)))
+    for _, members in groupby(range(len(docs)), key=lambda i: ends[i] // CHARS_AT_ONCE):
         places = list(members)
         for batch in model.predict([docs[i] for i in places]):
             for window in batch.encoded.windows:
