@@ -6,7 +6,7 @@ Links are kept as plain values in the attributes of a span group, so that they s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import starmap
 from typing import Any
@@ -19,6 +19,8 @@ from .decoding import without_overlaps
 from .types import Candidate, Link
 
 EXTENSION = "elq"
+# Of a span group's attrs: the links of its spans. Other components' groups may have "links".
+LINKS = "elq_links"
 
 
 def install_extension() -> None:
@@ -30,11 +32,24 @@ def install_extension() -> None:
 def read_link(span: Span) -> Link | None:
     """RETURNS (Optional[Link]): The link of exactly this span, None where there is none."""
     for group in span.doc.spans.values():
-        for stored in group.attrs.get("links", ()):
+        for stored in group.attrs.get(LINKS, ()):
             if stored["start"] == span.start_char and stored["end"] == span.end_char:
-                candidates = tuple(starmap(Candidate, zip(*stored["candidates"], strict=True)))
-                return Link(**{**stored, "candidates": candidates})
+                return _from_dict(stored)
     return None
+
+
+def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
+    """Read many links at once, where `read_link` would search for each.
+
+    groups (Iterable[SpanGroup]): Those of a document that may hold links.
+    RETURNS (dict[tuple[int, int], Link]): By their characters, end exclusive; of several groups
+        the first counts.
+    """
+    links: dict[tuple[int, int], Link] = {}
+    for group in groups:
+        for stored in group.attrs.get(LINKS, ()):
+            links.setdefault((stored["start"], stored["end"]), _from_dict(stored))
+    return links
 
 
 def to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
@@ -62,7 +77,7 @@ def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
         spans=[span for span, _ in linked],
         attrs={
             "scores": [link.score for _, link in linked],
-            "links": [_to_dict(link) for _, link in linked],
+            LINKS: [_to_dict(link) for _, link in linked],
         },
     )
 
@@ -71,6 +86,11 @@ def _to_dict(link: Link) -> dict[str, Any]:
     # Candidates by columns: a few long lists cost less than many small dicts, here and in DocBin.
     columns = zip(*link.candidates, strict=True)
     return {**vars(link), "candidates": [list(column) for column in columns]}
+
+
+def _from_dict(stored: Mapping[str, Any]) -> Link:
+    candidates = tuple(starmap(Candidate, zip(*stored["candidates"], strict=True)))
+    return Link(**{**stored, "candidates": candidates})
 
 
 def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .corpora.predictions import predicted_spans
-from .corpora.spans import Row
-from .errors import ElqError, Errors
+from .corpora.predictions import linked_spans
+from .corpora.spans import Row, check_text
 
 # Batches that are read ahead, to be sorted by length: little of a padded batch is padding then.
 BATCHES_AHEAD = 32
@@ -33,15 +32,9 @@ def link_rows(
     """
     ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
     for chunk in _chunks(rows, ahead):
-        _check_lengths(chunk, nlp.max_length)
+        for row in chunk:
+            check_text(row.text, nlp.max_length)
         yield _link(nlp, chunk, batch_size, watch)
-
-
-def _check_lengths(rows: Iterable[Row], most: int) -> None:
-    for row in rows:
-        if len(row.text) > most:
-            begin, length = row.text[:40], len(row.text)
-            raise ElqError(Errors.ELQ424.format(begin=begin, length=length, most=most))
 
 
 def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
@@ -69,5 +62,5 @@ def _link(
     with nlp.memory_zone():
         docs = nlp.pipe((rows[i].text for i in order), batch_size=batch_size)
         for i, doc in zip(order, watch(docs), strict=True):
-            linked[i] = Row(rows[i].text, predicted_spans(doc), rows[i].fields)
+            linked[i] = Row(rows[i].text, linked_spans(doc), rows[i].fields)
     return linked

@@ -29,7 +29,7 @@ from .pipe_entities import EntitiesOfPipe
 from .pretrained import is_pretrained
 from .scorer import RANKS_KEY
 from .serialization import pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
-from .settings import Setting
+from .settings import Setting, check_least, check_types
 from .types import Link
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 FIND = "find"
 ENTS = "ents"
 
+# Types of the settings that are not those of decoding.
+TYPES = {
+    **dict.fromkeys(("mentions", "spans_key"), "str"),
+    **dict.fromkeys(("overwrite", "rank_gold", "save_entity_encoder"), "bool"),
+    "floor": "float | None",
+}
 # Wordpieces of a window that stand for no text: [CLS] and [SEP].
 SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
@@ -109,6 +115,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     @staticmethod
     def check_settings(settings: Mapping[str, Any]) -> None:
         """Raise an ElqError where a setting has a value that is not allowed."""
+        check_types(TYPES, settings)
         _decoding_settings(settings)
         if settings["mentions"] == settings["spans_key"]:
             raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
@@ -128,9 +135,8 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        least = SPECIAL_TOKENS + 1
-        if value < least:
-            raise ElqError(Errors.ELQ112.format(name="max_length", value=value, least=least))
+        check_types({"max_length": "int"}, {"max_length": value})
+        check_least({"max_length": SPECIAL_TOKENS + 1}, {"max_length": value})
         get_encoder(self.model).attrs["max_length"] = value
 
     # Inference

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import ElqError, Errors
+from .settings import check_least, check_types
 
 JOINT = "joint"
 TOP_ENTITY = "top_entity_by_mention"
@@ -47,17 +48,14 @@ class DecodingSettings:
     word_boundaries: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self.__annotations__, vars(self))
         if self.threshold_type not in THRESHOLD_TYPES:
             raise ElqError(
                 Errors.ELQ110.format(
                     name="threshold_type", value=self.threshold_type, of=THRESHOLD_TYPES
                 )
             )
-        for name, least in (("top_k", 1), ("num_cand_mentions", 1), ("max_mention_length", 0)):
-            if getattr(self, name) < least:
-                raise ElqError(
-                    Errors.ELQ112.format(name=name, value=getattr(self, name), least=least)
-                )
+        check_least({"top_k": 1, "num_cand_mentions": 1, "max_mention_length": 0}, vars(self))
 
     @property
     def pruning_threshold(self) -> float:

@@ -82,6 +82,15 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
     ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
+    ELQ122 = "The setting '{name}' is {value!r}; it must be {expected}."
+    ELQ123 = (
+        "The trained models have different heads ({options}), which have no mean. Give models that "
+        "were configured alike."
+    )
+    ELQ124 = (
+        "The weights of the model do not fit its configuration ({reason}). Load the pipeline with "
+        "the config.cfg that it was saved with."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
@@ -382,6 +391,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} is no knowledge base directory, so the pipeline can't refer to it. Build one with: "
         "python -m spacy elq kb build {path} my_kb"
     )
+    ELQ408 = (
+        "--predictions can't write {path}: {problem}. Choose another directory, or give the sets "
+        "other names."
+    )
     # ELQ42x: link
     ELQ420 = (
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
@@ -412,6 +425,7 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ429 = "{path} is the input. Choose another --output."
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
     ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
+    ELQ432 = "The text {text!r} is not UTF-8. Check the encoding of the terminal, or of the shell."
     # ELQ44x: tune
     ELQ440 = (
         "Thresholds are swept over the joint score of mentions that are found, and this pipeline "

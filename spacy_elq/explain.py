@@ -6,7 +6,7 @@ traced to the step that lost it. Those that linking itself proposes are taken fr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .boundaries import boundaries
+from .corpora.spans import check_text
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .encoders.windows import NO_CHARS, Window
 from .kb.store import EXACT
@@ -40,8 +41,8 @@ TAKEN = "overlap with doc.ents"
 
 # How an entity has the mention as its name.
 NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose"}
-# More spans than a window has.
-EVERY_SPAN = 1 << 30
+# Spans that are looked at beside those that got candidates, unless more are asked for.
+LIMIT = 50
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def explain(
     *,
     given: CharSpans | None = None,
     taken: CharSpans = (),
-    limit: int = 50,
+    limit: int = LIMIT,
     exact: bool = True,
 ) -> Explanation:
     """Explain the links of a document, which is left as it is.
@@ -136,7 +137,9 @@ def explain(
     found = find_spans(model, kb, [doc], settings, None if given is None else [given])
     cuts = [""] * sum(len(part.spans) for part in found)
     if given is None:
-        found, cuts = _considered(model, kb, doc, settings, found, limit)
+        others = _likeliest_others(model, kb, doc, settings, found, limit)
+        cuts += [cut for part in others for cut in _cut_by_place(part, doc.text, settings)]
+        found += others
     mentions = rank_entities(found, kb, heads, settings.top_k)
     chosen = mentions.rows[:, 0]
     index = kb.base.manifest.index if kb.base else EXACT
@@ -155,7 +158,9 @@ def explain(
 
 
 def doc_before(nlp: Language, component: str, text: str) -> Doc:
-    """RETURNS (Doc): A text after all components that stand before the named one."""
+    """RETURNS (Doc): A text after all components that stand before the named one.
+    RAISES (ElqError): If the pipeline can't read it."""
+    check_text(text, nlp.max_length)
     doc = nlp.make_doc(text)
     for name, pipe in nlp.pipeline:
         if name == component:
@@ -164,32 +169,32 @@ def doc_before(nlp: Language, component: str, text: str) -> Doc:
     return doc
 
 
-def _considered(
+def _likeliest_others(
     model: ElqModel,
     kb: View,
     doc: Doc,
     settings: DecodingSettings,
     proposed: Sequence[Found],
     limit: int,
-) -> tuple[list[Found], list[str]]:
-    """The proposed spans and the likeliest others, and what cut each: "" for the proposed."""
+) -> list[Found]:
+    """The likeliest mentions, wherever they begin and end, without those that were proposed."""
+    # The likeliest of all are among the likeliest of each window: no other gets a query vector.
     unbound = replace(
-        settings, threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=EVERY_SPAN
+        settings, threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
     )
-    everything = find_spans(model, kb, [doc], unbound, everywhere=True)
-    least = _least_logit(everything, limit)
-    found, cuts = [], []
+    everywhere = find_spans(model, kb, [doc], unbound, everywhere=True)
+    least = _least_logit(everywhere, limit)
+    others = []
     # Both runs cut the same windows and batches.
-    for part, of_part in zip(everything, proposed, strict=True):
+    for part, of_part in zip(everywhere, proposed, strict=True):
         places = set(_places(of_part))
-        keep = [
+        chosen = [
             i
             for i, place in enumerate(_places(part))
-            if place in places or part.spans.logit[i] >= least
+            if place not in places and part.spans.logit[i] >= least
         ]
-        found.append(_select(part, keep))
-        cuts += _cut_by_place(found[-1], doc.text, settings, places)
-    return found, cuts
+        others.append(_select(part, chosen))
+    return others
 
 
 def _least_logit(found: Sequence[Found], limit: int) -> float:
@@ -221,10 +226,8 @@ def _select(found: Found, chosen: list[int]) -> Found:
     )
 
 
-def _cut_by_place(
-    found: Found, text: str, settings: DecodingSettings, proposed: Collection[tuple[int, int, int]]
-) -> list[str]:
-    """What cut each span before entities were looked up."""
+def _cut_by_place(found: Found, text: str, settings: DecodingSettings) -> list[str]:
+    """What cut each span, none of which was proposed, before entities were looked up."""
     lengths = np.array([len(window) for window in found.windows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     valid, at_words = (
@@ -232,11 +235,8 @@ def _cut_by_place(
         for words in (False, settings.word_boundaries)
     )
     cuts = []
-    for place, logit in zip(_places(found), found.spans.logit, strict=True):
-        window, first, last = place
-        if place in proposed:
-            cut = ""
-        elif not (valid[0][window, first] and valid[1][window, last]):
+    for (window, first, last), logit in zip(_places(found), found.spans.logit, strict=True):
+        if not (valid[0][window, first] and valid[1][window, last]):
             special = found.windows[window].chars[[first, last], 0] == NO_CHARS
             cut = INVALID if special.any() else OUTSIDE_CORE
         elif not (at_words[0][window, first] and at_words[1][window, last]):

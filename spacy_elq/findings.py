@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spacy.training import Example
 
-from .annotate import read_link
+from .annotate import read_links
 from .corpora.gold import gold_spans, triples
 from .metrics import Match, Triple, overlaps, strong_match, weak_match
 from .scorer import predicted_spans
@@ -117,9 +117,9 @@ def find(example: Example, title_of: Callable[[str], str], spans_key: str) -> Fi
 
 def _links(example: Example, spans_key: str) -> dict[Triple, Link]:
     """The links of a text with their scores; none where another component made them."""
-    group = example.predicted.spans.get(spans_key, ())
-    links = [link for link in map(read_link, group) if link is not None]
-    return {(link.id, link.start, link.end): link for link in links}
+    group = example.predicted.spans.get(spans_key)
+    links = read_links([] if group is None else [group])
+    return {(link.id, *place): link for place, link in links.items()}
 
 
 def _wrong_kind(gold: str, link: Link | None) -> str:

@@ -5,8 +5,9 @@ Settings decide everything that is not learned; nothing here knows about annotat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,8 @@ CharSpans = Sequence[tuple[int, int]]
 Search = Callable[[np.ndarray, int], "Candidates"]
 # Of the entities that share a mention's name, this many, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
+# Characters of documents that go through the encoder before their vectors are let go.
+CHARS_AT_ONCE = 1 << 16
 
 
 @dataclass
@@ -138,7 +141,8 @@ def find_spans(
     heads = get_heads(model)
     texts = [doc.text for doc in docs]
     found = []
-    for batch in model.predict(list(docs)):
+    located: set[tuple[int, int]] = set()
+    for batch in _scored_batches(model, docs, texts):
         windows = batch.encoded.windows
         hits: list[Hits] = [{} for _ in windows]
         if heads.names is not None:
@@ -150,12 +154,28 @@ def find_spans(
             spans = propose(logits, settings, cells.places)
             which = np.full(len(spans), -1)
         else:
-            spans, which = _locate(windows, given, logits)
+            spans, which = _locate(windows, given, logits, located)
         queries = _queries(heads, batch, spans)
         places = zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True)
         names = [hits[w].get((first, last)) for w, first, last in places]
         found.append(Found(windows, spans, which, queries, names))
     return found
+
+
+def _scored_batches(
+    model: ElqModel, docs: Sequence[Doc], texts: Sequence[str]
+) -> Iterator[ScoredBatch]:
+    """Run the model on some documents at a time: the vectors of very many would be held at once.
+
+    YIELDS (ScoredBatch): Padded batches, whose windows count all of the documents.
+    """
+    ends = list(accumulate(map(len, texts)))
+    for _, members in groupby(range(len(docs)), key=lambda i: ends[i] // CHARS_AT_ONCE):
+        places = list(members)
+        for batch in model.predict([docs[i] for i in places]):
+            for window in batch.encoded.windows:
+                window.text += places[0]
+            yield batch
 
 
 def _scored_spans(
@@ -189,18 +209,24 @@ def _scored_spans(
 
 
 def _locate(
-    windows: list[Window], given: Sequence[CharSpans], logits: np.ndarray
+    windows: list[Window],
+    given: Sequence[CharSpans],
+    logits: np.ndarray,
+    located: set[tuple[int, int]],
 ) -> tuple[Spans, np.ndarray]:
     """Given mentions as wordpieces of the windows whose core they begin in.
 
+    located (set[tuple[int, int]]): Text and number of those that were found, and now are: one that
+        lies across two windows without an overlap is found in the first.
     RETURNS (tuple[Spans, ndarray]): The spans, and which of the text's given mentions each is.
     """
     cells = []
     for row, window in enumerate(windows):
         for i, (begin, end) in enumerate(given[window.text]):
-            place = locate(window, begin, end)
+            place = locate(window, begin, end) if (window.text, i) not in located else None
             if place and window.core[0] <= max(begin, window.chars[place[0], 0]) < window.core[1]:
                 cells.append((row, *place, i))
+                located.add((window.text, i))
     rows, first, last, which = np.array(cells, dtype=np.int64).reshape(-1, 4).T
     width = last - first
     fits = width < logits.shape[2]
@@ -227,7 +253,7 @@ def rank_entities(
     queries = np.concatenate(
         [part.queries for part in found] or [np.zeros((0, kb.entity_vector_length), np.float32)]
     )
-    candidates = (search or kb.search)(queries, top_k)
+    candidates = (search or kb.search)(queries, max(1, min(top_k, len(kb))))
     rows, scores = candidates.rows, candidates.scores
     if heads.names is not None:
         names = [name for part in found for name in part.names]
@@ -274,6 +300,12 @@ def join_namesakes(
     bonus (ndarray): One for each of `lexical.ENTITY_FEATURES`.
     RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, K + most namesakes) at most, best first.
     """
+    names = [
+        _best_of(kb, queries[i], rows[i], name, bonus)
+        if name and len(name.rows) > MAX_NAMESAKES
+        else name
+        for i, name in enumerate(names)
+    ]
     most = max((len(name.rows) for name in names if name), default=0)
     if not most:
         return rows, scores
@@ -288,14 +320,21 @@ def join_namesakes(
     namesakes[same.any(axis=1)] = -1
     if namesakes.max() >= 0:  # most are among the retrieved
         joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
-        if most > MAX_NAMESAKES:
-            best = np.argpartition(-joined_scores, MAX_NAMESAKES, axis=1)[:, :MAX_NAMESAKES]
-            namesakes = np.take_along_axis(namesakes, best, axis=1)
-            joined_scores = np.take_along_axis(joined_scores, best, axis=1)
         rows = np.concatenate([rows, namesakes], axis=1)
         scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _best_of(
+    kb: View, query: np.ndarray, retrieved: np.ndarray, name: NameHit, bonus: np.ndarray
+) -> NameHit:
+    """Of a name that very many entities have: those that were retrieved, and the best others."""
+    scores = kb.scores(query[None], name.rows[None])[0] + bonus[name.kinds]
+    is_retrieved = np.isin(name.rows, retrieved)
+    scores[is_retrieved] = np.inf
+    best = np.argsort(-scores, kind="stable")[: MAX_NAMESAKES + is_retrieved.sum()]
+    return replace(name, rows=name.rows[best], kinds=name.kinds[best])
 
 
 def _doc_of(part: Found) -> np.ndarray:

@@ -15,6 +15,7 @@ import srsly
 
 from .corpora.files import atomic_file
 from .encoders.question import get_transformer
+from .errors import ElqError, Errors
 from .model import ElqModel, get_encoder, is_initialized, make_heads
 
 # Beside the file of the model's bytes.
@@ -55,22 +56,37 @@ def read_model(model: ElqModel, path: Path) -> None:
     if transformer is not None:
         # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
         state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
-        transformer.load_state_dict(state)
+        with _told_if_other():
+            transformer.load_state_dict(state)
 
 
 def model_from_bytes(model: ElqModel, data: bytes) -> None:
-    """Read what `model.to_bytes` returned; heads are made where there are none yet."""
+    """Read what `model.to_bytes` returned; heads are made where there are none yet.
+
+    RAISES (ElqError): If the model is configured otherwise than the one that was saved.
+    """
     if not is_initialized(model):
         # The root comes first. Its width is that of the heads.
         width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
         if width is not None:
             make_heads(model, width)
-    model.from_bytes(data)
+    with _told_if_other():
+        model.from_bytes(data)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
     with atomic_file(path) as work:
         work.write_bytes(data)
+
+
+@contextmanager
+def _told_if_other() -> Iterator[None]:
+    """Have an ElqError say that weights are those of another model."""
+    try:
+        yield
+    except RuntimeError as err:
+        reason = " ".join(str(err).split())
+        raise ElqError(Errors.ELQ124.format(reason=reason)) from None
 
 
 @contextmanager

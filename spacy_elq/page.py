@@ -1,5 +1,7 @@
 """The page that `report` fills in: markup, style and the few lines of script, nothing remote."""
 
+# Address of an entity, {} is its id.
+ENTITY_PAGE = "https://www.wikidata.org/wiki/{}"
 # string.Template: $name is filled in.
 PAGE = """<!DOCTYPE html>
 <html lang="en">

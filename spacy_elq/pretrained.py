@@ -94,7 +94,7 @@ def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, 
 
     options = {json.dumps(model.attrs["head_options"], sort_keys=True) for model in models}
     if len(options) > 1:
-        raise ElqError(Errors.ELQ119.format(path=path, options=" or ".join(sorted(options))))
+        raise ElqError(Errors.ELQ123.format(options=" and ".join(sorted(options))))
     before = base.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     changed = []

@@ -20,11 +20,10 @@ from .corpora.gold import gold_spans, triples
 from .evaluate import COLUMNS
 from .findings import KINDS, Finding, Mention, find
 from .metrics import PRF, LinkMetrics
-from .page import PAGE
+from .page import ENTITY_PAGE, PAGE
 from .scorer import predicted_spans
 from .sweep import Curve, ScoredText, are_right, sweep
 
-WIKIDATA = "https://www.wikidata.org/wiki/{}"
 # Rows of the table of confused entities.
 MOST_CONFUSED = 12
 
@@ -53,7 +52,7 @@ def render(
     swept: Sweep | None = None,
     title_of: Callable[[str], str] = str,
     spans_key: str = "elq",
-    kb_url_template: str = WIKIDATA,
+    kb_url_template: str = ENTITY_PAGE,
 ) -> str:
     """Render the page.
 

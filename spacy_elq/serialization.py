@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import srsly
 from spacy import util
 
+from .corpora.files import atomic_file
 from .encoders.entity import load_entity_encoder
 from .errors import ElqError, Errors
-from .kb.store import MANIFEST, atomic_file
+from .kb.store import MANIFEST
 from .model_files import model_from_bytes, read_model, write_model
 from .settings import changes, restore
 

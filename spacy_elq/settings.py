@@ -5,6 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from .errors import ElqError, Errors
+
+# What annotations call a type → what its values are instances of, and what messages call those.
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool, np.bool_), "true or false"),
+    "int": ((int, np.integer), "a whole number"),
+    "float": ((int, float, np.integer, np.floating), "a number"),
+    "str": ((str,), "a string"),
+}
+NULLABLE = " | None"
+
+
+def check_types(types: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    """Raise an ElqError for a setting of another type than it is annotated with, or that is NaN.
+
+    types (Mapping[str, str]): Annotations; those that are none of `TYPES` are passed over.
+    values (Mapping[str, Any]): The settings.
+    """
+    for name, annotation in types.items():
+        type_, value = annotation.removesuffix(NULLABLE), values[name]
+        if type_ not in TYPES or (value is None and type_ != annotation):
+            continue
+        wanted, expected = TYPES[type_]
+        is_other = not isinstance(value, wanted) or (isinstance(value, bool) and type_ != "bool")
+        if is_other or value != value:
+            raise ElqError(Errors.ELQ122.format(name=name, value=value, expected=expected))
+
+
+def check_least(least: Mapping[str, float], values: Mapping[str, Any]) -> None:
+    """Raise an ElqError for a setting that is less than it may be.
+
+    least (Mapping[str, float]): Setting → its least value.
+    values (Mapping[str, Any]): The settings.
+    """
+    for name, bound in least.items():
+        if values[name] < bound:
+            raise ElqError(Errors.ELQ112.format(name=name, value=values[name], least=bound))
+
 
 class Setting:
     """An attribute kept in the component's `cfg`. A value that is not allowed is refused at once,

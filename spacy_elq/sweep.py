@@ -151,10 +151,12 @@ def sweep(texts: Sequence[ScoredText], floor: float, match: Match = weak_match) 
     counts: dict[float, tuple[int, int]] = {}
     correct = 0
     for rank, (score, i) in enumerate(ranked, start=1):
+        text, link = texts[i], texts[i].links[above[i]]
         above[i] += 1
-        now = count_matches(texts[i].gold, texts[i].links[: above[i]], match)
-        correct += now - matched[i]
-        matched[i] = now
+        if any(match(gold, link) for gold in text.gold):  # no other link changes the count
+            now = count_matches(text.gold, text.links[: above[i]], match)
+            correct += now - matched[i]
+            matched[i] = now
         counts[score] = (correct, rank)
     totals = np.array([(0, 0), *counts.values()], dtype=np.int64)
     n_gold = sum(len(text.gold) for text in texts)

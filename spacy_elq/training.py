@@ -42,12 +42,14 @@ from .losses import (
 )
 from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from .optim import TorchStepper, freeze
+from .settings import check_least, check_types
 from .targets import Targets, find_targets, report
 
 if TYPE_CHECKING:
     from .heads import Heads
     from .kb.knowledge_base import FaissKB
 
+FACTORS = ("mention_weight", "entity_weight", "context_weight", "head_rate", "names_rate")
 MENTION_MEANS = ("text", "span")
 # Entities up to which all are scored for every mention of a batch.
 MAX_SOFTMAX = 500_000
@@ -97,6 +99,12 @@ class TrainingSettings:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self.__annotations__, vars(self))
+        check_least({"hard_negatives": 1, **dict.fromkeys(FACTORS, 0)}, vars(self))
+        for name in ("names_hidden", "entities_hidden"):
+            if not 0 <= getattr(self, name) <= 1:
+                value = getattr(self, name)
+                raise ElqError(Errors.ELQ122.format(name=name, value=value, expected="from 0 to 1"))
         for name, known in (("entity_loss", ENTITY_LOSSES), ("mention_mean", MENTION_MEANS)):
             if getattr(self, name) not in known:
                 raise ElqError(Errors.ELQ110.format(name=name, value=getattr(self, name), of=known))

@@ -135,6 +135,15 @@ def fit(scores: np.ndarray, right: np.ndarray, method: str) -> Calibration:
     return Calibration(ISOTONIC, tuple(knots.tolist()), tuple(probs.tolist()))
 
 
+def settings_file(directory: Path, name: str) -> Path:
+    """RETURNS (Path): Where a saved pipeline has the settings of a component.
+    RAISES (ElqError): If the directory is none of such a pipeline."""
+    stored = directory / name / "cfg"
+    if not stored.is_file():
+        raise ElqError(Errors.ELQ444.format(path=directory))
+    return stored
+
+
 def save(nlp: Language, directory: Path, name: str) -> None:
     """Write the settings of a component into the directory its pipeline was loaded from; its
     weights and its knowledge base are left as they are.
@@ -144,9 +153,7 @@ def save(nlp: Language, directory: Path, name: str) -> None:
     name (str): The component.
     RAISES (ElqError): If that is no directory of this pipeline.
     """
-    stored = directory / name / "cfg"
-    if not stored.is_file():
-        raise ElqError(Errors.ELQ444.format(path=directory))
+    stored = settings_file(directory, name)
     with tempfile.TemporaryDirectory() as temporary:
         others = ["vocab", "model", "kb", "entity_encoder"]
         nlp.get_pipe(name).to_disk(Path(temporary), exclude=others)  # type: ignore[attr-defined]

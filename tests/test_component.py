@@ -176,6 +176,27 @@ def test_settings_hold_from_the_next_call_on(trained):
     assert elq.top_k == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_k", 2.5),
+        ("threshold", float("nan")),
+        ("floor", "x"),
+        ("overwrite", "no"),
+        ("rank_gold", None),
+        ("spans_key", None),
+        ("mentions", 3),
+        ("max_length", 20.5),
+    ],
+)
+def test_settings_of_another_type_are_refused_and_the_old_ones_stay(trained, name, value):
+    elq = trained.get_pipe("elq")
+    before = getattr(elq, name)
+    with pytest.raises(ElqError, match=f"ELQ122.*'{name}'"):
+        setattr(elq, name, value)
+    assert getattr(elq, name) == before
+
+
 def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
     elq = trained.get_pipe("elq")
     elq.floor = -50.0

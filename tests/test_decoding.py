@@ -147,3 +147,31 @@ def test_without_overlaps_is_greedy(spans):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ElqError, match=r"ELQ11[02]"):
         DecodingSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": math.nan},
+        {"mention_threshold": math.nan},
+        {"threshold": "-2"},
+        {"threshold": None},
+        {"threshold": True},
+        {"top_k": 2.5},
+        {"top_k": True},
+        {"special_tokens": 1},
+        {"word_boundaries": "no"},
+        {"threshold_type": None},
+    ],
+)
+def test_settings_of_another_type_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ElqError, match=rf"ELQ122.*'{name}' is .*; it must be"):
+        DecodingSettings(**wrong)
+
+
+def test_numbers_of_numpy_and_infinity_are_numbers():
+    settings = DecodingSettings(
+        threshold=-np.inf, mention_threshold=np.float32(-1), top_k=np.int64(3)
+    )
+    assert settings.top_k == 3

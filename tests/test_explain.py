@@ -1,5 +1,7 @@
 """What an explanation says agrees with what linking does."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import spacy
@@ -210,3 +212,32 @@ def test_needs_an_initialized_component(elq_config):
     nlp = spacy.blank("en")
     with pytest.raises(ElqError, match="ELQ106"):
         nlp.add_pipe("elq", config=elq_config).explain("text")
+
+
+def test_the_likeliest_mentions_are_told_and_no_other_gets_a_query(nlp, elq, monkeypatch):
+    from spacy_elq import linking
+
+    elq.max_length = 20
+    doc, asked, queries = nlp.make_doc(LONG), [], linking._queries
+
+    def watch(heads, batch, spans):
+        asked.append(len(spans))
+        return queries(heads, batch, spans)
+
+    def spans(explained):  # one place may be in two windows
+        return Counter((s.start, s.end, s.text, round(s.logit, 3)) for s in explained.spans)
+
+    monkeypatch.setattr(linking, "_queries", watch)
+    everything = elq.explain(doc, limit=1_000_000)
+    few = elq.explain(doc, limit=0)
+    n_all = sum(asked)
+    asked.clear()
+    some = elq.explain(doc, limit=10)
+    assert sum(asked) < n_all / 3
+    assert len(few.spans) <= len(some.spans) <= len(few.spans) + 10
+    ranked = sorted(spans(everything).elements(), key=lambda span: -span[-1])
+    assert ranked[9][-1] > ranked[10][-1]
+    wanted = Counter(ranked[:10])
+    assert wanted <= spans(some)
+    # Beside them, only those that got candidates when linking.
+    assert spans(some) - wanted <= spans(few)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import spacy
 import torch
 
+from spacy_elq import ElqError
 from spacy_elq.encoders.question import get_transformer
 from spacy_elq.model import get_encoder
 from spacy_elq.model_files import WEIGHTS
@@ -43,3 +45,31 @@ def test_pipelines_with_the_weights_among_the_bytes_load(make_nlp, tmp_path):
     (directory / "model").write_bytes(nlp.get_pipe("elq").model.to_bytes())
     loaded = spacy.load(tmp_path / "a")
     assert all(torch.equal(t, weights_of(loaded)[n]) for n, t in weights_of(nlp).items())
+
+
+@pytest.mark.parametrize(
+    ("option", "off", "name"),
+    [
+        ("nil", False, r"nil_cosine"),
+        ("names", False, r"names\.mention"),
+        ("context", 0, r"context\.share"),
+    ],
+)
+def test_a_config_with_other_heads_than_the_weights_is_named(make_nlp, tmp_path, option, off, name):
+    make_nlp(model={option: off}).to_disk(tmp_path / "a")
+    config = tmp_path / "a" / "config.cfg"
+    text = config.read_text()
+    assert f"\n{option} = {str(off).lower()}\n" in text
+    config.write_text(text.replace(f"\n{option} = {str(off).lower()}\n", "\n"))
+    with pytest.raises(ElqError, match=f"ELQ124.*{name}"):
+        spacy.load(tmp_path / "a")
+
+
+def test_weights_of_another_transformer_are_named(make_nlp, tmp_path):
+    make_nlp().to_disk(tmp_path / "a")
+    weights = tmp_path / "a" / "elq" / WEIGHTS
+    state = torch.load(weights, weights_only=True)
+    state["embeddings.word_embeddings.weight"] = torch.zeros(3, 2)
+    torch.save(state, weights)
+    with pytest.raises(ElqError, match=r"ELQ124.*word_embeddings"):
+        spacy.load(tmp_path / "a")

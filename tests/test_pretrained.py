@@ -132,7 +132,7 @@ def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_ber
     for name, found in begun.items():
         expected = (one[name].double() + two[name].double()) / 2
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
-    with pytest.raises(ElqError, match="ELQ119"):
+    with pytest.raises(ElqError, match="ELQ123"):
         models[1] = make_nlp_with(names=False).get_pipe("elq").model
         save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
 

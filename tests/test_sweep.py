@@ -79,6 +79,20 @@ def test_right_links():
     assert are_right([]).tolist() == []
 
 
+def test_links_that_match_nothing_are_not_counted_anew():
+    asked = 0
+
+    def match(gold, link):
+        nonlocal asked
+        asked += 1
+        return weak_match(gold, link)
+
+    gold = [("A", 10 * i, 10 * i + 5) for i in range(10)]
+    links = [("B", 10 * i, 10 * i + 5) for i in range(100)]
+    sweep([ScoredText(gold, links, [-i / 10 for i in range(100)])], FLOOR - 20, match)
+    assert asked <= len(gold) * len(links)
+
+
 @pytest.fixture(scope="module")
 def swept(request, elq_config, kb_path):
     """A pipeline, half trained so that links of many scores overlap, and its curve."""

@@ -8,6 +8,7 @@ from thinc.api import Adam
 from spacy_elq import ElqError
 from spacy_elq.corpora.gold import gold_spans
 from spacy_elq.model import get_encoder, get_heads
+from spacy_elq.training import TrainingSettings
 
 from .conftest import TEXTS, examples, train
 
@@ -212,3 +213,22 @@ def test_empty_texts_can_be_trained_on(make_nlp, mean):
     assert nlp.update(empty, sgd=Adam(1e-3))["elq"] == 0.0
     losses = nlp.update([*empty, *examples(nlp)], sgd=Adam(1e-3))
     assert np.isfinite(losses["elq"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"entities_hidden": 7}, "ELQ122.*from 0 to 1"),
+        ({"names_hidden": -3}, "ELQ122.*from 0 to 1"),
+        ({"hard_negatives": -1}, "ELQ112"),
+        ({"hard_negatives": 1.5}, "ELQ122.*a whole number"),
+        ({"mention_weight": float("nan")}, "ELQ122.*a number"),
+        ({"head_rate": -1.0}, "ELQ112"),
+        ({"train_entity_encoder": "no"}, "ELQ122.*true or false"),
+    ],
+)
+def test_settings_that_can_teach_nothing_are_refused(wrong, code):
+    (name,) = wrong
+    with pytest.raises(ElqError, match=code) as caught:
+        TrainingSettings(**wrong)
+    assert f"'{name}'" in str(caught.value)

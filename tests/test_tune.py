@@ -85,6 +85,14 @@ def test_settings_are_stored_in_a_pipelines_directory_only(make_nlp, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_stored_is_told_before_the_work(make_nlp, tmp_path, monkeypatch):
+    nlp, read = make_nlp(), []
+    monkeypatch.setattr("spacy_elq.cli.tune.load_pipeline", lambda *_: nlp)
+    monkeypatch.setattr("spacy_elq.cli.tune.gold_docs", lambda *args: read.append(args))
+    result = run("tune", "some_package", tmp_path / "dev.jsonl", "--save")
+    assert (result.exit_code, "ELQ444" in result.stderr, read) == (1, True, [])
+
+
 @pytest.fixture
 def pipeline(make_nlp, tmp_path):
     nlp = make_nlp()

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..corpora.spans import check_text
 from ..errors import ElqError, Errors
 from ._display import Display
 from ._run import one_line
@@ -65,6 +66,7 @@ class Conversation:
         if name in ("/quit", "/exit"):
             return False
         try:
+            check_text(line, self.nlp.max_length)
             if line.startswith("/"):
                 self.commands.get(name, self.unknown)(argument.strip())
             elif line:

@@ -34,6 +34,8 @@ Threshold = Annotated[
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
 INTERRUPTED = 130
+# Texts a batch, where no option says it: of spaCy's own 1000, all links would be held at once.
+BATCH = 64
 
 
 def guarded(
@@ -167,6 +169,11 @@ def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
         elq.threshold = threshold
     if top_k is not None:
         elq.top_k = top_k
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """RETURNS (bool): Whether two paths are of one file that is there."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def set_names(paths: Iterable[Path]) -> list[str]:

@@ -42,6 +42,6 @@ def read_scores(path: Path) -> list[Result]:
 
 
 def of_set(results: Iterable[Result], name: str) -> list[Result]:
-    """RETURNS (list[Result]): Those of a whole set, whose name may go with a suffix or without."""
-    stem = Path(name).stem
-    return [r for r in results if not r.part and Path(r.data).stem == stem]
+    """RETURNS (list[Result]): Those of a whole set, which they may name without its suffix."""
+    names = (name, str(Path(name).with_suffix("")))
+    return [r for r in results if not r.part and r.data in names]

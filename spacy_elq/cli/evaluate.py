@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +12,15 @@ import typer
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
     ReadAs,
+    Threshold,
     gold_docs,
     guarded,
+    is_same,
     linker,
     load_pipeline,
     note,
@@ -44,10 +47,7 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON file for all scores")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
-    ] = None,
+    threshold: Threshold = None,
     baseline: Annotated[
         Path | None,
         typer.Option(help="Entities JSONL: measure an alias dictionary of them as well"),
@@ -77,13 +77,13 @@ def evaluate_command(
     ] = "spans-jsonl",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
-    ] = 64,
+    ] = BATCH,
     gpu_id: Gpu = -1,
     quiet: Quiet = False,
 ) -> None:
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
     ranks, links a text, texts a second."""
-    from ..corpora.convert import write_named
+    from ..corpora.convert import write_any
     from ..corpora.predictions import row_from_prediction
     from ..evaluate import evaluate_set
     from ._scores import of_set, read_scores, save_scores
@@ -91,6 +91,11 @@ def evaluate_command(
 
     others = [] if beside is None else read_scores(beside)
     named = dict(_split_part(each) for each in part or ())
+    names = set_names(data)
+    targets: list[Path] = []
+    if predictions is not None:
+        inputs = [*data, *named.values(), *filter(None, (baseline, train, beside))]
+        targets = _targets(predictions, names, write_as, inputs)
     nlp = load_pipeline(pipeline, gpu_id)
     if threshold is not None:
         linker(nlp, pipeline).threshold = threshold
@@ -98,7 +103,7 @@ def evaluate_command(
     texts = {name: frozenset(d.text for d in gold_docs(p, nlp)) for name, p in named.items()}
     results: list[Result] = []
     shown: list[Result] = []
-    for path, name in zip(data, set_names(data), strict=True):
+    for i, (path, name) in enumerate(zip(data, names, strict=True)):
         references = gold_docs(path, nlp, read_as, entity_uri)
         linked = _Kept(progress(name, quiet=quiet))
         of_this = evaluate_set(
@@ -112,9 +117,9 @@ def evaluate_command(
         )
         results += of_this
         shown += [*of_this, *(replace(other, data=name) for other in of_set(others, name))]
-        if predictions is not None:
+        if targets:
             rows = map(row_from_prediction, linked.docs, references)
-            write_named(rows, predictions, Path(name).stem, write_as, nlp, entity_uri=entity_uri)
+            write_any(rows, targets[i], nlp, write_as, entity_uri=entity_uri)
     typer.echo(table(shown))
     note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
@@ -128,6 +133,22 @@ def _split_part(part: str) -> tuple[str, Path]:
     if not (name and equals and path):
         raise ElqError(Errors.ELQ405.format(part=part))
     return name, Path(path)
+
+
+def _targets(
+    directory: Path, names: Sequence[str], write_as: str, inputs: Sequence[Path]
+) -> list[Path]:
+    """RETURNS (list[Path]): Where the links of each set go.
+    RAISES (ElqError): If that would write over an input, or over another set's links."""
+    from ..corpora.convert import suffix_of
+
+    targets = [directory / f"{Path(name).stem}{suffix_of(write_as)}" for name in names]
+    for i, target in enumerate(targets):
+        if target in targets[:i]:
+            raise ElqError(Errors.ELQ408.format(path=target, problem="two sets have its name"))
+        if any(is_same(target, path) for path in inputs):
+            raise ElqError(Errors.ELQ408.format(path=target, problem="it is an input"))
+    return targets
 
 
 def _baseline(

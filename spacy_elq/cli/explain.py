@@ -29,7 +29,9 @@ def explain_command(
     exact: Annotated[
         bool, typer.Option(help="Compare an approximate index with exact search")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, with all candidates of every span")
+    ] = False,
     gpu_id: Gpu = -1,
     quiet: Quiet = False,
 ) -> None:
@@ -38,13 +40,15 @@ def explain_command(
     import json
     from dataclasses import asdict
 
-    from ..explain import doc_before
+    from ..explain import LIMIT, doc_before
     from ._display import Display
 
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
     set_linking(elq, threshold, top_k)
-    explained = elq.explain(doc_before(nlp, elq.name, text), exact=exact)
+    doc = doc_before(nlp, elq.name, text)
+    # Those shown are the best by joint score; the likeliest mentions alone need not be.
+    explained = elq.explain(doc, limit=max(limit, LIMIT), exact=exact)
     if as_json:
         typer.echo(json.dumps(_finite(asdict(explained)), ensure_ascii=False))
     else:

@@ -13,7 +13,19 @@ import typer
 
 from ..about import __version__
 from ..errors import ElqError, Errors
-from ._run import Gpu, Quiet, Threshold, TopK, guarded, linker, load_pipeline, note, set_linking
+from ._run import (
+    BATCH,
+    Gpu,
+    Quiet,
+    Threshold,
+    TopK,
+    guarded,
+    is_same,
+    linker,
+    load_pipeline,
+    note,
+    set_linking,
+)
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -51,7 +63,7 @@ def link_command(
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
-    ] = 64,
+    ] = BATCH,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
     ] = False,
@@ -62,7 +74,7 @@ def link_command(
     are typed. Writes spans JSONL, a line a text, in the order and with the fields of the input."""
     if texts and source is not None:
         raise ElqError(Errors.ELQ423)
-    if output is not None and source is not None and _is_same(source, output):
+    if output is not None and source is not None and is_same(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
     rows = _read(texts, source)
     nlp = load_pipeline(pipeline, gpu_id)
@@ -88,10 +100,6 @@ def link_command(
             total = _count_lines(source)
             done += _write(nlp, rows, file, batch_size, done=done, total=total, quiet=quiet)
         note(f"{output}: {done} texts", quiet=quiet)
-
-
-def _is_same(source: Path, output: Path) -> bool:
-    return source.exists() and output.exists() and source.samefile(output)
 
 
 def _is_conversation(texts: list[str] | None, source: Path | None, output: Path | None) -> bool:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..corpora.nif import WIKIDATA
+from ..page import ENTITY_PAGE
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
@@ -40,9 +42,7 @@ def report_command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
     ] = 200,
-    kb_url: Annotated[
-        str, typer.Option(help="Address of an entity, {} is its id")
-    ] = "https://www.wikidata.org/wiki/{}",
+    kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = ENTITY_PAGE,
     read_as: ReadAs = "",
     entity_uri: EntityUri = WIKIDATA,
     gpu_id: Gpu = -1,
@@ -64,7 +64,7 @@ def report_command(
     references = gold_docs(data, nlp, read_as, entity_uri)
     watch = progress(data.name, quiet=quiet)
     with floor_at(elq, FLOOR) if sweeps else nullcontext():
-        docs = list(watch(nlp.pipe(reference.text for reference in references)))
+        docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH)))
     keep_countable(docs, references)
     examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
     rank_gold(nlp, examples)

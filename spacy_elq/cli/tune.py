@@ -10,6 +10,7 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ._run import (
+    BATCH,
     EntityUri,
     Gpu,
     Quiet,
@@ -64,14 +65,17 @@ def tune_command(
     from ..corpora.files import write_json
     from ..sweep import floor_at, scored_text
     from ..tune import save as save_settings
-    from ..tune import tune
+    from ..tune import settings_file, tune
 
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
+    if save:
+        settings_file(Path(pipeline), elq.name)  # refused before the work, not after it
     floor = min(floor, elq.threshold)
     references = gold_docs(data, nlp, read_as, entity_uri)
     with floor_at(elq, floor):
-        docs = progress(data.name, quiet=quiet)(nlp.pipe(doc.text for doc in references))
+        linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH)
+        docs = progress(data.name, quiet=quiet)(linked)
         texts = [
             scored_text(doc, reference, elq.spans_key)
             for doc, reference in zip(docs, references, strict=True)

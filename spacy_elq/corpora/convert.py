@@ -220,22 +220,17 @@ def read_any(
     context.tally.warn()
 
 
-def write_named(
-    rows: Iterable[Row],
-    directory: Path,
-    stem: str,
-    write_as: str,
-    nlp: Language,
-    *,
-    entity_uri: str = WIKIDATA,
-) -> Path:
-    """Write rows to a file whose name says its format.
+def write_any(
+    rows: Iterable[Row], path: Path, nlp: Language, write_as: str, *, entity_uri: str = WIKIDATA
+) -> None:
+    """Write rows, replacing the file as a whole.
 
-    directory, stem (Path, str): Where, and what the name begins with.
     write_as (str): A key of `FORMATS`.
-    RETURNS (Path): The file.
     """
-    format_ = find_format(directory, write_as)
-    path = directory / f"{stem}{(*format_.suffixes, '.jsonl')[0]}"
-    format_.write(rows, path, Context(nlp, entity_uri=entity_uri))
-    return path
+    find_format(path, write_as).write(rows, path, Context(nlp, entity_uri=entity_uri))
+
+
+def suffix_of(write_as: str) -> str:
+    """RETURNS (str): What the name of a new file of a format ends in.
+    RAISES (ElqError): If there is no such format."""
+    return (*find_format(Path(), write_as).suffixes, ".jsonl")[0]

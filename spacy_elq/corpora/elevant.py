@@ -54,8 +54,9 @@ def read_linked(path: Path, tally: Tally) -> Iterator[Row]:
         fields = _other_fields(record)
         if LABELS in record:
             fields[GOLD_FIELD] = _from_labels(_objects(record, LABELS, where), where, tally)
-        mentions = [m for m in _objects(record, MENTIONS, where) if m.get("id")]
-        tally.unlinked += len(record.get(MENTIONS, ())) - len(mentions)
+        all_mentions = _objects(record, MENTIONS, where)
+        mentions = [mention for mention in all_mentions if mention.get("id")]
+        tally.unlinked += len(all_mentions) - len(mentions)
         spans = [_from_mention(mention, where) for mention in mentions]
         yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
@@ -117,7 +118,7 @@ def _from_label(label: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _from_mention(mention: Mapping[str, Any], where: str) -> dict[str, Any]:
     span = {**_bounds(mention, where), "id": mention["id"]}
     rest = {name: value for name, value in mention.items() if name not in ("span", "id")}
-    if "candidates" in rest:
+    if isinstance(rest.get("candidates"), list):
         rest["candidates"] = [{"id": entity} for entity in rest["candidates"]]
     return {**span, **rest}
 
@@ -146,12 +147,12 @@ def _article(row: Row, number: int) -> dict[str, Any]:
         "id": id_ if is_number else number,
         "title": row.fields.get("title", named),
         "text": row.text,
-        EVALUATION_SPAN: row.fields.get(EVALUATION_SPAN, [0, len(row.text)]),
+        EVALUATION_SPAN: row.fields.get(EVALUATION_SPAN) or [0, len(row.text)],
     }
 
 
 def _field_spans(row: Row, name: str) -> Sequence[RowSpan]:
-    record = {"text": row.text, "spans": row.fields.get(name, [])}
+    record = {"text": row.text, "spans": row.fields.get(name) or []}
     return row_from_dict(record, f'field "{name}"').spans
 
 
@@ -162,7 +163,7 @@ def _mention(span: RowSpan) -> dict[str, Any]:
         **span.fields,
         "span": [span.start, span.end],
         "id": span.id,
-        "candidates": [candidate["id"] for candidate in span.fields.get("candidates", ())],
+        "candidates": [candidate["id"] for candidate in span.fields.get("candidates") or ()],
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import ElqError, Errors
 from .entity_lines import EntityLines
+from .fields import is_int
 from .files import read_jsonl, write_jsonl
 from .spans import Row, RowSpan, Tally, row_from_dict
 from .wordpieces import Pieces, Wordpieces
@@ -231,19 +232,15 @@ def _known(columns: Mapping[str, list[Any]], i: int) -> dict[str, Any]:
 
 
 def _range(pair: Any, where: str, name: str) -> Range:
-    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_int, pair)):
+    if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_int, pair)):
         raise _wrong(where, name, "pairs of whole numbers", pair)
     return pair[0], pair[1]
 
 
 def _line(value: Any, where: str) -> int:
-    if not _is_int(value):
+    if not is_int(value):
         raise _wrong(where, LINE, "whole numbers", value)
     return value
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _wrong(where: str, name: str, expected: str, found: Any) -> ElqError:

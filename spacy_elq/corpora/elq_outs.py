@@ -131,7 +131,7 @@ class OutsWriter(RowWriter):
 
 
 def _score(span: RowSpan) -> float:
-    return float(span.fields.get("score", 0.0))
+    return float(span.fields.get("score") or 0.0)
 
 
 def _holds(ids: Sequence[int], window: Sequence[int]) -> bool:

@@ -141,7 +141,9 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     """RETURNS (dict): The object of a JSON line; an ElqError that says `where` if it is none."""
     try:
         value = json.loads(line)
-    except ValueError as err:
+        if "\\ud" in line.lower():  # half of a surrogate pair can be read, but never written
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as err:
         raise ElqError(Errors.ELQ302.format(where=where, reason=err)) from None
     if not isinstance(value, dict):
         raise ElqError(Errors.ELQ303.format(where=where, found=type(value).__name__))

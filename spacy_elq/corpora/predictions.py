@@ -6,6 +6,8 @@ from typing import Any
 
 from spacy.tokens import Doc, Span
 
+from ..annotate import read_links
+from ..types import Link
 from .gold import gold_fields, gold_spans
 from .spans import Row, RowSpan
 
@@ -22,7 +24,7 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
     RETURNS (Row): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated pipeline),
         `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
     """
-    spans = predicted_spans(doc)
+    spans = linked_spans(doc)
     if reference is None:
         return Row(doc.text, spans)
     gold = [
@@ -32,18 +34,23 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
     return Row(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
 
 
-def predicted_spans(doc: Doc) -> tuple[RowSpan, ...]:
+def linked_spans(doc: Doc) -> tuple[RowSpan, ...]:
     """RETURNS (tuple[RowSpan, ...]): The linked entities of a document, in the order of the text,
     with what the pipeline tells about them."""
+    links = read_links(doc.spans.values())
     return tuple(
-        RowSpan(ent.start_char, ent.end_char, ent.kb_id_, _fields(ent))
+        RowSpan(
+            ent.start_char,
+            ent.end_char,
+            ent.kb_id_,
+            _fields(ent, links.get((ent.start_char, ent.end_char))),
+        )
         for ent in doc.ents
         if ent.kb_id_
     )
 
 
-def _fields(ent: Span) -> dict[str, Any]:
-    link = ent._.elq if ent.has_extension("elq") else None
+def _fields(ent: Span, link: Link | None) -> dict[str, Any]:
     if link is None:
         return {"label": ent.label_}
     return {

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..errors import ElqError, Errors
 from .files import parse_object, read_jsonl
@@ -14,15 +14,20 @@ from .predictions import GOLD_FIELD
 from .spans import Row, row_from_dict
 
 STDIN = "-"
-# Suffix of a table → what is between its cells.
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# Suffix of a table → how `csv` reads it: as tables of entities are.
+DIALECTS: dict[str, dict[str, Any]] = {
+    ".csv": {"delimiter": ",", "strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
+}
+# Characters of a cell; `csv` has a limit of 131,072 of its own.
+LONGEST_CELL = 2**31 - 1
 
 
 def read_questions(path: Path) -> Iterator[Row]:
     """Stream the texts of a file.
 
     path (Path): JSONL with "text", gzipped or not; .txt, a text a line, empty lines too; .csv or
-        .tsv with a column "text".
+        .tsv with a column "text". Quotes are characters like others in a .tsv.
     RETURNS (Iterator[Row]): A row for each text with the other fields. "spans" that come with a
         text become the field "gold".
     RAISES (ElqError): If the name has another suffix; while reading, on the first bad line.
@@ -32,8 +37,8 @@ def read_questions(path: Path) -> Iterator[Row]:
         return (_row(record, where) for where, record in read_jsonl(path))
     if path.suffix == ".txt":
         return _from_texts(_lines_of(path))
-    if path.suffix in DELIMITERS:
-        return _from_table(path, DELIMITERS[path.suffix])
+    if path.suffix in DIALECTS:
+        return _from_table(path, DIALECTS[path.suffix])
     raise ElqError(Errors.ELQ420.format(path=path))
 
 
@@ -67,12 +72,13 @@ def _from_texts(lines: Iterable[tuple[str, str]]) -> Iterator[Row]:
     return (Row(line) for _, line in lines)
 
 
-def _from_table(path: Path, delimiter: str) -> Iterator[Row]:
+def _from_table(path: Path, dialect: dict[str, Any]) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_CELL)
     # A cell may hold line breaks, so the reader gets them back.
-    rows = csv.DictReader((f"{line}\n" for _, line in _lines_of(path)), delimiter=delimiter)
-    if "text" not in (rows.fieldnames or ()):
-        raise ElqError(Errors.ELQ421.format(path=path))
+    rows = csv.DictReader((f"{line}\n" for _, line in _lines_of(path)), **dialect)
     try:
+        if "text" not in (rows.fieldnames or ()):
+            raise ElqError(Errors.ELQ421.format(path=path))
         for row in rows:
             where = f"{path}:{rows.line_num}"
             if None in row or None in row.values():

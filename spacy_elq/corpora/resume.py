@@ -36,6 +36,8 @@ def begin(
     made_with = json.loads(json.dumps(made_with))  # as it will be read back
     if path.suffix in OPENERS:
         raise ElqError(Errors.ELQ428.format(path=path))
+    if path.exists() and not path.is_file():  # a device or a pipe: nothing to go on with
+        return path.open("wb"), 0
     if overwrite:
         path.unlink(missing_ok=True)
     if not path.exists() or not path.stat().st_size:

@@ -14,6 +14,7 @@ from spacy.tokens import Doc, Span
 
 from ..errors import ElqError, Errors, Warnings
 from ..types import DEFAULT_LABEL
+from .fields import OF_ROWS, OF_SPANS, check_fields, is_int, is_text
 from .files import read_jsonl, write_jsonl
 from .gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 
@@ -108,7 +109,7 @@ def row_from_dict(record: Mapping[str, Any], where: str) -> Row:
     """
     fields = dict(record)
     text = fields.pop("text", None)
-    if not _is_text(text):
+    if not is_text(text):
         raise ElqError(Errors.ELQ304.format(where=where))
     spans = fields.pop("spans", [])
     if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
@@ -116,7 +117,19 @@ def row_from_dict(record: Mapping[str, Any], where: str) -> Row:
     checked = tuple(
         _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
     )
+    check_fields(fields, OF_ROWS, where)
     return Row(text, checked, fields)
+
+
+def check_text(text: str, most: int) -> None:
+    """Raise an ElqError for a text that a pipeline can't read.
+
+    most (int): Characters that the pipeline takes.
+    """
+    if len(text) > most:
+        raise ElqError(Errors.ELQ424.format(begin=text[:40], length=len(text), most=most))
+    if not is_text(text):
+        raise ElqError(Errors.ELQ432.format(text=text[:60]))
 
 
 def row_to_dict(row: Row) -> dict[str, Any]:
@@ -157,6 +170,7 @@ def docs_from_rows(nlp: Language, rows: Iterable[Row], tally: Tally | None = Non
 
 
 def _doc_from_row(nlp: Language, row: Row, tally: Tally) -> Doc:
+    check_text(row.text, nlp.max_length)
     doc = nlp.make_doc(row.text)
     if doc.text != row.text:
         raise ElqError(Errors.ELQ309.format(text=row.text[:60]))
@@ -191,24 +205,14 @@ def _place(doc: Doc, span: RowSpan, tally: Tally) -> Span | None:
 def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> RowSpan:
     fields = dict(record)
     start, end, entity = (fields.pop(name, None) for name in ("start", "end", "id"))
-    if not (_is_int(start) and _is_int(end)):
+    if not (is_int(start) and is_int(end)):
         raise ElqError(Errors.ELQ306.format(where=where, start=start, end=end))
     if not 0 <= start < end <= len(text):
         raise ElqError(Errors.ELQ307.format(where=where, start=start, end=end, length=len(text)))
-    if not _is_text(entity) or not entity:
+    if not is_text(entity) or not entity:
         raise ElqError(Errors.ELQ308.format(where=where))
+    check_fields(fields, OF_SPANS, where)
     return RowSpan(start, end, entity, fields)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    # JSON escapes can spell half a surrogate pair, which no UTF-8 text (so no spaCy string) holds.
-    if not isinstance(value, str):
-        return False
-    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _label_field(span: Span) -> dict[str, str]:

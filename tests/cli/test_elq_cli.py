@@ -216,3 +216,17 @@ def test_other_errors_are_not_hidden():
 def test_entry_points_name_things_that_exist():
     assert spacy.registry.cli.get("elq") is app
     assert spacy.registry.scorers.get("spacy-elq.elq_scorer.v1") is make_elq_scorer
+
+
+@pytest.mark.parametrize("command", ["report", "evaluate"])
+def test_not_all_texts_are_linked_at_once(command, data, pipeline, tmp_path, monkeypatch):
+    sizes, pipe = [], Language.pipe
+
+    def watch(nlp, texts, **options):
+        sizes.append(options["batch_size"])
+        return pipe(nlp, texts, **options)
+
+    monkeypatch.setattr(Language, "pipe", watch)
+    targets = [tmp_path / "page.html"] if command == "report" else []
+    assert run(command, pipeline, data, *targets, "--quiet").exit_code == 0
+    assert set(sizes) == {64}

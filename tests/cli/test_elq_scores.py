@@ -53,7 +53,8 @@ def test_scores_round_trip_and_sets_are_found_by_name(tmp_path):
     ]
     save_scores(tmp_path / "scores.json", results, pipeline="p")
     assert read_scores(tmp_path / "scores.json") == results
-    assert of_set(results, "dev.spacy") == results[:1]
+    assert of_set(results, "a/dev.jsonl") == results[:1]
+    assert of_set(results, "b/dev.jsonl") == of_set(results, "dev.spacy") == []
     assert of_set(results, "test.jsonl") == results[2:]
 
 
@@ -82,3 +83,32 @@ def test_predictions_are_written_as_rows(data, pipeline, tmp_path):  # noqa: F81
         },
         {"text": "is Rome big", "spans": [], "gold": [{"start": 3, "end": 7, "id": "Q220"}]},
     ]
+
+
+def test_predictions_never_replace_an_input(data, pipeline, tmp_path):  # noqa: F811
+    before = data.read_bytes()
+    other = tmp_path / "other" / "gold.jsonl"
+    other.parent.mkdir()
+    other.write_bytes(before)
+    for directory, *options in (
+        [data.parent],
+        [other.parent / ".." / "other", "--part", f"x={other}", other],
+        [other.parent, "--train", other, "--baseline", other, tmp_path / "gold.jsonl"],
+    ):
+        (tmp_path / "gold.jsonl").write_bytes(before)
+        result = run("evaluate", pipeline, data, *options, "--predictions", directory, "--quiet")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "ELQ408" in result.stderr
+        assert "is an input" in result.stderr
+    assert data.read_bytes() == other.read_bytes() == before
+
+
+def test_predictions_of_sets_of_one_name_are_refused(data, pipeline, tmp_path):  # noqa: F811
+    other = tmp_path / "b" / "dev.jsonl"
+    other.parent.mkdir()
+    other.write_bytes(data.read_bytes())
+    out = tmp_path / "out"
+    result = run("evaluate", pipeline, data, other, "--predictions", out, "--quiet")
+    assert result.exit_code == 1
+    assert "two sets have its name" in result.stderr
+    assert not out.exists()

@@ -142,10 +142,12 @@ def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
         (("link", "PIPE", "-i", "in.jsonl", "-o", "in.jsonl"), "ELQ429"),
         (("link", "PIPE", "-i", "in.jsonl", "-o", "page.pdf"), "ELQ425"),
         (("link", "PIPE", "text", "--top-k", "0"), "ELQ112"),
+        (("link", "PIPE", "text", "caf\udce9"), "ELQ432"),
         (("link", "nowhere", "text"), "ELQ401"),
         (("link", "blank", "text"), "ELQ403"),
         (("explain", "nowhere", "text"), "ELQ401"),
         (("explain", "blank", "text"), "ELQ403"),
+        (("explain", "PIPE", "caf\udce9"), "ELQ432"),
         (("explain", "PIPE", "text", "--top-k", "0"), "ELQ112"),
     ],
 )
@@ -182,6 +184,15 @@ def test_explain_as_json(trained_path):
     found = json.loads(result.stdout, parse_constant=pytest.fail)
     assert (found["text"], found["threshold"], found["index"]) == (QUESTION, -5.0, "exact")
     assert found["spans"][0]["cut"] == "" and found["spans"][0]["candidates"][0]["id"] == "Q3"
+
+
+def test_explain_tells_as_many_spans_as_are_asked_for(trained_path):
+    text = " ".join(row["text"] for row in TEXTS)
+    counts = [
+        len(json.loads(run("explain", trained_path, text, "--json", "-n", n).stdout)["spans"])
+        for n in (0, 50, 90)
+    ]
+    assert counts[0] == counts[1] < 90 <= counts[2]
 
 
 @pytest.fixture
@@ -222,6 +233,8 @@ def test_a_conversation_goes_on_after_mistakes(talk):
     assert talk("/explain")[1] == "There is no text yet."
     assert "ELQ431" in talk("/threshold low")[1]
     assert "ELQ112" in talk("/top-k 0")[1]
+    assert "ELQ432" in talk("caf\udce9")[1] and "ELQ432" in talk("/explain caf\udce9")[1]
+    assert talk("/explain")[1] == "There is no text yet."
     assert talk("/top-k")[1] == "top-k 10"
     assert "/candidates" in talk("/nonsense")[1] and "/candidates" in talk("/help")[1]
     assert talk("?")[1] == "?\nNo links."

@@ -97,6 +97,26 @@ def test_mentions_without_an_entity_are_counted(tmp_path):
     assert (row.spans, tally.unlinked) == ((), 1)
 
 
+def test_null_is_as_good_as_no_field(tmp_path):
+    nulls = dict.fromkeys(("entity_mentions", "labels", "evaluation_span"))
+    path = write_lines(tmp_path / "a.jsonl", [{"id": 1, "text": "ab", **nulls}])
+    (linked,), (benchmark,) = read_linked(path, Tally()), read_benchmark(path, Tally())
+    assert linked.spans == benchmark.spans == ()
+    span = RowSpan(0, 1, "Q1", {"candidates": None})
+    write_linked([Row("ab", (span,), {"evaluation_span": None, "gold": None})], path)
+    (record,) = read_lines(path)
+    assert record["entity_mentions"][0]["candidates"] == record["labels"] == []
+    assert record["evaluation_span"] == [0, 2]
+
+
+@pytest.mark.parametrize("candidates", ["Q1", 5, [7], [None]])
+def test_candidates_that_are_no_ids_are_named(tmp_path, candidates):
+    mention = {"span": [0, 1], "id": "Q1", "candidates": candidates}
+    record = {"id": 1, "text": "ab", "entity_mentions": [mention]}
+    with pytest.raises(ElqError, match=r"ELQ323.*a\.jsonl:1.*candidates"):
+        list(read_linked(write_lines(tmp_path / "a.jsonl", [record]), Tally()))
+
+
 def test_nested_labels_know_each_other(tmp_path):
     spans = (RowSpan(0, 12, "A"), RowSpan(0, 5, "B"), RowSpan(1, 4, "C"), RowSpan(0, 12, "D"))
     write_benchmark([Row("abcdefghijklm", spans)], tmp_path / "a.jsonl")

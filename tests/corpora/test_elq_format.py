@@ -242,6 +242,11 @@ def test_output_rows(wordpieces, labelled, entities):
     assert back["gold"] == [{**gold[0], "title": "Ohio"}]
 
 
+def test_a_score_may_be_null(wordpieces, entities):
+    row = row_from_dict({"text": TEXT, "spans": [{**PREDICTED[1], "score": None}]}, "here")
+    assert OutsWriter(wordpieces, entities).record(row, 0)["scores"] == [0.0]
+
+
 def test_output_of_a_window_and_of_nothing(wordpieces, labelled, entities):
     """Places count the whole text's wordpieces, whatever window of it was read."""
     tokens = labelled["tokenized_text_ids"]

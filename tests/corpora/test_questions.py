@@ -34,13 +34,24 @@ def test_lines_of_text_stay_lines(tmp_path):
     assert [row.text for row in rows] == ["one", "", '{"x"}  ', "last"]
 
 
-@pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.tsv", "\t")])
-def test_tables(tmp_path, name, mark):
-    content = f'id{mark}text\n1{mark}"two\nlines{mark} ""q"""\n2{mark}b\n'
-    assert read(tmp_path, name, content) == [
-        Row(f'two\nlines{mark} "q"', (), {"id": "1"}),
+def test_tables(tmp_path):
+    content = 'id,text\n1,"two\nlines, ""q"""\n2,b\n'
+    assert read(tmp_path, "a.csv", content) == [
+        Row('two\nlines, "q"', (), {"id": "1"}),
         Row("b", (), {"id": "2"}),
     ]
+
+
+def test_quotes_are_characters_like_others_between_tabs(tmp_path):
+    content = 'id\ttext\n1\t"Abraham Lincoln was tall\n2\twho "founded" it\n3\t"a"\n'
+    assert [row.text for row in read(tmp_path, "a.tsv", content)] == [
+        '"Abraham Lincoln was tall', 'who "founded" it', '"a"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_cell_may_be_as_long_as_a_text(tmp_path, name):
+    assert read(tmp_path, name, "text\n" + "a" * 200_000 + "\n") == [Row("a" * 200_000)]
 
 
 def test_standard_input_is_told_by_its_first_line():
@@ -68,7 +79,9 @@ def test_standard_input_is_answered_line_by_line():
         ("a.csv", "", "ELQ421"),
         ("a.csv", "id,text\n1,a,b\n", "ELQ422.*a.csv:2"),
         ("a.csv", "id,text\n1\n", "ELQ422.*a.csv:2"),
-        ("a.csv", 'text\n"' + "a" * 200_000 + '"\n', "ELQ422.*a.csv:2"),
+        ("a.csv", 'text\n"a" b\n', "ELQ422.*a.csv:2"),
+        ("a.csv", 'text\n"never closed\n', "ELQ422.*a.csv:[23]"),
+        ("a.csv", 'text,"x" y\na,b\n', "ELQ422.*a.csv:1"),
         ("a.jsonl", '{"text": "a"}\n{"question": "a"}\n', "ELQ304.*a.jsonl:2"),
         ("a.jsonl", "text\n", "ELQ302.*a.jsonl:1"),
     ],

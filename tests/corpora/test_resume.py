@@ -1,6 +1,8 @@
 """Outputs that an interrupted run goes on with."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -120,3 +122,16 @@ def test_fingerprints_tell_pipelines_apart(tmp_path):
         path.write_bytes(data)
         assert fingerprint(tmp_path) != first
         first = fingerprint(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_is_written_to_and_stays(tmp_path, overwrite):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(path.read_bytes)
+        assert run(path, overwrite=overwrite) == 0
+        assert read.result(timeout=10) == WHOLE
+    assert path.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]

@@ -73,7 +73,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
         ("[1, 2]", "ELQ303", "list"),
         ('{"spans": []}', "ELQ304", "text"),
         ('{"text": 5}', "ELQ304", "text"),
-        ('{"text": "\\ud800"}', "ELQ304", "text"),
+        ('{"text": "x", "note": ["\\uD83d"]}', "ELQ302", "surrogates"),
+        ("[" * 100_000, "ELQ302", "recursion"),
         ('{"text": "x", "spans": {}}', "ELQ305", "spans"),
         ('{"text": "x", "spans": [[0, 1, "Q1"]]}', "ELQ305", "spans"),
         ('{"text": "x", "spans": [{"end": 1, "id": "Q1"}]}', "ELQ306", "None"),
@@ -220,3 +221,51 @@ def test_every_widened_span_covers_what_was_marked(nlp, data):
         assert span.start_char <= start + text[start:end].index(marked)
         exact = (span.start_char, span.end_char) == (start, end)
         assert tally.misaligned == (not exact)
+
+
+def test_pairs_of_surrogates_are_characters(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "x", "note": "\\ud83d\\ude00"}')
+    assert list(read_rows(path)) == [Row("x", (), {"note": "😀"})]
+
+
+@pytest.mark.parametrize(("text", "code"), [("x" * 21, "ELQ424.* 21 "), ("caf\udce9", "ELQ432")])
+def test_texts_that_a_pipeline_cannot_read_are_named(nlp, monkeypatch, text, code):
+    monkeypatch.setattr(nlp, "max_length", 20)
+    with pytest.raises(ElqError, match=code):
+        list(docs_from_rows(nlp, [Row(text)]))
+
+
+PARIS = {"start": 0, "end": 1, "id": "Q90"}
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"evaluation_span": 5}, "evaluation_span"),
+        ({"evaluation_span": [1]}, "evaluation_span"),
+        ({"evaluation_span": [0, "1"]}, "evaluation_span"),
+        ({"optional": {"start": 0}}, "optional"),
+        ({"optional": [[0, 1]]}, "optional"),
+        ({"optional": [{"start": 0}]}, "optional"),
+        ({"spans": [{**PARIS, "candidates": ["Q90"]}]}, "candidates"),
+        ({"spans": [{**PARIS, "candidates": [{"title": "Paris"}]}]}, "candidates"),
+        ({"spans": [{**PARIS, "score": "high"}]}, "score"),
+        ({"spans": [{**PARIS, "score": True}]}, "score"),
+    ],
+)
+def test_fields_with_a_meaning_are_checked(record, name):
+    with pytest.raises(ElqError, match=f'ELQ323.*a.jsonl:1.*"{name}" must be'):
+        row_from_dict({"text": "x", **record}, "a.jsonl:1")
+
+
+def test_fields_may_be_null_or_right():
+    names = ("evaluation_span", "optional")
+    nothing = {"text": "x", **dict.fromkeys(names), "spans": [{**PARIS, "score": None}]}
+    assert row_to_dict(row_from_dict(nothing, "")) == nothing
+    right = {
+        "text": "x",
+        "spans": [{**PARIS, "score": -1, "candidates": [{"id": "Q90"}]}],
+        "evaluation_span": [0, 1],
+        "optional": [PARIS],
+    }
+    assert row_to_dict(row_from_dict(right, "")) == right

@@ -1,0 +1,63 @@
+"""Links on a document beside what other components keep there."""
+
+import pytest
+import spacy
+from spacy.tokens import SpanGroup
+
+from spacy_elq import annotate
+from spacy_elq.annotate import LINKS, install_extension, read_link, read_links, set_group
+from spacy_elq.corpora.predictions import linked_spans
+from spacy_elq.types import Candidate, Link
+
+
+def link(span, id_="Q90"):
+    candidates = (Candidate(id_, "Paris", -0.5),)
+    place = (span.start_char, span.end_char)
+    return Link(*place, id_, "Paris", "", "city", -1.0, -0.5, -0.5, candidates)
+
+
+@pytest.fixture
+def doc():
+    """Every other word is linked, and in `doc.ents`."""
+    install_extension()
+    doc = spacy.blank("en")("Paris and " * 200)
+    spans = [doc.char_span(i, i + 5, label="city", kb_id="Q90") for i in range(0, 2000, 10)]
+    set_group(doc, "elq", [(span, link(span)) for span in spans])
+    doc.set_ents(spans)
+    return doc
+
+
+@pytest.mark.parametrize("value", [["https://x"], "https://x", {"a": 1}, None, [{"start": 0}]])
+def test_span_groups_of_others_may_have_links_too(doc, value):
+    own = doc.spans.pop("elq")
+    doc.spans["web"] = SpanGroup(doc, name="web", spans=[doc[0:1]], attrs={"links": value})
+    assert read_link(doc[0:1]) is doc[0:1]._.elq is None
+    doc.spans["elq"] = own
+    assert doc[0:1]._.elq == link(doc[0:1])
+    assert linked_spans(doc)[0].fields["title"] == "Paris"
+
+
+def test_of_several_groups_the_first_counts(doc):
+    set_group(doc, "more", [(doc[0:1], link(doc[0:1], "Q1")), (doc[1:2], link(doc[1:2], "Q2"))])
+    links = read_links(doc.spans.values())
+    assert len(links) == 201
+    for span in (doc[0:1], doc[1:2], doc[398:399]):
+        assert links[span.start_char, span.end_char] == read_link(span)
+    assert links[0, 5].id == "Q90"
+    assert read_links([]) == {}
+
+
+def test_many_links_are_read_once_each(doc, monkeypatch):
+    class Counted(list):
+        looked_at = 0
+
+        def __iter__(self):
+            for each in super().__iter__():
+                Counted.looked_at += 1
+                yield each
+
+    doc.spans["elq"].attrs[LINKS] = Counted(doc.spans["elq"].attrs[LINKS])
+    monkeypatch.setattr(annotate, "read_link", None)
+    rows = linked_spans(doc)
+    assert [row.fields["title"] for row in rows] == ["Paris"] * 200
+    assert Counted.looked_at <= 200
