@@ -24,7 +24,7 @@ from .decoding import (
     span_logits,
 )
 from .encoders.windows import NO_CHARS, Window
-from .lexical import Hits, NameCells, NameHit, find_hits, name_cells
+from .lexical import Hits, NameCells, NameHit, NameTable, find_hits, name_cells
 from .model import ElqModel, ScoredBatch, get_heads, mention_queries
 from .targets import locate
 
@@ -126,7 +126,7 @@ def rank_mentions(
 
 def find_spans(
     model: ElqModel,
-    kb: View,
+    kb: NameTable,
     docs: Sequence[Doc],
     settings: DecodingSettings,
     given: Sequence[CharSpans] | None = None,

@@ -70,6 +70,7 @@ def write_config(name, path, tiny_bert, paths):
     if name == "minilm":
         elq = config["components"]["elq"]
         elq["entity_encoder"] = {"source": str(tiny_bert)}
+        elq["model"]["pretrained"] = None
         elq["model"]["encoder"] |= {"name": str(tiny_bert), "max_length": 64, "overlap": 24}
     config.to_disk(path)
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from ..corpora.spans import read_rows
 from ..errors import ElqError, Errors
 from ..types import Entity
 from .names import ENTRY
-from .table import Candidates
 from .tune import MOST_QUERIES, Queries
 from .vectors import check_queries
 
@@ -92,38 +91,26 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
     RETURNS (ndarray): (M, h), float32.
     """
     from ..evaluate import find_elq
-    from ..linking import rank_mentions
+    from ..linking import find_spans
 
     elq = find_elq(nlp)
     if elq is None:
         raise ElqError(Errors.ELQ403.format(name=nlp.meta["name"]))
     before = nlp.pipe_names[: nlp.pipe_names.index(elq.name)]
-    recorder = _Recorder(elq.kb.entity_vector_length)
+    queries = [np.zeros((0, elq.kb.entity_vector_length), np.float32)]
     known = any(spans for _, spans in texts)
     with nlp.select_pipes(enable=before):
         docs = list(nlp.pipe(text for text, _ in texts))
     for start in range(0, len(docs), BATCH):
         some = slice(start, start + BATCH)
         given = [spans for _, spans in texts[some]] if known else None
-        rank_mentions(elq.model, cast(Any, recorder), docs[some], elq.decoding, given)
-    return recorder.vectors[:MOST_QUERIES]
+        found = find_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
+        queries += [part.queries for part in found]
+    return np.concatenate(queries)[:MOST_QUERIES]
 
 
-class _Recorder:
-    """Stands in for a knowledge base, and keeps what it is asked.
-
-    entity_vector_length (int): Width h of the vectors.
-    """
-
-    def __init__(self, entity_vector_length: int) -> None:
-        self.entity_vector_length = entity_vector_length
-        self.vectors = np.zeros((0, entity_vector_length), dtype=np.float32)
-
-    def search(self, vectors: np.ndarray, k: int) -> Candidates:
-        self.vectors = np.concatenate([self.vectors, vectors])
-        return Candidates(
-            np.zeros((len(vectors), k), np.int64), np.zeros((len(vectors), k), np.float32)
-        )
+class _NoNames:
+    """The names of a knowledge base that is not there yet."""
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(keys) + 1, dtype=np.int64), np.zeros(0, dtype=ENTRY)

@@ -33,6 +33,7 @@ def run(*args, check=True, cwd=None):
 @pytest.fixture(scope="module")
 def overrides(tiny_bert):
     return [
+        *("--components.elq.model.pretrained", "null"),
         *("--components.elq.model.encoder.name", tiny_bert),
         *("--components.elq.model.encoder.max_length", 64),
         *("--components.elq.model.encoder.overlap", 24),
