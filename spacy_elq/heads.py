@@ -16,7 +16,8 @@ from .errors import ElqError, Errors
 from .lexical import ENTITY_FEATURES, MENTION_FEATURES
 
 MENTION_SCORERS = ("qa_linear", "qa_mlp")
-AGGREGATIONS = ("all_avg", "fl_avg", "all_avg_linear", "fl_linear")
+MEAN = "all_avg"
+AGGREGATIONS = (MEAN, "fl_avg", "all_avg_linear", "fl_linear")
 # Of the published "qa_mlp" scorer.
 MLP_DROPOUT = 0.1
 # A mention and an entity of another name are about as similar before training.
@@ -48,7 +49,7 @@ class MentionPooling(nn.Module):
     "fl_linear" put a linear layer on the mean, or on first and last side by side.
     """
 
-    def __init__(self, width: int, kind: str = "all_avg") -> None:
+    def __init__(self, width: int, kind: str = MEAN) -> None:
         super().__init__()
         if kind not in AGGREGATIONS:
             raise ElqError(Errors.ELQ110.format(name="aggregation", value=kind, of=AGGREGATIONS))
@@ -64,9 +65,9 @@ class MentionPooling(nn.Module):
         spans (ndarray): Row of the batch, first and last wordpiece (inclusive), int64 (N, 3).
         RETURNS (Tensor): Mention vectors, (N, h).
         """
-        rows, first, last = spans.T
         if self.kind.startswith("all"):
-            return self.linear(_span_means(vectors, rows, first, last))
+            return self.linear(_span_means(vectors, spans))
+        rows, first, last = spans.T
         ends = [vectors[_index(rows, vectors), _index(edge, vectors)] for edge in (first, last)]
         pooled = torch.cat(ends, dim=-1) if self.kind == "fl_linear" else (ends[0] + ends[1]) / 2
         return self.linear(pooled)
@@ -86,27 +87,32 @@ class MentionContext(nn.Module):
         self.reach = reach
         self.share = nn.Parameter(torch.tensor(1.0))
 
-    def forward(
-        self,
-        mentions: torch.Tensor,
-        vectors: torch.Tensor,
-        spans: np.ndarray,
-        lengths: np.ndarray,
-    ) -> torch.Tensor:
-        """mentions (Tensor): (N, h). vectors (Tensor): (B, T, h). spans (ndarray): int64 (N, 3), as
-        in `MentionPooling`. lengths (ndarray): Wordpieces of each row, int64 (B,).
-        RETURNS (Tensor): (N, h)."""
-        normalize = nn.functional.normalize
+    def stretches(
+        self, spans: np.ndarray, lengths: np.ndarray, longest: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is near to mentions.
+
+        spans (ndarray): int64 (N, 3), as in `MentionPooling`.
+        lengths (ndarray): Wordpieces of each row, int64 (B,).
+        longest (int): Wordpieces that the rows are padded to.
+        RETURNS (tuple[ndarray, ndarray]): Stretches of wordpieces, int64 (S, 3), and which of them
+            each mention lies in, int64 (N,).
+        """
         rows, first, last = spans.T
-        if vectors.shape[1] <= self.reach + 1:  # all of a text is near each of its mentions
-            texts = np.arange(len(vectors))
-            means = _span_means(vectors, texts, np.zeros_like(texts), lengths - 1)
-            nearby = normalize(means, dim=-1)[_index(rows, vectors)]
-        else:
-            begin = np.maximum(first - self.reach, 0)
-            end = np.minimum(last + self.reach, lengths[rows] - 1)
-            nearby = normalize(_span_means(vectors, rows, begin, end), dim=-1)
-        return normalize(mentions, dim=-1) + self.share * nearby
+        if longest <= self.reach + 1:  # all of a text is near each of its mentions
+            texts = np.arange(len(lengths))
+            return np.stack([texts, np.zeros_like(texts), lengths - 1], axis=1), rows
+        begin = np.maximum(first - self.reach, 0)
+        end = np.minimum(last + self.reach, lengths[rows] - 1)
+        return np.stack([rows, begin, end], axis=1), np.arange(len(spans))
+
+    def forward(self, means: torch.Tensor, stretch: np.ndarray) -> torch.Tensor:
+        """means (Tensor): Mention vectors, and after them the means of stretches, (N + S, h).
+        stretch (ndarray): Which stretch each mention lies in, int64 (N,).
+        RETURNS (Tensor): (N, h)."""
+        directions = nn.functional.normalize(means, dim=-1)
+        nearby = directions[_index(stretch + len(stretch), means)]
+        return directions[: len(stretch)] + self.share * nearby
 
 
 class EntityScorer(nn.Module):
@@ -154,7 +160,7 @@ class Heads(nn.Module):
         width: int,
         *,
         scorer: str = "qa_linear",
-        aggregation: str = "all_avg",
+        aggregation: str = MEAN,
         cosine: bool = False,
         scale: float = 20.0,
         names: bool = False,
@@ -186,10 +192,14 @@ class Heads(nn.Module):
         """vectors (Tensor): (B, T, h). spans (ndarray): int64 (N, 3), as in `MentionPooling`.
         lengths (ndarray): Wordpieces of each row, int64 (B,).
         RETURNS (Tensor): Query vectors, float32 (N, h)."""
-        mentions = self.pooling(vectors, spans)
-        if self.context is not None:
-            mentions = self.context(mentions, vectors, spans, lengths)
-        return self.entity_scorer(mentions).float()
+        if self.context is None:
+            return self.entity_scorer(self.pooling(vectors, spans)).float()
+        near, stretch = self.context.stretches(spans, lengths, vectors.shape[1])
+        if self.pooling.kind == MEAN:  # the same for both: at once
+            means = self.pooling(vectors, np.concatenate([spans, near]))
+        else:
+            means = torch.cat([self.pooling(vectors, spans), _span_means(vectors, near)])
+        return self.entity_scorer(self.context(means, stretch)).float()
 
 
 def span_logits(
@@ -209,10 +219,9 @@ def span_logits(
     return at_start[..., None] + at_end.unfold(1, max_mention_length + 1, 1)
 
 
-def _span_means(
-    vectors: torch.Tensor, rows: np.ndarray, first: np.ndarray, last: np.ndarray
-) -> torch.Tensor:
+def _span_means(vectors: torch.Tensor, spans: np.ndarray) -> torch.Tensor:
     """Direct sums: differences of running sums would lose digits on long windows."""
+    rows, first, last = spans.T
     widths = last - first + 1
     begins = widths.cumsum() - widths
     shifts = rows * vectors.shape[1] + first - begins

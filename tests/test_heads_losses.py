@@ -85,8 +85,9 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
     module = MentionContext(reach).double()
     module.share.data.fill_(0.5)
     means = np.stack([VECTORS[b, i : j + 1].mean(0) for b, i, j in spans])
-    tensors = (torch.from_numpy(x) for x in (means, VECTORS))
-    found = module(*tensors, spans, np.array(lengths))
+    near, stretch = module.stretches(spans, np.array(lengths), VECTORS.shape[1])
+    near_means = [VECTORS[b, i : j + 1].mean(0) for b, i, j in near]
+    found = module(torch.from_numpy(np.concatenate([means, near_means])), stretch)
     for row, mean, (b, i, j) in zip(found.detach().numpy(), means, spans, strict=True):
         near = VECTORS[b, max(0, i - reach) : min(lengths[b], j + reach + 1)].mean(0)
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)
@@ -103,6 +104,21 @@ def test_the_score_of_no_entity_is_a_cosine_too():
     scorer.nil_cosine.data.fill_(0.6)
     assert float(scorer.nil_score.detach()) == pytest.approx(4.2)
     assert EntityScorer(cosine=True).nil_score is None
+
+
+@pytest.mark.parametrize("kind", ["all_avg", "fl_avg", "all_avg_linear"])
+def test_queries_are_mentions_in_their_context_at_the_learned_scale(kind):
+    def unit(vectors):
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    torch.manual_seed(0)
+    heads = Heads(4, aggregation=kind, cosine=True, scale=7.0, context=1).double()
+    vectors = torch.from_numpy(VECTORS)
+    with torch.no_grad():
+        mentions = heads.pooling(vectors, SPANS).numpy()
+        found = heads.queries(vectors, SPANS, np.array([5, 5])).numpy()
+    near = [VECTORS[b, max(0, i - 1) : j + 2].mean(0) for b, i, j in SPANS]
+    np.testing.assert_allclose(found, 7 * unit(unit(mentions) + unit(np.stack(near))), rtol=1e-6)
 
 
 def test_torch_and_numpy_span_logits_agree():
