@@ -114,7 +114,9 @@ def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
     source.write_text("".join(f"{QUESTION} {i}\n" for i in range(3000)))
     command = [sys.executable, "-m", "spacy", "elq", "link", str(trained_path)]
     command += ["-i", str(source), "-o", str(out), "-b", "2"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV)
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=ENV, preexec_fn=_let_interrupt
+    )
     until = time.monotonic() + 60
     while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
         time.sleep(0.02)
@@ -257,7 +259,8 @@ def test_colours(trained_path, monkeypatch):
 
 # Makes the pseudo-terminal the process's own, so that Ctrl-C interrupts it.
 ON_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
@@ -292,6 +295,11 @@ def test_on_a_terminal(trained_path, tmp_path):
     os.close(main)
     history = (tmp_path / "spacy-elq" / "history").read_text()
     assert history.splitlines()[-2:] == [QUESTION, "/threshold 0"]
+
+
+def _let_interrupt():
+    """Where the tests run in the background, processes begin with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_until(terminal, wanted):
