@@ -11,11 +11,9 @@ from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
-import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans
 
-from .decoding import without_overlaps
 from .types import Candidate, Link
 
 EXTENSION = "elq"
@@ -94,11 +92,13 @@ def _from_dict(stored: Mapping[str, Any]) -> Link:
 
 
 def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
-    """RETURNS (list[Span]): Spans without overlaps, the best first."""
-    score = np.array([link.score for _, link in linked])
-    start = np.array([span.start for span, _ in linked], dtype=int)
-    end = np.array([span.end for span, _ in linked], dtype=int)
-    return [linked[i][0] for i in without_overlaps(score, start, end)]
+    """linked (Sequence): By descending score.
+    RETURNS (list[Span]): Spans without overlaps, the best first."""
+    kept: list[Span] = []
+    for span, _ in linked:
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
+    return kept
 
 
 def set_ents(doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrite: bool) -> None:

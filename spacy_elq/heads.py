@@ -100,8 +100,10 @@ class MentionContext(nn.Module):
         """
         rows, first, last = spans.T
         if longest <= self.reach + 1:  # all of a text is near each of its mentions
-            texts = np.arange(len(lengths))
-            return np.stack([texts, np.zeros_like(texts), lengths - 1], axis=1), rows
+            texts = np.zeros((len(lengths), 3), dtype=np.int64)
+            texts[:, 0] = np.arange(len(lengths))
+            texts[:, 2] = lengths - 1
+            return texts, rows
         begin = np.maximum(first - self.reach, 0)
         end = np.minimum(last + self.reach, lengths[rows] - 1)
         return np.stack([rows, begin, end], axis=1), np.arange(len(spans))

@@ -6,10 +6,10 @@ more is learned: this module only tells the features, and works with any knowled
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Protocol
 
 import numpy as np
@@ -35,8 +35,8 @@ class NameTable(Protocol):
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """keys (ndarray): Loose name keys, uint64 (M,).
-        RETURNS (tuple[ndarray, ndarray]): Offsets, int64 (M + 1,), into the second array, whose
-            entries tell the names of live entities (`kb.names.ENTRY`)."""
+        RETURNS (tuple[ndarray, ndarray]): Which of the keys each name of a live entity has (n,),
+            int64, ascending, and those names, of type `kb.names.ENTRY` (n,)."""
         ...
 
 
@@ -59,17 +59,39 @@ Hits = dict[tuple[int, int], NameHit]
 
 
 @dataclass
-class _Name:
-    """A run of words of a window that is a name."""
+class _Names:
+    """The runs of words that are names, R of them, window by window.
 
-    first: int
-    last: int
+    window, first, last (ndarray): Where each is: its window and words, inclusive, int64 (R,).
+    entries (ndarray): What is known by these names, of type `kb.names.ENTRY` (E,).
+    begins (ndarray): Where those of each run begin, int64 (R,); every run has one.
+    owner (ndarray): Which run each entry is of, int64 (E,), ascending.
+    exact (ndarray): Which entries are the run word for word, bool (E,).
+    """
+
+    window: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
     entries: np.ndarray
+    begins: np.ndarray
+    owner: np.ndarray
     exact: np.ndarray
 
-    @property
-    def is_exact(self) -> bool:
-        return bool(self.exact.any())
+
+@dataclass
+class _Places:
+    """Where the runs of `_Names` stand among the wordpieces, H of them: one for each way to take
+    in punctuation.
+
+    name (ndarray): Which run, int64 (H,).
+    first, last (ndarray): Wordpieces of its window, inclusive, int64 (H,).
+    surfaces (list[str]): The text of each.
+    """
+
+    name: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    surfaces: list[str]
 
 
 def find_hits(kb: NameTable, texts: Sequence[str], windows: Sequence[Window]) -> list[Hits]:
@@ -80,11 +102,23 @@ def find_hits(kb: NameTable, texts: Sequence[str], windows: Sequence[Window]) ->
     """
     split = {i: words(texts[i]) for i in {window.text for window in windows}}
     in_window = [_words_in(window, split[window.text]) for window in windows]
+    hits: list[Hits] = [{} for _ in windows]
     names = _find_names(kb, in_window)
-    return [
-        _place(texts[window.text], in_window[i], names[i], window)
-        for i, window in enumerate(windows)
-    ]
+    if not len(names.window):
+        return hits
+    places = _place(names, in_window, windows, texts)
+    rows, kinds, begins = _best_kinds(names)
+    is_title = np.logical_or.reduceat(kinds == TITLE, begins[:-1])
+    features = _features(names, places, is_title.tolist())
+    window = names.window[places.name]
+    columns = (window, places.first, places.last, begins[places.name], begins[places.name + 1])
+    for i, (w, first, last, begin, end) in enumerate(zip(*_lists(columns), strict=True)):
+        hits[w][first, last] = NameHit(rows[begin:end], kinds[begin:end], features[i])
+    return hits
+
+
+def _lists(columns: Iterable[np.ndarray]) -> list[list[int]]:
+    return [column.tolist() for column in columns]
 
 
 @dataclass
@@ -124,85 +158,121 @@ def _words_in(window: Window, split: list[Word]) -> list[Word]:
     return split[first : bisect_right(split, real[-1, 1], key=lambda word: word.end)]
 
 
-def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> list[list[_Name]]:
+def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
     folded = [[word.folded for word in text] for text in texts]
-    runs = [(i, *run) for i, text in enumerate(folded) for run in _runs(text)]
-    keys = np.array([key for *_, key in runs], dtype=np.uint64)
-    offsets, entries = kb.find_names(keys)
-    found: list[list[_Name]] = [[] for _ in texts]
-    # Most runs are nobody's name.
-    for r in np.flatnonzero(offsets[1:] > offsets[:-1]).tolist():
-        i, first, last, _ = runs[r]
-        chosen = entries[offsets[r] : offsets[r + 1]]
-        exact = chosen["exact"] == exact_hash(folded[i][first : last + 1])
-        found[i].append(_Name(first, last, chosen, exact))
-    return found
+    keys: list[int] = []
+    first_words: list[tuple[int, int]] = []
+    first_runs: list[int] = []  # the number of the run of that word alone
+    for i, text in enumerate(folded):
+        for first, word in enumerate(text):
+            if word:  # no name begins with the s of a possessive
+                first_words.append((i, first))
+                first_runs.append(len(keys))
+                keys += loose_keys(text[first : first + MAX_WORDS])
+    places, entries = kb.find_names(np.array(keys, dtype=np.uint64))
+    is_first = np.diff(places, prepend=-1) > 0
+    begins = np.flatnonzero(is_first)
+    chosen = []
+    for place in places[begins].tolist():  # most runs are nobody's name
+        begin = bisect_right(first_runs, place) - 1
+        i, first = first_words[begin]
+        chosen.append((i, first, first + place - first_runs[begin]))
+    hashes = [exact_hash(folded[i][first : last + 1]) for i, first, last in chosen]
+    of_run = np.array(chosen, dtype=np.int64).reshape(-1, 3)
+    owner = np.cumsum(is_first) - 1
+    exact = entries["exact"] == np.array(hashes, dtype=np.uint32)[owner]
+    return _Names(of_run[:, 0], of_run[:, 1], of_run[:, 2], entries, begins, owner, exact)
 
 
-def _runs(folded: list[str]) -> Iterator[tuple[int, int, int]]:
-    """First and last word of each run, and its loose key."""
-    for first, word in enumerate(folded):
-        if word:  # no name begins with the s of a possessive
-            for last, key in enumerate(loose_keys(folded[first : first + MAX_WORDS]), first):
-                yield first, last, key
-
-
-def _place(text: str, split: list[Word], names: list[_Name], window: Window) -> Hits:
+def _place(
+    names: _Names, in_window: Sequence[list[Word]], windows: Sequence[Window], texts: Sequence[str]
+) -> _Places:
     """Find the wordpieces of each name. A name may take in the punctuation next to it: whether it
     should is for the features and the encoder to say."""
-    hits: Hits = {}
-    if not names:
-        return hits
-    pieces = np.flatnonzero(window.chars[:, 0] != NO_CHARS).tolist()
-    starts, ends = window.chars[pieces].T.tolist()
-    for name, inside in zip(names, _within_longer(names), strict=True):
-        begin, end = split[name.first].start, split[name.last].end
-        before = split[name.first - 1].end if name.first else 0
-        after = split[name.last + 1].start if name.last + 1 < len(split) else len(text)
-        # Wordpieces from the end of the word before to the begin of the word after.
-        firsts = range(bisect_right(ends, before), bisect_right(starts, begin))[-MAX_MARKS - 1 :]
-        lasts = range(bisect_left(ends, end), bisect_right(ends, after))[: MAX_MARKS + 1]
-        for s in firsts:
-            for e in lasts:
-                hits[pieces[s], pieces[e]] = _hit(name, text[starts[s] : ends[e]], inside)
-    return hits
+    chars = np.concatenate([window.chars for window in windows]).astype(np.int64)
+    lengths = [len(window.chars) for window in windows]
+    window = np.repeat(np.arange(len(windows)), lengths)
+    piece = np.arange(len(chars)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    real = chars[:, 0] != NO_CHARS
+    chars, window, piece = chars[real], window[real], piece[real]
+    # Windows one after another on one line of characters: one search finds the places of all names.
+    stride = max(map(len, texts)) + 1
+    starts, ends = (chars + window[:, None] * stride).T
+    limits = [
+        _limits(in_window[w], first, last, len(texts[windows[w].text]))
+        for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
+    ]
+    before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
+    # Wordpieces from the end of the word before to the begin of the word after.
+    first_end = starts.searchsorted(begin, "right")
+    first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
+    last = ends.searchsorted(end)
+    last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
+    ways = np.maximum(last_end - last, 0)
+    counts = np.maximum(first_end - first, 0) * ways
+    name = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
+    s, e = first[name] + within // ways[name], last[name] + within % ways[name]
+    of_hit = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
+    surfaces = [texts[windows[w].text][begin:end] for w, begin, end in of_hit]
+    return _Places(name, piece[s], piece[e], surfaces)
 
 
-def _within_longer(names: list[_Name]) -> list[bool]:
-    """Which names, in the order of `_runs`, lie within a longer one that is exact."""
-    longest: dict[int, int] = {}
-    for name in names:
-        if name.is_exact:
-            longest[name.first] = name.last
-    result, reach, current, pending = [], -1, -1, -1
-    for name in names:
-        if name.first != current:
-            reach, current, pending = max(reach, pending), name.first, longest.get(name.first, -1)
-        result.append(reach >= name.last or pending > name.last)
-    return result
+def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
+    """Characters of a run of words: the end of the word before, its own, the start of the next."""
+    before = split[first - 1].end if first else 0
+    after = split[last + 1].start if last + 1 < len(split) else length
+    return before, split[first].start, split[last].end, after
 
 
-def _hit(name: _Name, surface: str, inside: bool) -> NameHit:
-    entries, exact = name.entries, name.exact
-    kinds = np.where(exact, entries["kind"], LOOSE).astype(np.int64)
-    rows, kinds = _best_kinds(entries["row"].astype(np.int64), kinds)
-    verbatim = bool((entries["verbatim"] == verbatim_hash(surface)).any())
-    is_title, is_exact = bool((kinds == TITLE).any()), name.is_exact
-    features = (
-        verbatim,
-        is_title,
-        is_exact and not is_title,
-        not is_exact,
-        is_exact and inside,
-        is_exact * math.log(name.last - name.first + 1),
-    )
-    return NameHit(rows, kinds, np.array(features, dtype=np.float32))
+def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The entities of each name, each once, with its best kind: title before alias before loose.
 
-
-def _best_kinds(rows: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each entity once, with its best kind: title before alias before loose."""
-    order = np.lexsort((kinds, rows))
+    RETURNS (tuple[ndarray, ndarray, ndarray]): Rows and kinds, int64 (E,), and where those of each
+        name begin, int64 (R + 1,).
+    """
+    rows = names.entries["row"].astype(np.int64)
+    kinds = np.where(names.exact, names.entries["kind"], LOOSE).astype(np.int64)
+    order = np.lexsort((kinds, rows, names.owner))
     rows, kinds = rows[order], kinds[order]
-    first = np.ones(len(rows), dtype=bool)
-    first[1:] = rows[1:] != rows[:-1]
-    return rows[first], kinds[first]
+    once = np.ones(len(rows), dtype=bool)
+    once[1:] = (rows[1:] != rows[:-1]) | (names.owner[1:] != names.owner[:-1])
+    begins = np.searchsorted(names.owner[once], np.arange(len(names.window) + 1))
+    return rows[once], kinds[once], begins
+
+
+def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarray:
+    """is_title (list[bool]): Which names are a title, R of them.
+    RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 6)."""
+    runs = list(zip(*_lists((names.window, names.first, names.last)), strict=True))
+    is_exact = np.logical_or.reduceat(names.exact, names.begins).tolist()
+    columns = zip(runs, is_title, is_exact, _within_longer(runs, is_exact), strict=True)
+    of_name = [
+        (title, exact and not title, not exact, exact and inside, exact * log(last - first + 1))
+        for (_, first, last), title, exact, inside in columns
+    ]
+    verbatim = set(zip(names.owner.tolist(), names.entries["verbatim"].tolist(), strict=True))
+    features = [
+        ((name, verbatim_hash(surface)) in verbatim, *of_name[name])
+        for name, surface in zip(places.name.tolist(), places.surfaces, strict=True)
+    ]
+    return np.array(features, dtype=np.float32)
+
+
+def _within_longer(runs: list[tuple[int, int, int]], is_exact: list[bool]) -> list[bool]:
+    """Which names lie within a longer one that is exact.
+
+    runs (list[tuple]): Window, first and last word of each, in that order.
+    """
+    longest: dict[tuple[int, int], int] = {}
+    for (window, first, last), exact in zip(runs, is_exact, strict=True):
+        if exact:  # of one begin the longest comes last
+            longest[window, first] = last
+    result = []
+    current, reach, pending = (-1, -1), -1, -1
+    for window, first, last in runs:
+        if (window, first) != current:
+            reach = max(reach, pending) if window == current[0] else -1
+            current, pending = (window, first), longest.get((window, first), -1)
+        result.append(reach >= last or pending > last)
+    return result

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,13 +142,10 @@ def find_spans(
     texts = [doc.text for doc in docs]
     found = []
     located: set[tuple[int, int]] = set()
-    for batch in _scored_batches(model, docs, texts):
+    anywhere = everywhere or given is not None
+    for batch, hits in _scored_batches(model, kb, docs, texts):
         windows = batch.encoded.windows
-        hits: list[Hits] = [{} for _ in windows]
-        if heads.names is not None:
-            hits = find_hits(kb, texts, windows)
         cells = name_cells(hits, settings.max_mention_length + 1)
-        anywhere = everywhere or given is not None
         logits = _scored_spans(batch, texts, cells, heads, settings, everywhere=anywhere)
         if given is None:
             spans = propose(logits, settings, cells.places)
@@ -163,19 +160,25 @@ def find_spans(
 
 
 def _scored_batches(
-    model: ElqModel, docs: Sequence[Doc], texts: Sequence[str]
-) -> Iterator[ScoredBatch]:
+    model: ElqModel, kb: NameTable, docs: Sequence[Doc], texts: Sequence[str]
+) -> Iterator[tuple[ScoredBatch, list[Hits]]]:
     """Run the model on some documents at a time: the vectors of very many would be held at once.
 
-    YIELDS (ScoredBatch): Padded batches, whose windows count all of the documents.
+    YIELDS (tuple[ScoredBatch, list[Hits]]): Padded batches, whose windows count all of the
+        documents, and the names in each window.
     """
+    with_names = get_heads(model).names is not None
     ends = list(accumulate(map(len, texts)))
     for _, members in groupby(range(len(docs)), key=lambda i: ends[i] // CHARS_AT_ONCE):
         places = list(members)
-        for batch in model.predict([docs[i] for i in places]):
-            for window in batch.encoded.windows:
-                window.text += places[0]
-            yield batch
+        batches = model.predict([docs[i] for i in places])
+        windows = [window for batch in batches for window in batch.encoded.windows]
+        for window in windows:
+            window.text += places[0]
+        # Of all batches at once, because most of them are small.
+        hits = iter(find_hits(kb, texts, windows) if with_names else [{} for _ in windows])
+        for batch in batches:
+            yield batch, list(islice(hits, len(batch.encoded.windows)))
 
 
 def _scored_spans(
@@ -250,9 +253,8 @@ def rank_entities(
 
     search (Search | None): In place of the knowledge base's own.
     """
-    queries = np.concatenate(
-        [part.queries for part in found] or [np.zeros((0, kb.entity_vector_length), np.float32)]
-    )
+    no_queries = np.zeros((0, kb.entity_vector_length), np.float32)
+    queries = _join([part.queries for part in found] or [no_queries])
     candidates = (search or kb.search)(queries, max(1, min(top_k, len(kb))))
     rows, scores = candidates.rows, candidates.scores
     if heads.names is not None:
@@ -347,11 +349,17 @@ def _chars_of(part: Found) -> np.ndarray:
     chars = np.empty((len(spans), 2), dtype=np.int64)
     places = zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True)
     for i, (window, first, last) in enumerate(places):
-        inside = part.windows[window].chars[first : last + 1]
-        real = inside[inside[:, 0] != NO_CHARS]
-        chars[i] = (real[0, 0], real[-1, 1]) if len(real) else NO_CHARS
+        of_window = part.windows[window].chars
+        begin, end = of_window[first, 0], of_window[last, 1]
+        if NO_CHARS in (begin, end):
+            real = of_window[first : last + 1]
+            real = real[real[:, 0] != NO_CHARS]
+            begin, end = (real[0, 0], real[-1, 1]) if len(real) else (NO_CHARS, NO_CHARS)
+        chars[i] = begin, end
     return chars
 
 
 def _join(arrays: list[np.ndarray], dtype: type = np.int64) -> np.ndarray:
+    if len(arrays) == 1:  # of a single text: the small steps are what takes time there
+        return arrays[0]
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype)

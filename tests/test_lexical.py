@@ -114,6 +114,29 @@ def test_every_hit_is_a_name_of_its_entities(find, words):
         assert features["title"] + features["alias"] + features["loose"] == 1
 
 
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["new", "york", "city", "fab", "four", "bros.", "!", "'s"]), max_size=9
+        ).map(" ".join),
+        max_size=5,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_texts_at_once_have_the_names_of_each(kb, tokenizer, texts):
+    together = find_hits(kb, texts, cut_windows(tokenizer, texts, 12, 4))
+    apart = [
+        hits
+        for text in texts
+        for hits in find_hits(kb, [text], cut_windows(tokenizer, [text], 12, 4))
+    ]
+    assert [list(hits) for hits in together] == [list(hits) for hits in apart]
+    for one, other in zip(together, apart, strict=True):
+        for place, hit in one.items():
+            for field in ("rows", "kinds", "features"):
+                assert np.array_equal(getattr(hit, field), getattr(other[place], field))
+
+
 @given(st.lists(st.sampled_from(["the", "a", "cats", "", "s", "t", "he", "boss"]), max_size=6))
 def test_keys_of_every_beginning_are_those_of_the_words_themselves(words):
     from spacy_elq.kb.names import loose_key, loose_keys

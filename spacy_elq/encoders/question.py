@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16")
 OWN_ENCODER = "elq-encoder"
+# What another forward pass, and all that follows for its batch, takes on a CPU beside the work for
+# its wordpieces, in wordpieces of MiniLM; fewer of a larger model.
+CPU_BATCH_COST = 64
 
 
 @dataclass
@@ -125,19 +128,22 @@ def _own_forward(
         truncate=model.attrs["truncate"],
     )
     precision = model.attrs["train_precision" if is_train else "precision"]
+    cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
     batches = [
         _encode(transformer, [windows[i] for i in batch], is_train, precision)
-        for batch in split(windows, model.attrs["max_batch_items"], is_train)
+        for batch in split(windows, model.attrs["max_batch_items"], is_train, cost)
     ]
     return batches, _nothing_left
 
 
-def split(windows: list[Window], max_items: int, is_train: bool) -> Iterable[list[int]]:
-    """Indices of the windows of each padded batch. A training batch is not split: the losses are
-    means over all of it."""
+def split(
+    windows: list[Window], max_items: int, is_train: bool, batch_cost: int | None = None
+) -> Iterable[list[int]]:
+    """Indices of the windows of each padded batch, as in `batch_by_length`. A training batch is
+    not split: the losses are means over all of it."""
     if is_train:
         return [list(range(len(windows)))] if windows else []
-    return batch_by_length(windows, max_items)
+    return batch_by_length(windows, max_items, batch_cost)
 
 
 def _encode(

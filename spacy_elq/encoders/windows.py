@@ -130,25 +130,60 @@ def _first_char(window: Window) -> int:
     return int(starts[starts != NO_CHARS].min())
 
 
-def batch_by_length(items: Sequence[Sized], max_items: int) -> Iterator[list[int]]:
+def batch_by_length(
+    items: Sequence[Sized], max_items: int, batch_cost: int | None = None
+) -> Iterator[list[int]]:
     """Group wordpiece sequences of similar length, so that little of a padded batch is padding.
 
     max_items (int): Most wordpieces of a padded batch; a longer sequence is a batch of its own.
+    batch_cost (int | None): Wordpieces that could be read in the time that another batch takes for
+        itself: batches are split where that saves more padding. None: as few batches as may be.
     YIELDS (list[int]): Indices into `items`, longest first.
     """
-    batch: list[int] = []
-    for i in sorted(range(len(items)), key=lambda i: -len(items[i])):
-        if batch and len(items[batch[0]]) * (len(batch) + 1) > max_items:
+    order = sorted(range(len(items)), key=lambda i: -len(items[i]))
+    groups = [order]
+    if batch_cost is not None and len(order) > 1:
+        lengths = np.array([len(items[i]) for i in order])
+        groups = [order[group] for group in _cheapest_groups(lengths, batch_cost)]
+    for group in groups:
+        batch: list[int] = []
+        for i in group:
+            if batch and len(items[batch[0]]) * (len(batch) + 1) > max_items:
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
             yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+
+
+def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
+    """The division that costs least, where a group costs its padded size and `group_cost`.
+
+    lengths (ndarray): Descending, int (N,).
+    RETURNS (list[slice]): The groups, in order.
+    """
+    # A group that ends between two of one length is never the cheapest.
+    starts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    ends = np.append(starts[1:], len(lengths))
+    least = np.zeros(len(starts) + 1, dtype=np.int64)  # of what begins at each start
+    last = np.zeros(len(starts), dtype=np.int64)
+    for i in reversed(range(len(starts))):
+        costs = lengths[starts[i]] * (ends[i:] - starts[i]) + group_cost + least[i + 1 :]
+        last[i] = i + costs.argmin()
+        least[i] = costs[last[i] - i]
+    groups, i = [], 0
+    while i < len(starts):
+        groups.append(slice(starts[i], ends[last[i]]))
+        i = last[i] + 1
+    return groups
 
 
 def pad(windows: Sequence[Window], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest window, and the
     mask of real wordpieces, bool (B, T)."""
+    if len({len(window) for window in windows}) == 1:
+        ids = np.array([window.ids for window in windows], dtype=np.int64)
+        return ids, np.ones(ids.shape, dtype=bool)
     lengths = np.array([len(window) for window in windows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     ids = np.full(mask.shape, pad_id, dtype=np.int64)

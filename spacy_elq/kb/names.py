@@ -32,7 +32,7 @@ ALIAS = 1
 ENTRY = np.dtype([("row", "<i4"), ("exact", "<u4"), ("verbatim", "<u4"), ("kind", "<u4")])
 
 
-# Loose keys (M,) → offsets (M + 1,) and the entries between them.
+# Loose keys (M,) → which of them each name found has (n,), ascending, and those names (n,).
 FindNames = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -73,30 +73,22 @@ def loose_key(folded: Sequence[str]) -> int:
     folded (Sequence[str]): Folded words.
     RETURNS (int): 64-bit murmur hash, the same on every machine; 0 for no word.
     """
-    texts = list(_without_article(folded))
-    return _loose_hash(texts[-1]) if texts else 0
+    return loose_keys(folded)[-1] if folded else 0
 
 
 def loose_keys(folded: Sequence[str]) -> list[int]:
     """RETURNS (list[int]): The `loose_key` of the first word, of the first two, and so on."""
-    return [_loose_hash(text) for text in _without_article(folded)]
-
-
-def _without_article(folded: Sequence[str]) -> Iterator[str]:
-    """The first word, the first two, and so on, joined; an article in front only by itself."""
+    keys: list[int] = []
     text, kept = "", 0
     for word in folded:
         if word:
+            # An article in front counts only by itself.
             text = word if kept == 1 and text in _ARTICLES else text + word
             kept += 1
-        yield text
-
-
-def _loose_hash(text: str) -> int:
-    if len(text) > 3 and text[-1] == "s" and text[-2] != "s":
-        text = text[:-1]
-    # Not get_string_id: that maps spaCy's symbols ("det") to numbers that may change by release.
-    return hash_string(text) if text else 0
+        has_plural_s = len(text) > 3 and text[-1] == "s" and text[-2] != "s"
+        # Not get_string_id: it maps spaCy's symbols ("det") to numbers that may change by release.
+        keys.append(hash_string(text[:-1] if has_plural_s else text) if text else 0)
+    return keys
 
 
 def exact_hash(folded: Sequence[str]) -> int:
@@ -137,8 +129,9 @@ def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
     int32, ascending."""
     folded = [name_words(name) for name in names]
     keys = np.fromiter(map(loose_key, folded), dtype=np.uint64, count=len(folded))
-    offsets, entries = find(keys)
-    found = (entries[start:end] for start, end in pairwise(offsets.tolist()))
+    places, entries = find(keys)
+    limits = np.searchsorted(places, np.arange(len(folded) + 1)).tolist()
+    found = (entries[start:end] for start, end in pairwise(limits))
     return [
         np.unique(entry["row"][entry["exact"] == exact_hash(name)])
         for name, entry in zip(folded, found, strict=True)

@@ -170,16 +170,19 @@ class View:
         """Find the names that have these keys, and whose they are.
 
         keys (ndarray): `loose_key` of each name, (M,), uint64.
-        RETURNS (tuple[ndarray, ndarray]): Offsets (M + 1,), int64, and the names of live entities,
-            of type `names.ENTRY`: those of key i are from offset i to offset i + 1.
+        RETURNS (tuple[ndarray, ndarray]): Which of the keys each name of a live entity has (n,),
+            int64, ascending, and those names, of type `names.ENTRY` (n,).
         """
         base, delta = self._now
         keys = np.asarray(keys, dtype=np.uint64)
         masks = self.restriction.masks(base, delta)
-        found = among(masks.added, *delta.find_names(keys), first=delta.base_rows)
-        if base:
-            found = merge(among(masks.base, *base.names.find(keys)), found)
-        return np.searchsorted(found[0], np.arange(len(keys) + 1)), found[1]
+        if not base:
+            return among(masks.added, *delta.find_names(keys), first=delta.base_rows)
+        found = among(masks.base, *base.names.find(keys))
+        if not len(delta):
+            return found
+        added = among(masks.added, *delta.find_names(keys), first=delta.base_rows)
+        return merge(found, added)
 
     def lookup(self, names: Sequence[str]) -> list[np.ndarray]:
         """RETURNS (list[ndarray]): For each name the rows of the live entities that have it, int32,

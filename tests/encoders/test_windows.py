@@ -1,5 +1,7 @@
 """Windows: every character of a text is read, and belongs to exactly one window."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,6 +71,30 @@ def test_batches_hold_everything_once_and_stay_small(lengths, most):
     batches = list(batch_by_length(items, most))
     assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
     for batch in batches:
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= most
+
+
+@given(st.lists(st.integers(1, 30), max_size=9), st.integers(0, 40))
+def test_batches_are_split_where_that_costs_least(lengths, cost):
+    items = ["x" * n for n in lengths]
+    batches = list(batch_by_length(items, 10_000, cost))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
+
+    def total(division):
+        return sum(max(batch) * len(batch) + cost for batch in division)
+
+    ordered = sorted(lengths, reverse=True)
+    divisions = [[]] if not ordered else []
+    for cuts in range(1 << max(0, len(ordered) - 1)) if ordered else ():
+        ends = [i + 1 for i in range(len(ordered) - 1) if cuts >> i & 1]
+        edges = [0, *ends, len(ordered)]
+        divisions.append([ordered[a:b] for a, b in pairwise(edges)])
+    assert total([[lengths[i] for i in batch] for batch in batches]) == min(map(total, divisions))
+
+
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 60))
+def test_split_batches_stay_small(lengths, most):
+    for batch in batch_by_length(["x" * n for n in lengths], most, 5):
         assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= most
 
 

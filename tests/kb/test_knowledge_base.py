@@ -85,12 +85,12 @@ def test_changes_are_seen_at_once(kb, encoder, queries):
 def test_find_names_tells_whose_names_and_how(kb, encoder):
     change(kb, encoder)
     asked = [name_words(name) for name in ("paris", "nobody", "paris", "Citys of Light")]
-    offsets, entries = kb.find_names(np.array([loose_key(name) for name in asked], dtype="u8"))
-    assert offsets.tolist() == [0, 1, 1, 2, 2]
+    places, entries = kb.find_names(np.array([loose_key(name) for name in asked], dtype="u8"))
+    assert places.tolist() == [0, 2]
     assert entries["row"].tolist() == [1, 1]  # Q90 is called something else now
     assert entries["kind"].tolist() == [TITLE, TITLE]
     assert entries["verbatim"].tolist() == [verbatim_hash("Paris")] * 2
-    offsets, entries = kb.find_names(np.array([loose_key(["city", "of", "lights"])], "u8"))
+    places, entries = kb.find_names(np.array([loose_key(["city", "of", "lights"])], "u8"))
     assert (entries["row"].tolist(), entries["kind"].tolist()) == ([kb.row("Q90")], [ALIAS])
 
 
