@@ -11,11 +11,16 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+# Queries that are compared at once: with more, their scores leave the processor's cache.
+QUERIES_AT_ONCE = 128
 # Scores held at once by the exact search, as (queries x vectors): 64 MB of float32.
 SCORES_AT_ONCE = 1 << 24
 # Numbers converted to float32 at once, where vectors are kept as float16: 64 MB.
 CONVERTED_AT_ONCE = 1 << 24
+# Of groups of so many scores only the best are compared for a first bound; of smaller ones where
+# there would be less than a few groups for each score that is wanted.
 GROUP = 64
+GROUPS_PER_SCORE = 4
 
 
 class ExactIndex:
@@ -41,6 +46,13 @@ class ExactIndex:
         RETURNS (tuple[ndarray, ndarray]): Scores (M, k) float32, descending, and vector rows
             (M, k) int64; -inf and -1 where there are fewer than k.
         """
+        if len(queries) > QUERIES_AT_ONCE:
+            parts = [
+                self.search(queries[start : start + QUERIES_AT_ONCE], k, live)
+                for start in range(0, len(queries), QUERIES_AT_ONCE)
+            ]
+            scores, rows = zip(*parts, strict=True)
+            return np.concatenate(scores), np.concatenate(rows)
         step = max(1, SCORES_AT_ONCE // max(1, len(queries)))
         if self.vectors.dtype != np.float32:
             step = min(step, CONVERTED_AT_ONCE // self.vectors.shape[1])
@@ -113,11 +125,12 @@ def _lower_bounds(scores: np.ndarray, k: int) -> np.ndarray:
 
     The k-th largest of the maxima of groups is such a bound: k groups hold a score that large.
     """
-    groups = scores.shape[1] // GROUP
-    if groups < max(1, k):
+    size = min(GROUP, scores.shape[1] // max(1, GROUPS_PER_SCORE * k))
+    if size < 2 or not k:
         return np.full(len(scores), -np.inf, dtype=np.float32)
+    groups = scores.shape[1] // size
     # Strided groups (column j, j + groups, ...) make this a maximum of whole slices.
-    grouped = scores[:, : groups * GROUP].reshape(len(scores), GROUP, groups)
+    grouped = scores[:, : groups * size].reshape(len(scores), size, groups)
     return np.partition(grouped.max(axis=1), groups - k, axis=1)[:, groups - k]
 
 

@@ -137,7 +137,9 @@ class VectorTable:
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
         last = scores[:, -1:]
         scores, rows = best(*first_of_each(scores, rows), keep)
-        top_scores, top_rows = best(self.scores(queries, rows), rows, k)
+        kth = scores[:, k - 1 : k]
+        near = np.where(scores >= kth - TOLERANCE * np.abs(kth), rows, -1)  # the rest stay out
+        top_scores, top_rows = best(self.scores(queries, near), near, k)
         left_out = np.maximum(last, scores[:, -1:])
         if keep < self.entities and not settled(left_out, top_scores[:, -1:]).all():
             return None
@@ -198,7 +200,9 @@ class VectorTable:
     def _gather(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """The vectors of consecutive ranges, one after another, float32."""
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.asarray(self.vectors[np.repeat(starts, counts) + within], dtype=np.float32)
+        places = np.repeat(starts, counts) + within
+        # Faster than indexing.
+        return np.asarray(self.vectors.take(places, axis=0), dtype=np.float32)
 
 
 def merge(

@@ -44,6 +44,14 @@ def test_exact_search_by_blocks(monkeypatch, dtype):
     np.testing.assert_allclose(scores, np.take_along_axis(expected, rows, 1), rtol=1e-4, atol=1e-5)
 
 
+def test_exact_search_of_many_queries(monkeypatch):
+    monkeypatch.setattr(index_module, "QUERIES_AT_ONCE", 4)
+    vectors, queries = random(500, 8), random(11, 8, seed=1)
+    scores, rows = ExactIndex(vectors).search(queries, 7)
+    assert (rows.shape, scores.shape) == ((11, 7), (11, 7))
+    assert rows.tolist() == plain_top(queries @ vectors.T, 7)
+
+
 def test_exact_search_among_some():
     vectors, queries = random(500, 8), random(3, 8, seed=1)
     live = np.zeros(500, dtype=bool)
