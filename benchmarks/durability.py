@@ -25,6 +25,8 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import numpy as np
@@ -322,8 +324,10 @@ def share_memory(
     records = (Entity(f"Q{i}", f"Title {i}") for i in range(entities))
     build_kb(records, path, encoder, progress=False)
     context = multiprocessing.get_context("spawn")
-    go, results = context.Event(), context.SimpleQueue()
-    processes = [context.Process(target=_read, args=(path, go, results)) for _ in range(readers)]
+    go, together = context.Event(), context.Barrier(readers)
+    results = context.SimpleQueue()
+    args = (path, go, together, results)
+    processes = [context.Process(target=_read, args=args) for _ in range(readers)]
     for process in processes:
         process.start()
     for _ in processes:
@@ -352,17 +356,20 @@ class _RandomVectors(Encoder):
         return vectors, np.arange(len(entities))
 
 
-def _read(path: Path, go: object, results: object) -> None:
+def _read(path: Path, go: Event, together: Barrier, results: SimpleQueue) -> None:
     kb = FaissKB.open(path, Vocab())
     query = np.ones((1, kb.entity_vector_length), "f4")
     kb.search(query, 10)
-    results.put(len(kb))  # type: ignore[attr-defined]
-    while not go.wait(0.05):  # type: ignore[attr-defined]
+    results.put(len(kb))
+    while not go.wait(0.05):
         kb.refresh()
         kb.search(query, 10)
     kb.refresh()
     kb.search(query, 10)
-    results.put({**memory_of(path), "entities": len(kb)})  # type: ignore[attr-defined]
+    together.wait()  # all have the files mapped
+    sizes = memory_of(path)
+    together.wait()
+    results.put({**sizes, "entities": len(kb)})
 
 
 def memory_of(path: Path) -> dict[str, float]:
