@@ -1,12 +1,14 @@
 """How much of the encoder's own speed `elq link` keeps, and how its memory grows.
 
 python benchmarks/link.py PIPELINE TEXTS.jsonl [--texts 4000] [--repeat 3] [--threads 2]
-    [--sizes 10000 100000]
+    [--processes 1 2] [--sizes 10000 100000]
 
   speed    texts/s from a JSONL file to a JSONL file over texts/s of the bare transformers forward
-           on the same length-sorted batches, tokenized before; medians of runs taken in turns
-  memory   the command in a process of its own over so many texts (the file's, repeated): peak
-           resident memory, texts/s with the start of the program
+           on padded batches of 64 of the same texts, tokenized before: sorted by characters, and
+           sorted by wordpieces, which leaves hardly any padding; with as many processes, which
+           share the threads; medians of runs taken in turns, without the start of the processes
+  memory   the command over so many texts (the file's, repeated, each another text): peak resident
+           memory of its largest process, texts/s with the start of the program
 """
 
 from __future__ import annotations
@@ -18,62 +20,77 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
 import spacy
 import torch
 import wasabi
-from speed import BATCH, Bare, in_turns
+from speed import Bare, in_turns
 
-from spacy_elq.bulk import BATCHES_AHEAD, link_rows
+from spacy_elq.bulk import link_rows
+from spacy_elq.cli._run import BATCH
 from spacy_elq.corpora.questions import read_questions
 from spacy_elq.corpora.resume import to_line
+from spacy_elq.workers import Workers
+
+BY_CHARACTERS = "bare forward, by characters"
+BY_WORDPIECES = "bare forward, by wordpieces"
 
 
-def link_file(nlp, source: Path, output: Path) -> None:
+def link_file(nlp, source: Path, output: Path, workers: Workers | None) -> None:
     with output.open("wb") as file:
-        for rows in link_rows(nlp, read_questions(source), BATCH):
+        for rows in link_rows(nlp, read_questions(source), BATCH, workers=workers):
             file.write(b"".join(map(to_line, rows)))
 
 
-def sorted_texts(source: Path) -> list[str]:
-    """In the order in which `link_rows` gives them to the encoder."""
-    texts = [row.text for row in read_questions(source)]
-    ahead = BATCH * BATCHES_AHEAD
-    chunks = [texts[start : start + ahead] for start in range(0, len(texts), ahead)]
-    return [text for chunk in chunks for text in sorted(chunk, key=len)]
-
-
-def compare_speed(pipeline: str, source: Path, work: Path, repeat: int) -> list[tuple[str, ...]]:
+def compare_speed(
+    pipeline: str, source: Path, work: Path, repeat: int, processes: list[int]
+) -> list[tuple[str, ...]]:
     nlp = spacy.load(pipeline)
     gc.freeze()  # as the command does
     bare = Bare(nlp.get_pipe("elq"))
-    texts = sorted_texts(source)
-    batches = bare.batches(texts)
-    times = in_turns(
-        {
-            "bare forward": lambda: bare.forward(batches),
-            "link": lambda: link_file(nlp, source, work / "out.jsonl"),
-        },
-        repeat,
-    )
-    fastest = times["bare forward"]
+    texts = [row.text for row in read_questions(source)]
+    runs: dict[str, Callable[[], object]] = {
+        BY_CHARACTERS: partial(bare.forward, bare.batches(sorted(texts, key=len))),
+        BY_WORDPIECES: partial(bare.forward, bare.batches(bare.sorted(texts))),
+    }
+    with ExitStack() as stack:
+        for count in processes:
+            workers = None
+            if count > 1:
+                workers = stack.enter_context(Workers(partial(spacy.load, pipeline), count))
+            runs[f"link -n {count}"] = partial(link_file, nlp, source, work / "out.jsonl", workers)
+        times = in_turns(runs, repeat)
     return [
-        (name, str(len(texts)), f"{len(texts) / t:.0f}", f"{fastest / t:.3f}", "-")
+        (
+            name,
+            str(len(texts)),
+            f"{len(texts) / t:.0f}",
+            f"{times[BY_CHARACTERS] / t:.3f}",
+            f"{times[BY_WORDPIECES] / t:.3f}",
+            "-",
+        )
         for name, t in times.items()
     ]
 
 
-def run_command(pipeline: str, source: Path, work: Path, size: int) -> tuple[str, ...]:
+def run_command(
+    pipeline: str, source: Path, work: Path, size: int, processes: int
+) -> tuple[str, ...]:
     command = [sys.executable, "-m", "spacy", "elq", "link", pipeline, "-q", "-O"]
+    command += ["-n", str(processes), "-i", str(source), "-o", str(work / "linked.jsonl")]
     start = time.perf_counter()
-    child = subprocess.Popen([*command, "-i", str(source), "-o", str(work / "linked.jsonl")])
+    child = subprocess.Popen(command)
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         sys.exit(f"the command failed: status {status}")
     speed = size / (time.perf_counter() - start)
-    return ("command", str(size), f"{speed:.0f}", "-", f"{usage.ru_maxrss / 1024:.0f}")
+    peak = f"{usage.ru_maxrss / 1024:.0f}"
+    return (f"command -n {processes}", str(size), f"{speed:.0f}", "-", "-", peak)
 
 
 def repeated(source: Path, size: int, target: Path) -> Path:
@@ -93,6 +110,7 @@ def main() -> None:
     parser.add_argument("--texts", dest="n", type=int, default=4000, help="0: no speed")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -100,13 +118,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         if args.n:
-            some = repeated(args.texts, args.n, work / "some.jsonl")
-            rows += compare_speed(args.pipeline, some, work, args.repeat)
+            lines = args.texts.read_text(encoding="utf8").splitlines(keepends=True)
+            some = work / "some.jsonl"
+            some.write_text("".join(islice(cycle(lines), args.n)), encoding="utf8")
+            rows += compare_speed(args.pipeline, some, work, args.repeat, args.processes)
         for size in args.sizes:
             many = repeated(args.texts, size, work / "many.jsonl")
-            rows.append(run_command(args.pipeline, many, work, size))
-    header = ("run", "texts", "texts/s", "of bare", "peak MB")
-    print(wasabi.table(rows, header=header, divider=True, aligns=list("lrrrr")))
+            for processes in args.processes:
+                rows.append(run_command(args.pipeline, many, work, size, processes))
+    header = ("run", "texts", "texts/s", "of bare, by chars", "by wordpieces", "peak MB")
+    print(wasabi.table(rows, header=header, divider=True, aligns=list("lrrrrr")))
 
 
 if __name__ == "__main__":

@@ -426,6 +426,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
     ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
     ELQ432 = "The text {text!r} is not UTF-8. Check the encoding of the terminal, or of the shell."
+    ELQ433 = (
+        "A process that was linking ended; it may have been killed for want of memory. Run the "
+        "same command again, to go on, with a smaller --n-process or --batch-size."
+    )
     # ELQ44x: tune
     ELQ440 = (
         "Thresholds are swept over the joint score of mentions that are found, and this pipeline "

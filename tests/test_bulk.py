@@ -1,6 +1,8 @@
 """Texts in bulk: order, fields, and no growth."""
 
 import json
+import multiprocessing
+from functools import partial
 
 import pytest
 import spacy
@@ -10,6 +12,7 @@ from spacy_elq.bulk import BATCHES_AHEAD, link_rows
 from spacy_elq.corpora.predictions import row_from_prediction
 from spacy_elq.corpora.resume import to_line
 from spacy_elq.corpora.spans import Row, row_to_dict
+from spacy_elq.workers import Workers
 
 from .conftest import TEXTS
 
@@ -61,6 +64,44 @@ def test_reads_only_some_batches_ahead_and_none_with_batches_of_one(nlp):
     assert len(drawn) == 1
 
 
+@pytest.fixture(scope="module")
+def workers(trained_path):
+    with Workers(partial(spacy.load, trained_path), 2) as workers:
+        yield workers
+
+
+def test_processes_give_what_this_one_gives(nlp, workers):
+    some = rows(60)
+    seen = []
+    linked = list(link_rows(nlp, some, 4, watch=seen.append, workers=workers))
+    assert [len(chunk) for chunk in linked] == seen == [4 * BATCHES_AHEAD, 60 - 4 * BATCHES_AHEAD]
+    here = flat(link_rows(nlp, some, 4))
+    for there, row in zip(flat(linked), here, strict=True):
+        assert (there.text, there.fields) == (row.text, row.fields)
+        assert [(s.start, s.end, s.id) for s in there.spans] == [
+            (s.start, s.end, s.id) for s in row.spans
+        ]
+
+
+def test_processes_read_some_texts_ahead(nlp, workers):
+    drawn = []
+    stream = link_rows(nlp, (drawn.append(row) or row for row in rows(90)), 1, workers=workers)
+    assert len(next(stream)) == 1
+    assert len(drawn) == workers.count + 2
+    assert len(flat(stream)) == 89
+
+
+def test_a_process_that_is_killed_is_told(nlp, trained_path):
+    others = set(multiprocessing.active_children())
+    with Workers(partial(spacy.load, trained_path), 1) as workers:
+        stream = link_rows(nlp, rows(200), 2, workers=workers)
+        next(stream)
+        (process,) = set(multiprocessing.active_children()) - others
+        process.kill()
+        with pytest.raises(ElqError, match="ELQ433"):
+            flat(stream)
+
+
 def test_long_texts_are_not_held_many_at_once(nlp, monkeypatch):
     monkeypatch.setattr("spacy_elq.bulk.CHARS_AHEAD", 100)
     chunks = list(link_rows(nlp, [Row("a" * 60)] * 4, batch_size=64))
@@ -69,7 +110,7 @@ def test_long_texts_are_not_held_many_at_once(nlp, monkeypatch):
 
 def test_strings_of_the_texts_are_forgotten(nlp):
     before = len(nlp.vocab.strings)
-    flat(link_rows(nlp, [Row(f"is mercury w{i}ord") for i in range(200)]))
+    flat(link_rows(nlp, [Row(f"is mercury w{i}ord") for i in range(200)], 64))
     assert len(nlp.vocab.strings) < before + 20
 
 
@@ -77,4 +118,4 @@ def test_a_text_that_is_too_long_is_refused(nlp, monkeypatch):
     monkeypatch.setattr(nlp, "max_length", 50)
     with pytest.raises(ElqError, match=r"ELQ424.*'ccc.* 51 "):
         flat(link_rows(nlp, [Row("a"), Row("b"), Row("c" * 51)], batch_size=1))
-    assert flat(link_rows(nlp, [])) == []
+    assert flat(link_rows(nlp, [], 64)) == []

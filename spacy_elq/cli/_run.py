@@ -34,8 +34,9 @@ Threshold = Annotated[
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
 INTERRUPTED = 130
-# Texts a batch, where no option says it: of spaCy's own 1000, all links would be held at once.
-BATCH = 64
+# Texts a batch, where no option says it: enough for batches of the encoder that are large and have
+# little padding; of spaCy's own 1000, all links would be held at once.
+BATCH = 256
 
 
 def guarded(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -29,9 +31,9 @@ from ._run import (
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from spacy.tokens import Doc
 
     from ..corpora.spans import Row
+    from ..workers import Workers
 
 EXAMPLE = (
     "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
@@ -64,6 +66,9 @@ def link_command(
         int,
         typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
     ] = BATCH,
+    n_process: Annotated[
+        int, typer.Option("--n-process", "-n", min=1, help="Processes that share the cores")
+    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
     ] = False,
@@ -77,9 +82,9 @@ def link_command(
     if output is not None and source is not None and is_same(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
     rows = _read(texts, source)
-    nlp = load_pipeline(pipeline, gpu_id)
+    load = partial(_load, pipeline, gpu_id, threshold, top_k)
+    nlp = load()
     elq = linker(nlp, pipeline)
-    set_linking(elq, threshold, top_k)
     gc.freeze()  # or else every full collection walks through all that was imported and loaded
     if output is not None and str(output) == STDOUT:
         output = None
@@ -87,19 +92,37 @@ def link_command(
         from ._interactive import converse
 
         converse(nlp, elq)
-    elif output is None:
-        hidden = quiet or bool(texts) or sys.stdout.isatty()
-        _write(nlp, rows, typer.get_binary_stream("stdout"), batch_size, quiet=hidden)
-    else:
-        from ..corpora.resume import begin
+        return
+    from ..bulk import link_rows
 
-        file, done = begin(output, _made_with(nlp, elq), rows, overwrite=overwrite)
-        if done:
-            note(f"{output}: {done} texts are linked already", quiet=quiet)
-        with file:
-            total = _count_lines(source)
-            done += _write(nlp, rows, file, batch_size, done=done, total=total, quiet=quiet)
-        note(f"{output}: {done} texts", quiet=quiet)
+    with _workers(load, n_process) as workers:
+        link = partial(link_rows, nlp, rows, batch_size, workers=workers)
+        if output is None:
+            hidden = quiet or bool(texts) or sys.stdout.isatty()
+            _write(link, typer.get_binary_stream("stdout"), quiet=hidden)
+        else:
+            from ..corpora.resume import begin
+
+            file, done = begin(output, _made_with(nlp, elq), rows, overwrite=overwrite)
+            if done:
+                note(f"{output}: {done} texts are linked already", quiet=quiet)
+            with file:
+                done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
+            note(f"{output}: {done} texts", quiet=quiet)
+
+
+def _load(pipeline: str, gpu_id: int, threshold: float | None, top_k: int | None) -> Language:
+    nlp = load_pipeline(pipeline, gpu_id)
+    set_linking(linker(nlp, pipeline), threshold, top_k)
+    return nlp
+
+
+def _workers(load: Callable[[], Language], count: int) -> AbstractContextManager[Workers | None]:
+    if count == 1:
+        return nullcontext()
+    from ..workers import Workers
+
+    return Workers(load, count)
 
 
 def _is_conversation(texts: list[str] | None, source: Path | None, output: Path | None) -> bool:
@@ -139,30 +162,22 @@ def _count_lines(source: Path | None) -> int | None:
 
 
 def _write(
-    nlp: Language,
-    rows: Iterator[Row],
+    link: Callable[..., Iterator[list[Row]]],
     file: IO[bytes],
-    batch_size: int,
     *,
     done: int = 0,
     total: int | None = None,
     quiet: bool,
 ) -> int:
-    """RETURNS (int): How many texts were linked."""
+    """link (Callable): `link_rows` with all arguments but `watch`.
+    RETURNS (int): How many texts were linked."""
     from tqdm import tqdm
 
-    from ..bulk import link_rows
     from ..corpora.resume import to_line
 
     with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
-
-        def watch(docs: Iterable[Doc]) -> Iterator[Doc]:
-            for doc in docs:
-                yield doc
-                bar.update()
-
         written = 0
-        for chunk in link_rows(nlp, rows, batch_size, watch):
+        for chunk in link(watch=bar.update):
             file.write(b"".join(map(to_line, chunk)))
             file.flush()
             written += len(chunk)

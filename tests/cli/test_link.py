@@ -109,11 +109,12 @@ def test_an_output_to_go_on_with_is_not_compressed(trained_path, tmp_path, suffi
     assert (result.exit_code, "ELQ428" in result.stderr) == (1, True)
 
 
-def test_an_interrupt_keeps_whole_lines(trained_path, tmp_path):
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_an_interrupt_keeps_whole_lines(processes, trained_path, tmp_path):
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("".join(f"{QUESTION} {i}\n" for i in range(3000)))
     command = [sys.executable, "-m", "spacy", "elq", "link", str(trained_path)]
-    command += ["-i", str(source), "-o", str(out), "-b", "2"]
+    command += ["-i", str(source), "-o", str(out), "-b", "2", "-n", processes]
     child = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=ENV, preexec_fn=_let_interrupt
     )

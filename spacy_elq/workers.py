@@ -1,0 +1,105 @@
+"""Processes that link texts at the same time, each with a pipeline of its own.
+
+Linking a text takes the encoder, which uses all cores, and then a third as long of Python, which
+uses one. `nlp.pipe(n_process=...)` would start its processes anew for each part of a stream, and
+send whole documents back.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from types import TracebackType
+
+from spacy.language import Language
+
+from .bulk import Spans, Watch, link_texts
+from .corpora.spans import Row
+from .errors import ElqError, Errors
+
+# A worker's own pipeline.
+_nlp: Language | None = None
+
+
+class Workers:
+    """To be used in a `with` statement: at its end the processes end."""
+
+    def __init__(self, load: Callable[[], Language], count: int) -> None:
+        """
+        load (Callable): Loads the pipeline; it can be pickled.
+        count (int): How many processes share the cores that torch would use in this one.
+        """
+        import torch
+
+        threads = max(1, torch.get_num_threads() // count)
+        # Forked processes would inherit torch's threads in whatever state they are.
+        self._pool = ProcessPoolExecutor(
+            count, get_context("spawn"), initializer=_begin, initargs=(load, threads)
+        )
+        self.count = count
+
+    def link(
+        self, chunks: Iterable[list[Row]], batch_size: int, watch: Watch
+    ) -> Iterator[tuple[list[Row], list[Spans]]]:
+        """Link texts, reading one chunk more than there are processes ahead.
+
+        watch (Callable): Called with the number of texts that were linked since.
+        YIELDS (tuple[list[Row], list[Spans]]): Each chunk in turn, with the links of each text.
+        RAISES (ElqError): If a process was killed.
+        """
+        waiting: deque[tuple[list[Row], Future[list[Spans]]]] = deque()
+        for chunk in chunks:
+            texts = [row.text for row in chunk]
+            waiting.append((chunk, self._submit(texts, batch_size)))
+            if len(waiting) > self.count + 1:
+                yield self._next(waiting, watch)
+        while waiting:
+            yield self._next(waiting, watch)
+
+    def _submit(self, texts: list[str], batch_size: int) -> Future[list[Spans]]:
+        try:
+            return self._pool.submit(_link, texts, batch_size)
+        except BrokenProcessPool:
+            raise ElqError(Errors.ELQ433) from None
+
+    def _next(
+        self, waiting: deque[tuple[list[Row], Future[list[Spans]]]], watch: Watch
+    ) -> tuple[list[Row], list[Spans]]:
+        chunk, linked = waiting.popleft()
+        try:
+            spans = linked.result()
+        except BrokenProcessPool:
+            raise ElqError(Errors.ELQ433) from None
+        watch(len(chunk))
+        return chunk, spans
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(load: Callable[[], Language], threads: int) -> None:
+    import torch
+
+    global _nlp
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one ends it
+    torch.set_num_threads(threads)
+    _nlp = load()
+    gc.freeze()  # or else every full collection walks through all that was imported and loaded
+
+
+def _link(texts: list[str], batch_size: int) -> list[Spans]:
+    assert _nlp is not None
+    return link_texts(_nlp, texts, batch_size)
