@@ -113,4 +113,4 @@ class _NoNames:
     """The names of a knowledge base that is not there yet."""
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(len(keys) + 1, dtype=np.int64), np.zeros(0, dtype=ENTRY)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=ENTRY)

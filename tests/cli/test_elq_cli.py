@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from spacy_elq import ElqError
 from spacy_elq.cli import app
+from spacy_elq.cli._run import BATCH
 from spacy_elq.cli._run import guarded
 from spacy_elq.cli._table import table
 from spacy_elq.evaluate import Result
@@ -229,4 +230,4 @@ def test_not_all_texts_are_linked_at_once(command, data, pipeline, tmp_path, mon
     monkeypatch.setattr(Language, "pipe", watch)
     targets = [tmp_path / "page.html"] if command == "report" else []
     assert run(command, pipeline, data, *targets, "--quiet").exit_code == 0
-    assert set(sizes) == {64}
+    assert set(sizes) == {BATCH}
