@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from spacy_elq import ElqError
 from spacy_elq.cli import app
-from spacy_elq.cli._run import BATCH
-from spacy_elq.cli._run import guarded
+from spacy_elq.cli._run import BATCH, guarded
 from spacy_elq.cli._table import table
 from spacy_elq.evaluate import Result
 from spacy_elq.scorer import make_elq_scorer
