@@ -82,7 +82,7 @@ class Bare:
         for start in range(0, len(texts), BATCH):
             windows = cut_windows(self.tokenizer, texts[start : start + BATCH], 512, 64)
             windows.sort(key=len, reverse=True)
-            ids, mask = pad(windows, self.tokenizer.pad_token_id)
+            ids, mask = pad([window.ids for window in windows], self.tokenizer.pad_token_id)
             result.append((torch.from_numpy(ids), torch.from_numpy(mask).long()))
         return result
 
@@ -106,7 +106,7 @@ def training_batch(elq, gold: list[Example]):
     texts = [doc.text for doc in docs]
     bare = Bare(elq)
     windows = cut_windows(bare.tokenizer, texts, 512, 64)
-    ids, mask = pad(windows, bare.tokenizer.pad_token_id)
+    ids, mask = pad([window.ids for window in windows], bare.tokenizer.pad_token_id)
     starts, ends = boundaries(windows, texts, mask, words=True, special_tokens=False)
 
     targets = find_targets(windows, docs, elq.kb.row, Counter())

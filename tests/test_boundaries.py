@@ -14,7 +14,7 @@ def allowed(tiny_bert):
 
     def allowed(text, **options):
         windows = cut_windows(tokenizer, [text], 64, 16)
-        _, mask = pad(windows, 0)
+        _, mask = pad([window.ids for window in windows], 0)
         options = {"words": True, "special_tokens": False, **options}
         starts, ends = boundaries(windows, [text], mask, **options)
         chars = windows[0].chars

@@ -22,8 +22,9 @@ import srsly
 from ..errors import ElqError, Errors
 from ..kb.store import link_or_copy
 from ..types import Entity
+from .forward import last_layer
 from .sources import MINILM, resolve_source
-from .windows import batch_by_length
+from .windows import batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -186,19 +187,12 @@ class EntityEncoder:
         """
         import torch
 
-        longest = max(len(row) for row in ids)
-        padded = torch.full((len(ids), longest), int(self.tokenizer.pad_token_id or 0))
-        mask = torch.zeros_like(padded)
-        for i, row in enumerate(ids):
-            padded[i, : len(row)] = torch.as_tensor(row)
-            mask[i, : len(row)] = 1
-        device = self.transformer.device
-        padded, mask = padded.to(device), mask.to(device)
-        hidden = self.transformer(input_ids=padded, attention_mask=mask).last_hidden_state
+        padded, mask = pad(ids, int(self.tokenizer.pad_token_id or 0))
+        hidden = last_layer(self.transformer, padded, mask)
         if self.settings.pooling == "cls":
             pooled = hidden[:, 0]
         else:
-            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            weights = torch.from_numpy(mask).to(hidden.device, hidden.dtype).unsqueeze(-1)
             pooled = (hidden * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(pooled, dim=-1) if self.normalized else pooled
 

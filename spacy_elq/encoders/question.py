@@ -18,6 +18,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..errors import ElqError, Errors
+from .forward import last_layer
 from .sources import resolve_source
 from .windows import Window, batch_by_length, doc_windows, pad
 
@@ -162,15 +163,9 @@ def encode_windows(
     bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str
 ) -> EncodedBatch:
     """Run a transformer on one padded batch, in its own mode (training or not)."""
-    import torch
-
-    ids, mask = pad(windows, pad_id)
-    device = bert.device  # found by walking the modules
-    with autocast(device.type, precision):
-        vectors = bert(
-            input_ids=torch.from_numpy(ids).to(device),
-            attention_mask=torch.from_numpy(mask).to(device).long(),
-        ).last_hidden_state
+    ids, mask = pad([window.ids for window in windows], pad_id)
+    with autocast(bert.device.type, precision):
+        vectors = last_layer(bert, ids, mask)
     return EncodedBatch(windows, mask, vectors.float())
 
 

@@ -178,14 +178,15 @@ def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
     return groups
 
 
-def pad(windows: Sequence[Window], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest window, and the
-    mask of real wordpieces, bool (B, T)."""
-    if len({len(window) for window in windows}) == 1:
-        ids = np.array([window.ids for window in windows], dtype=np.int64)
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """rows (Sequence[Sequence[int]]): Wordpiece ids, as those of windows.
+    RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest row, and the mask of
+    real wordpieces, bool (B, T)."""
+    if len({len(row) for row in rows}) == 1:
+        ids = np.array(rows, dtype=np.int64)
         return ids, np.ones(ids.shape, dtype=bool)
-    lengths = np.array([len(window) for window in windows])
+    lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
-    ids[mask] = np.concatenate([window.ids for window in windows]) if windows else []
+    ids[mask] = np.concatenate(rows) if rows else []
     return ids, mask

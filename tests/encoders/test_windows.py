@@ -100,6 +100,6 @@ def test_split_batches_stay_small(lengths, most):
 
 def test_pad(tokenizer):
     windows = cut_windows(tokenizer, ["a b c", "a"], 32, 8)
-    ids, mask = pad(windows, 0)
+    ids, mask = pad([window.ids for window in windows], 0)
     assert mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
     assert np.array_equal(ids[1], [*windows[1].ids, 0, 0])
