@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,17 +89,14 @@ class EntitiesOfPipe:
 
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
-        from .kb.loaders import check_fingerprint, kb_of_no_entities
+        from .kb.loaders import kb_of_no_entities
         from .kb.updates import as_entities
 
         records = as_entities(entities)
         self._refresh_kb()
         if self._kb is None:
             self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
-        check_fingerprint(self.kb, self.entity_encoder)
-        vectors, owners = self.entity_encoder.encode(records)
-        self.kb.add(records, vectors, owners)
-        self._entities_changed()
+        self._embed_and_add(records)
 
     def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """Change entities that are there; an ElqError, and nothing changed, if one of them is not.
@@ -108,10 +105,14 @@ class EntitiesOfPipe:
         entities (Iterable): Dicts with `id` and the fields to change, the others stay; or `Entity`
             records, which replace all fields.
         """
-        from .kb.updates import updated
+        from .kb.updates import current, updated
 
-        self._refresh_kb()
-        self.add_entities(updated(self.kb, entities))
+        records = list(entities)
+        while True:  # until nobody else changes them while they are embedded
+            self._refresh_kb()
+            old = current(self.kb, records)
+            if self._embed_and_add(updated(old, records), replacing=old):
+                return
 
     def remove_entities(self, ids: Iterable[str]) -> None:
         """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
@@ -124,6 +125,18 @@ class EntitiesOfPipe:
         """RETURNS (FaissKB | None): The knowledge base as it is now, if there is one."""
         self._refresh_kb()
         return self._kb
+
+    def _embed_and_add(
+        self, entities: Sequence[Entity], replacing: Sequence[Entity] | None = None
+    ) -> bool:
+        """Arguments and result are those of `FaissKB.add`."""
+        from .kb.loaders import check_fingerprint
+
+        check_fingerprint(self.kb, self.entity_encoder)
+        vectors, owners = self.entity_encoder.encode(entities)
+        added = self.kb.add(entities, vectors, owners, replacing=replacing)
+        self._entities_changed()
+        return added
 
     def _entities_changed(self) -> None:
         if self._trainer is not None:

@@ -66,6 +66,23 @@ def test_update_refuses_what_is_not_there(place):
     assert elq.kb.entity("Q1").title == "Paris"
 
 
+def test_an_update_keeps_what_others_change_meanwhile(place, monkeypatch):
+    elq, other = load(place).get_pipe("elq"), load(place).get_pipe("elq")
+    encode, others = elq.entity_encoder.encode, [{"id": "Q5", "aliases": ["quicksilver"]}]
+
+    def encode_slowly(entities):
+        while others:
+            other.update_entities([others.pop()])
+        return encode(entities)
+
+    monkeypatch.setattr(elq.entity_encoder, "encode", encode_slowly)
+    elq.update_entities([{"id": "Q5", "description": "next to the sun"}])
+    for one in (elq, other):
+        found = one.refreshed_kb().entity("Q5")
+        assert (found.description, found.aliases) == ("next to the sun", ("quicksilver",))
+        assert one.kb.row("Q5") in one.kb.lookup(["quicksilver"])[0]
+
+
 def test_an_embedded_one_is_changed_where_it_is(place):
     nlp = load(place)
     nlp.get_pipe("elq").kb_path = None

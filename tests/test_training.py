@@ -156,6 +156,18 @@ def test_training_the_entity_encoder_embeds_the_kb_again(make_nlp):
     assert nlp.evaluate(examples(nlp))["elq_weak_f"] > 0.9
 
 
+def test_a_kb_that_was_emptied_takes_entities_of_the_trained_encoder(make_nlp):
+    nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
+    elq = nlp.get_pipe("elq")
+    train(nlp, steps=1)
+    elq.remove_entities([entity.id for entity in elq.kb])
+    train(nlp, steps=1)
+    assert nlp("who did paris marry").ents == ()
+    elq.add_entities([{"id": "Q1", "title": "Paris"}])
+    assert elq.kb.fingerprint == elq.entity_encoder.fingerprint
+    assert [entity.id for entity in elq.kb] == ["Q1"]
+
+
 def test_the_entity_encoder_needs_in_batch_negatives(make_nlp):
     nlp = make_nlp(training={"train_entity_encoder": True})
     with pytest.raises(ElqError, match="ELQ113"):

@@ -129,14 +129,22 @@ class FaissKB(View, KnowledgeBase):
     # Live changes
 
     def add(
-        self, entities: Sequence[Entity], vectors: np.ndarray, owners: np.ndarray | None = None
-    ) -> None:
+        self,
+        entities: Sequence[Entity],
+        vectors: np.ndarray,
+        owners: np.ndarray | None = None,
+        *,
+        replacing: Sequence[Entity] | None = None,
+    ) -> bool:
         """Add entities; one whose id is known takes the place of the old one. The next search
         sees them.
 
         vectors (ndarray): (V, h), float32, finite.
         owners (ndarray): Index into `entities` of each vector, (V,), ascending, each at least
             once; one vector each where None.
+        replacing (Sequence[Entity]): What is there for each, as the caller knows it; if something
+            else is there by now, nothing is done.
+        RETURNS (bool): Whether they were added.
         """
         ids = [entity.id for entity in unique(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
@@ -144,8 +152,14 @@ class FaissKB(View, KnowledgeBase):
         check_size(ids, vectors, owners, self.manifest.dtype)
         of_each = np.split(vectors, np.searchsorted(owners, np.arange(1, len(ids))))
         with self._changing() as changes:
+            if replacing is not None and self._stored(ids) != list(replacing):
+                return False
             for entity, row, own in zip(entities, self._base_rows(ids), of_each, strict=False):
                 changes.append(Change.of(entity, row, own))
+        return True
+
+    def _stored(self, ids: Sequence[str]) -> list[Entity]:
+        return self.records([row for row in self.rows(ids) if row is not None])
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove entities; an ElqError, and nothing removed, if one of them is not there.

@@ -104,18 +104,22 @@ def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
 def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
     """Embed the live entities of a knowledge base again, after a change of the encoder.
 
-    RETURNS (FaissKB): A new one, in a temporary directory that lives as long as it does.
+    RETURNS (FaissKB): A new one, in a temporary directory that lives as long as it does, or in
+        memory if there are none.
     """
     manifest = kb.manifest
-    new = _build_temporary(
-        kb,
-        kb.vocab,
-        encoder,
-        dtype=manifest.dtype,
-        index=manifest.index,
-        source=manifest.source,
-        snapshot=manifest.snapshot,
-    )
+    if kb.is_empty():
+        new = kb_of_no_entities(kb.vocab, encoder)
+    else:
+        new = _build_temporary(
+            kb,
+            kb.vocab,
+            encoder,
+            dtype=manifest.dtype,
+            index=manifest.index,
+            source=manifest.source,
+            snapshot=manifest.snapshot,
+        )
     new.restriction = kb.restriction
     return new
 
