@@ -22,6 +22,7 @@ from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder
 from .errors import ElqError, Errors, Warnings
+from .forks import survive_forks
 from .linking import CharSpans, Mentions, rank_mentions
 from .links import make_links
 from .model import can_read, get_encoder, is_initialized
@@ -111,6 +112,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         self._kb_is_stale = False
         self._seen: set[str] = set()
         install_extension()
+        survive_forks()
 
     @staticmethod
     def check_settings(settings: Mapping[str, Any]) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,18 +43,19 @@ def with_pretrained(model: ElqModel, name: str) -> ElqModel:
 
     name (str): "starter", or the path of a file that `save_changes` wrote.
     """
-    initialize = model.init
-
-    def init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
-        if is_initialized(model):  # it was loaded, or used, and has them
-            return
-        if initialize is not None:
-            initialize(model, X, Y)
-        apply_changes(model, resolve_weights(name))
-
-    model.init = init
+    model.init = partial(_init, model.init)  # no closure: worker processes get pickled models
     model.attrs[PRETRAINED] = name
     return model
+
+
+def _init(
+    initialize: Callable[..., Any] | None, model: ElqModel, X: Any = None, Y: Any = None
+) -> None:
+    if is_initialized(model):  # it was loaded, or used, and has the weights
+        return
+    if initialize is not None:
+        initialize(model, X, Y)
+    apply_changes(model, resolve_weights(model.attrs[PRETRAINED]))
 
 
 def is_pretrained(model: ElqModel) -> bool:

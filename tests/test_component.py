@@ -1,8 +1,6 @@
 """The component, in the order a user meets it."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -99,34 +97,6 @@ def test_pipe_gives_what_single_calls_give(trained):
     single = [links(trained(text)) for text in texts]
     assert [links(doc) for doc in trained.pipe(texts, batch_size=3)] == single
     assert [links(doc) for doc in trained.pipe(texts, batch_size=100)] == single
-
-
-WORKERS = """
-import multiprocessing, sys, spacy, torch
-if __name__ == "__main__":
-    multiprocessing.set_start_method(sys.argv[2])
-    torch.set_num_threads(1)
-    nlp = spacy.load(sys.argv[1])
-    for doc in nlp.pipe(sys.argv[3:], n_process=2, batch_size=2):
-        print([(e.start_char, e.end_char, e.kb_id_) for e in doc.ents])
-"""
-
-
-@pytest.mark.parametrize("method", ["spawn", "fork"])
-def test_worker_processes_give_the_same(trained, trained_path, tmp_path, method):
-    # In a process of its own: forking this one, with its threads, could hang.
-    script = tmp_path / "workers.py"
-    script.write_text(WORKERS)
-    texts = [row["text"] for row in TEXTS]
-    done = subprocess.run(
-        [sys.executable, str(script), str(trained_path), method, *texts],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [str(links(trained(text))) for text in texts]
 
 
 EMPTY = ["", " ", "\n\t \n", "?!...", "\U0001f600", "\u0301"]
