@@ -52,8 +52,8 @@ def build_elq(
 
 def build_transformer(
     name: str = MINILM,
-    max_length: int = 512,
-    overlap: int = 64,
+    max_length: int = 48,
+    overlap: int = 22,
     truncate: bool = False,
     max_batch_items: int = 4096,
     precision: str = "fp32",
@@ -64,8 +64,9 @@ def build_transformer(
 
     name (str): "minilm" (from the `minilm` extra), a local directory, or a hub id.
     max_length (int): Most wordpieces read at once, special tokens included. Longer documents are
-        read in overlapping windows.
-    overlap (int): Wordpieces that neighbouring windows share.
+        read in overlapping windows: about as long as the texts of training should be, because what
+        is learned from short ones does not hold at places that they do not have.
+    overlap (int): Wordpieces that neighbouring windows share, twice the longest mention at least.
     truncate (bool): Read only the first window, as the published ELQ does.
     max_batch_items (int): Most wordpieces of a padded batch.
     precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference; training has

@@ -45,8 +45,8 @@ pretrained = "starter"
 [elq.model.encoder]
 @architectures = "spacy-elq.Transformer.v1"
 name = "minilm"
-max_length = 512
-overlap = 64
+max_length = 48
+overlap = 22
 truncate = false
 max_batch_items = 4096
 precision = "fp32"
