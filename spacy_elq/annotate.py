@@ -95,10 +95,13 @@ def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
     """linked (Sequence): By descending score.
     RETURNS (list[Span]): Spans without overlaps, the best first."""
     kept: list[Span] = []
+    occupied: set[int] = set()
     # They are sorted already: `decoding.without_overlaps` would make arrays of one or two to sort.
     for span, _ in linked:
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
+        tokens = range(span.start, span.end)
+        if occupied.isdisjoint(tokens):
             kept.append(span)
+            occupied.update(tokens)
     return kept
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from .encoders.windows import NO_CHARS, Window
 
+# Unicode categories.
+_OPENING, _EMOJI = ("Ps", "Pi", "Pd"), "So"
 # Scripts written without spaces between words: there, any character may begin or end a mention.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -29,7 +32,8 @@ def boundaries(
 
     texts (Sequence[str]): The texts that `Window.text` counts.
     mask (ndarray): True at wordpieces, bool (B, T).
-    words (bool): Only where words begin and end: not within a word, and no begin at punctuation.
+    words (bool): Only where words begin and end: not within a word, no begin at punctuation, no end
+        at punctuation that is never the last character of a name, neither at an emoji.
     special_tokens (bool): At [CLS] and [SEP] too.
     RETURNS (tuple[ndarray, ndarray]): Begin and end, bool (B, T).
     """
@@ -44,7 +48,8 @@ def boundaries(
             within = _within_words(text, window)
             start[within] = False
             end[within - 1] = False
-            start &= ~_is_punctuation(text, begin)
+            start &= ~_at(text, begin, _never_begins)
+            end &= ~_at(text, window.chars[:, 1] - 1, _never_ends)
     return starts, ends
 
 
@@ -58,9 +63,21 @@ def _within_words(text: str, window: Window) -> np.ndarray:
     return joined[np.array(goes_on, dtype=bool)]
 
 
-def _is_punctuation(text: str, begin: np.ndarray) -> np.ndarray:
-    marks = [i != NO_CHARS and unicodedata.category(text[i])[0] == "P" for i in begin.tolist()]
-    return np.array(marks, dtype=bool)
+def _at(text: str, places: np.ndarray, is_so: Callable[[str], bool]) -> np.ndarray:
+    """What holds of the characters at some places, bool; False at negative ones."""
+    return np.array([i >= 0 and is_so(text[i]) for i in places.tolist()], dtype=bool)
+
+
+@lru_cache(maxsize=1 << 12)
+def _never_begins(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category[0] == "P" or category == _EMOJI
+
+
+@lru_cache(maxsize=1 << 12)
+def _never_ends(char: str) -> bool:
+    """Unlike the marks of "Yahoo!", "Inc." and "Heathers (musical)"."""
+    return char in ",;:" or unicodedata.category(char) in (*_OPENING, _EMOJI)
 
 
 def _is_word(char: str) -> bool:

@@ -49,8 +49,8 @@ class Mentions:
 
     doc (ndarray): Which document, int64 (N,).
     first, last (ndarray): Wordpieces of its window, inclusive, int64 (N,).
-    chars (ndarray): Characters, int64 (N, 2), end exclusive; `NO_CHARS` for a mention of nothing
-        but special tokens.
+    chars (ndarray): Characters, int64 (N, 2), end exclusive: as given, or of the wordpieces;
+        `NO_CHARS` for a mention of nothing but special tokens.
     given (ndarray): Which of the document's given mentions it is, int64 (N,); -1 for found ones.
     logit (ndarray): Span logits, float32 (N,).
     mention_score (ndarray): log P(mention), float (N,); 0 for mentions that were given.
@@ -121,7 +121,12 @@ def rank_mentions(
         entities are looked for then. A mention without a wordpiece (white space) is left out.
     """
     found = find_spans(model, kb, docs, settings, given)
-    return rank_entities(found, kb, get_heads(model), settings.top_k)
+    mentions = rank_entities(found, kb, get_heads(model), settings.top_k)
+    if given is not None:  # wordpieces may cover less, or more, than what was given
+        places = zip(mentions.doc.tolist(), mentions.given.tolist(), strict=True)
+        chars = [given[doc][which] for doc, which in places]
+        mentions.chars = np.array(chars, dtype=np.int64).reshape(-1, 2)
+    return mentions
 
 
 def find_spans(

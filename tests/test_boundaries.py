@@ -31,10 +31,15 @@ def test_not_within_a_word(allowed):
     assert finals == ["q", "z", "q"]
 
 
-def test_no_begin_at_punctuation_but_an_end(allowed):
-    begins, finals, *_ = allowed("(a) b.")
-    assert begins == ["a", "b"]
-    assert finals == ["(", "a", ")", "b", "."]
+def test_no_begin_at_punctuation_and_ends_at_some(allowed):
+    begins, finals, *_ = allowed("(a) b. c, d! - e: f")
+    assert begins == ["a", "b", "c", "d", "e", "f"]
+    assert finals == ["a", ")", "b", ".", "c", "d", "!", "e", "f"]
+
+
+def test_neither_at_emoji(allowed):
+    begins, finals, *_ = allowed("\u26bd a \U0001f525\U0001f525 b")
+    assert begins == finals == ["a", "b"]
 
 
 def test_anywhere_without_word_boundaries(allowed):

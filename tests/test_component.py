@@ -208,6 +208,18 @@ def test_given_mentions_are_only_disambiguated(trained):
         assert not elq(trained.make_doc("is georgia north of armenia")).ents
 
 
+def test_given_mentions_keep_their_tokens(trained):
+    """Their wordpieces may cover less (white space) or more (a part of a word)."""
+    elq = trained.get_pipe("elq")
+    elq.mentions, elq.threshold = "ents", -100.0
+    doc = Doc(trained.vocab, ["is", "georgia", "\n", "north", "of", "armen", "ia"])
+    doc.ents = [Span(doc, 1, 3, label="GPE"), Span(doc, 5, 6, label="GPE")]
+    doc = elq(doc)
+    assert [(e.text, bool(e.kb_id_)) for e in doc.ents] == [("georgia \n", True), ("armen", True)]
+    assert {(s.start, s.end) for s in doc.spans["elq"]} == {(1, 3), (5, 6)}
+    assert all(ent._.elq is not None for ent in doc.ents)
+
+
 def test_entities_that_are_there_are_kept_or_overwritten(trained):
     elq = trained.get_pipe("elq")
     for overwrite, expected in ((True, ("Q3", "")), (False, ("", ""))):
