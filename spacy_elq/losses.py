@@ -116,7 +116,7 @@ class EntityMatrix:
         self._first = (counts.cumsum(0) - counts).clamp(max=max(len(owners) - 1, 0))
         self._missing = counts == 0
         others = torch.ones(len(owners), dtype=torch.bool, device=owners.device)
-        others[self._first] = False
+        others[self._first[~self._missing]] = False
         self._others = others.nonzero()[:, 0]
         self._other_owners = owners[self._others]
         self._transposed = vectors.T.contiguous()

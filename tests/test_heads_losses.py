@@ -193,12 +193,13 @@ def test_hard_negatives_loss():
 
 def test_entity_matrix_scores_each_entity_by_its_best_vector():
     vectors = RNG.normal(size=(6, 4))
-    owners = np.array([0, 0, 2, 3, 3, 3])  # entity 1 has none
-    queries = RNG.normal(size=(3, 4))
-    expected = np.full((3, 4), -np.inf)
+    owners = np.array([0, 0, 2, 3, 3, 3])  # entities 1 and 4, the last one, have none
+    # Towards each vector in turn, that every one of them is the best of its entity once.
+    queries = vectors[[1, 2, 5]]
+    expected = np.full((3, 5), -np.inf)
     for entity in (0, 2, 3):
         expected[:, entity] = (queries @ vectors[owners == entity].T).max(1)
-    matrix = EntityMatrix(torch.from_numpy(vectors), torch.from_numpy(owners), 4)
+    matrix = EntityMatrix(torch.from_numpy(vectors), torch.from_numpy(owners), 5)
     scores = matrix.scores(torch.from_numpy(queries))
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     loss = float(softmax_loss(scores, torch.tensor([0, 2, 3])))
