@@ -378,6 +378,10 @@ class Errors(metaclass=ErrorsWithCodes):
         '"uri") are unique: change one of the two, or leave them out.'
     )
     ELQ346 = "{path}: nif:{name} of {phrase} must be a whole number, not {found}."
+    ELQ355 = (
+        "`freeze` names '{name}', which is no part of the transformer; its parts are: {parts}. "
+        'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'
+    )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (

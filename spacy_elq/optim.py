@@ -9,16 +9,18 @@ weight decay and clipping are those of the config's [training.optimizer].
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from thinc.api import Optimizer
 from torch import nn
 
+from .errors import ElqError, Errors
+
 logger = logging.getLogger("spacy")
 
-# No weight decay for these, as in BERT's own training.
-NOT_DECAYED = ("bias", "LayerNorm.weight", "log_scale", "nil_cosine")
+# No weight decay for these and for layer norms, as in BERT's own training.
+NOT_DECAYED = ("bias", "log_scale", "nil_cosine")
 
 
 class TorchStepper:
@@ -36,10 +38,11 @@ class TorchStepper:
         self.parameters: list[nn.Parameter] = []
         groups = []
         for part, module in modules.items():
-            named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-            self.parameters += [p for _, p in named]
+            spared = set(not_decayed(module))
+            trained = [p for p in module.parameters() if p.requires_grad]
+            self.parameters += trained
             for decayed in (True, False):
-                chosen = [p for n, p in named if decayed != n.endswith(NOT_DECAYED)]
+                chosen = [p for p in trained if decayed != (p in spared)]
                 groups.append({"params": chosen, "factor": rates[part], "decayed": decayed})
         self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
 
@@ -63,17 +66,35 @@ class TorchStepper:
         self._adam.zero_grad(set_to_none=True)
 
 
+def not_decayed(module: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters that weight decay leaves alone, whatever a model calls its layer norms."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if isinstance(part, nn.LayerNorm) or name.endswith(NOT_DECAYED):
+                yield parameter
+
+
 def clip_by_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> bool:
     """limit (float): Largest norm of all gradients together; 0 switches clipping off.
     RETURNS (bool): Whether that norm is finite."""
     return bool(nn.utils.clip_grad_norm_(parameters, limit or torch.inf).isfinite())
 
 
-def freeze(module: nn.Module, names: Iterable[str]) -> None:
-    """Switch gradients off for parameters whose name starts with one of `names`, on for the rest.
+def freeze(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
+    """Switch gradients off for the parts of transformers that are named, on for the rest.
 
-    names (Iterable[str]): For example "embeddings" or "encoder.layer.0".
+    modules (Sequence[Module]): The transformers.
+    names (Iterable[str]): Modules or parameters, for example "embeddings" or "encoder.layer.0".
+    RAISES (ElqError): If one is in none of the transformers; a "pooler", which many lack, may be.
     """
-    prefixes = tuple(names)
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(not (prefixes and name.startswith(prefixes)))
+    frozen = list(names)
+    found = {"pooler"}
+    for module in modules:
+        for path, parameter in module.named_parameters():
+            by = [name for name in frozen if path == name or path.startswith(f"{name}.")]
+            parameter.requires_grad_(not by)
+            found.update(by)
+    for name in frozen:
+        if modules and name not in found:
+            parts = sorted({path for module in modules for path, _ in module.named_children()})
+            raise ElqError(Errors.ELQ355.format(name=name, parts=", ".join(parts)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -76,7 +77,8 @@ class TrainingSettings:
         for once: there, a model with `nil` learns what a mention of no entity looks like.
     head_rate, names_rate (float): Factors on the learning rate for the heads and for the weights
         of the name features.
-    freeze (list[str]): Parameters of the transformer that are not trained, by prefix.
+    freeze (list[str]): Parts of the transformers that are not trained, by the names of modules or
+        parameters: of the question encoder, and of the entity encoder where that is trained.
     precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
     exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
         copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
@@ -135,10 +137,12 @@ class Trainer:
         encoder = get_encoder(self.model)
         encoder.attrs["train_precision"] = self.settings.precision
         transformer = get_transformer(encoder)
-        if transformer is not None:
-            freeze(transformer, self.settings.freeze)
-            if self.settings.context_weight:
-                self._before = deepcopy(transformer).eval().requires_grad_(False)
+        trained = [] if transformer is None else [transformer]
+        if self.settings.train_entity_encoder:
+            trained.append(self.entity_encoder.transformer)
+        freeze(trained, self.settings.freeze)
+        if transformer is not None and self.settings.context_weight:
+            self._before = deepcopy(transformer).eval().requires_grad_(False)
 
     def accumulate(self, docs: Sequence[Doc], references: Sequence[Doc]) -> tuple[float, float]:
         """Run one batch forward and backward; gradients add up until `step`.
@@ -280,8 +284,12 @@ class Trainer:
         return context_loss(encoded.vectors, as_before.vectors, mask)
 
     def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        with autocast(queries.device.type, self.settings.precision):
-            entities = self.entity_encoder.forward_entities(self.kb.records(rows.tolist()))
+        records = self.kb.records(rows.tolist())
+        with (
+            _training(self.entity_encoder.transformer),
+            autocast(queries.device.type, self.settings.precision),
+        ):
+            entities = self.entity_encoder.forward_entities(records)
         entities = entities.float().to(queries.device)
         ids = torch.from_numpy(rows).to(queries.device)
         scores = in_batch_scores(queries, entities, ids, exact=self.settings.exact)
@@ -372,6 +380,16 @@ class Trainer:
                 self.kb.n_rows,
             )
         return self._matrix
+
+
+@contextmanager
+def _training(module: torch.nn.Module) -> Iterator[None]:
+    """With dropout, as thinc runs the question encoder while it learns."""
+    module.train()
+    try:
+        yield
+    finally:
+        module.eval()
 
 
 def without_gold_ranks(negatives: np.ndarray, texts: np.ndarray) -> np.ndarray:

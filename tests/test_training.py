@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from spacy.training import Example
 from thinc.api import Adam
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.gold import gold_spans
 from spacy_elq.model import get_encoder, get_heads
+from spacy_elq.optim import TorchStepper, clip_by_global_norm, freeze
 from spacy_elq.training import TrainingSettings
 
 from .conftest import TEXTS, examples, train
@@ -94,12 +96,58 @@ def test_frozen_parameters_stay(make_nlp):
     assert any(n.startswith("transformer.encoder.layer.1") for n in changed)
 
 
-def test_clipping_is_by_the_global_norm(make_nlp):
+class Layers(torch.nn.Module):
+    """Stands for a transformer of twelve layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(2, 2)
+        self.layer = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(12))
+
+
+def test_a_name_freezes_that_part_and_no_other_that_begins_alike():
+    module = Layers()
+    freeze([module], ["layer.1", "layer.3.bias"])
+    still = {name for name, p in module.named_parameters() if not p.requires_grad}
+    assert still == {"layer.1.weight", "layer.1.bias", "layer.3.bias"}
+    freeze([module], [])
+    assert all(p.requires_grad for p in module.parameters())
+
+
+def test_a_name_of_no_part_is_refused():
+    with pytest.raises(ElqError, match=r"ELQ355.*'embedings'.*: embeddings, layer\."):
+        freeze([Layers()], ["embeddings", "embedings"])
+    freeze([Layers()], ["pooler"])  # many have none
+    freeze([torch.nn.Linear(2, 2), Layers()], ["layer.0", "bias"])  # one of them has it
+    freeze([], ["embeddings"])
+
+
+def test_what_is_frozen_is_frozen_in_an_entity_encoder_that_learns(make_nlp):
+    settings = {"entity_loss": "in_batch", "train_entity_encoder": True, "freeze": ["embeddings"]}
+    nlp = make_nlp(training=settings)
+    module = nlp.get_pipe("elq").entity_encoder.transformer
+    before = {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
+    train(nlp, steps=2)
+    after = {name: p.detach().numpy() for name, p in module.named_parameters()}
+    unmoved = before.keys() - moved(before, after)
+    assert unmoved == {name for name in before if name.startswith("embeddings.")}
+
+
+def test_an_entity_encoder_has_dropout_while_it_learns_alone(make_nlp):
+    nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
+    elq = nlp.get_pipe("elq")
+    modes = []
+    module = elq.entity_encoder.transformer
+    module.embeddings.register_forward_hook(lambda part, *_: modes.append(part.training))
+    train(nlp, steps=1)
+    nlp("who did paris marry")  # embeds the entities again
+    assert modes[0] is True
+    assert not any(modes[1:])
+    assert len(modes) > 1
+
+
+def test_clipping_is_by_the_global_norm():
     """With plain SGD-like steps impossible under Adam, look at the gradients themselves."""
-    import torch
-
-    from spacy_elq.optim import clip_by_global_norm
-
     parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(4))]
     for i, parameter in enumerate(parameters):
         parameter.grad = torch.full_like(parameter, float(i + 1))
@@ -110,12 +158,52 @@ def test_clipping_is_by_the_global_norm(make_nlp):
     assert float(together[-1]) == pytest.approx(2 / norm, abs=1e-5)
 
 
+def test_steps_are_those_of_adamw_with_the_constants_of_the_config():
+    """Three steps of two parts, in plain float64 arithmetic."""
+    rate, b1, b2, eps, decay = 0.1, 0.7, 0.8, 0.5, 0.25
+    modules = {"slow": torch.nn.Linear(2, 1), "fast": torch.nn.Linear(2, 1)}
+    factors = {"slow": 1.0, "fast": 3.0}
+    stepper = TorchStepper(modules, factors)
+    sgd = Adam(rate, beta1=b1, beta2=b2, eps=eps, L2=decay, grad_clip=0.0)
+    values = {
+        (part, name): parameter.detach().double().numpy().copy()
+        for part, module in modules.items()
+        for name, parameter in module.named_parameters()
+    }
+    mean, square = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
+    for step, gradient in enumerate((0.5, -2.0, 1.0), start=1):
+        for part, name in values:
+            parameter = modules[part].get_parameter(name)
+            parameter.grad = torch.full_like(parameter, gradient)
+        stepper.step(sgd)
+        for key, value in values.items():
+            lr = rate * factors[key[0]]
+            mean[key] = b1 * mean[key] + (1 - b1) * gradient
+            square[key] = b2 * square[key] + (1 - b2) * gradient**2
+            root = np.sqrt(square[key] / (1 - b2**step))
+            kept = 1 - lr * decay if key[1] == "weight" else 1.0
+            values[key] = value * kept - lr * mean[key] / (1 - b1**step) / (root + eps)
+    for (part, name), value in values.items():
+        np.testing.assert_allclose(
+            modules[part].get_parameter(name).detach().numpy(), value, rtol=1e-5
+        )
+
+
+def test_layer_norms_are_not_decayed_whatever_their_names():
+    """DistilBERT's end in `_layer_norm`."""
+    block = torch.nn.ModuleDict(
+        {"sa_layer_norm": torch.nn.LayerNorm(2), "lin": torch.nn.Linear(2, 2)}
+    )
+    stepper = TorchStepper({"block": block}, {"block": 1.0})
+    for parameter in block.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    weight = block["lin"].weight.detach().clone()
+    stepper.step(Adam(0.1, L2=0.5))
+    assert block["sa_layer_norm"].weight.tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(block["lin"].weight.detach(), weight * 0.95, rtol=1e-6)
+
+
 def test_gradients_that_are_not_finite_change_nothing(caplog):
-    import torch
-    from thinc.api import Adam
-
-    from spacy_elq.optim import TorchStepper
-
     layer = torch.nn.Linear(2, 1)
     before = layer.weight.detach().clone()
     stepper = TorchStepper({"layer": layer}, {"layer": 1.0})
