@@ -120,7 +120,8 @@ def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
 
 def is_unseen(references: Iterable[Doc], seen: Collection[str]) -> list[bool]:
     """RETURNS (list[bool]): Whether a document has a gold entity outside of `seen`."""
-    return [any(span.kb_id_ not in seen for span in gold_spans(doc)) for doc in references]
+    known = {id_.lower() for id_ in seen}  # as scores compare ids
+    return [any(span.kb_id_.lower() not in known for span in gold_spans(doc)) for doc in references]
 
 
 def is_ambiguous(references: Iterable[Doc], kb: KnowledgeBase) -> list[bool]:

@@ -18,6 +18,11 @@ Triple = tuple[str, int, int]
 Match = Callable[[Triple, Triple], bool]
 
 
+def same_entity(one: str, other: str) -> bool:
+    """RETURNS (bool): Whether two ids are equal, case aside, as the published code compares them."""
+    return one.lower() == other.lower()
+
+
 def overlaps(gold: Triple, predicted: Triple) -> bool:
     """RETURNS (bool): Whether the two half-open ranges share a position."""
     return gold[1] < predicted[2] and predicted[1] < gold[2]
@@ -30,12 +35,12 @@ def same_bounds(gold: Triple, predicted: Triple) -> bool:
 
 def weak_match(gold: Triple, predicted: Triple) -> bool:
     """RETURNS (bool): Same entity (case aside) and overlapping ranges."""
-    return gold[0].lower() == predicted[0].lower() and overlaps(gold, predicted)
+    return same_entity(gold[0], predicted[0]) and overlaps(gold, predicted)
 
 
 def strong_match(gold: Triple, predicted: Triple) -> bool:
     """RETURNS (bool): Same entity (case aside) and equal ranges."""
-    return gold[0].lower() == predicted[0].lower() and same_bounds(gold, predicted)
+    return same_entity(gold[0], predicted[0]) and same_bounds(gold, predicted)
 
 
 def count_matches(gold: Sequence[Triple], predicted: Sequence[Triple], match: Match) -> int:

@@ -10,15 +10,13 @@ from typing import Any
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from .corpora.gold import gold_fields, gold_spans, triples
-from .metrics import PRF, LinkMetrics, Triple
+from .corpora.gold import TOPIC, gold_fields, gold_spans, is_countable, triples
+from .metrics import PRF, LinkMetrics, Triple, same_entity
 
 # `doc.user_data[RANKS_KEY]` of a predicted document, where the component was asked for it: for each
 # gold mention the rank of its entity among the candidates of that very span, 1 is the best, None
 # if it is not among them.
 RANKS_KEY = "elq_gold_ranks"
-# Row field of datasets that name the one entity which a text is about.
-TOPIC_FIELD = "topic"
 
 
 def make_elq_scorer(overlapping: bool = False) -> Callable[..., dict[str, Any]]:
@@ -42,7 +40,8 @@ def _score(overlapping: bool, examples: Iterable[Example], **kwargs: Any) -> dic
 def score_links(
     examples: Iterable[Example], *, seen_ids: Collection[str] | None = None, spans_key: str = ""
 ) -> dict[str, Any]:
-    """Score predicted links against gold mentions, micro-averaged over all texts.
+    """Score predicted links against gold mentions, micro-averaged over all texts. Links that a set
+    does not count (`corpora.gold.is_countable`) are left out.
 
     examples (Iterable[Example]): Gold mentions in the reference documents.
     seen_ids (Collection[str] | None): Entities seen in training, None where unknown.
@@ -54,7 +53,7 @@ def score_links(
         among the linked entities), and the weak and strong F1 of links to entities seen and not
         seen in training. Unknown ones are left out.
     """
-    counts = _Counts(seen=None if seen_ids is None else frozenset(seen_ids))
+    counts = _Counts(None if seen_ids is None else frozenset(id_.lower() for id_ in seen_ids))
     for example in examples:
         counts.add(example, spans_key)
     return counts.scores()
@@ -71,7 +70,7 @@ def predicted_spans(doc: Doc, spans_key: str = "") -> list[Span]:
 class _Counts:
     """Everything that the scores are computed from.
 
-    seen (frozenset[str] | None): Entities seen in training.
+    seen (frozenset[str] | None): Entities seen in training, in lower case: matches ignore case.
     ranks (list[int | None]): Of the gold mentions whose rank is known.
     topics (list[bool]): Whether a text's topic was linked, for the texts that have one.
     """
@@ -85,23 +84,24 @@ class _Counts:
 
     def add(self, example: Example, spans_key: str) -> None:
         gold = triples(gold_spans(example.reference))
-        predicted = triples(predicted_spans(example.predicted, spans_key))
+        spans = predicted_spans(example.predicted, spans_key)
+        predicted = triples(span for span in spans if is_countable(span, example.reference))
         self.all.add(gold, predicted)
         self.ranks.extend(example.predicted.user_data.get(RANKS_KEY) or ())
-        topic = gold_fields(example.reference).get(TOPIC_FIELD)
+        topic = gold_fields(example.reference).get(TOPIC)
         if topic:
-            self.topics.append(topic in {entity for entity, _, _ in predicted})
+            self.topics.append(any(same_entity(topic, entity) for entity, _, _ in predicted))
         if self.seen is not None:
             self._add_by_seen(gold, predicted, self.seen)
 
     def _add_by_seen(
         self, gold: Sequence[Triple], predicted: Sequence[Triple], seen: Collection[str]
     ) -> None:
-        # Matches join equal ids, so both sides of a match fall into the same part.
+        # Matches join ids that are equal, case aside: both sides fall into the same part.
         for metrics, wanted in ((self.seen_links, True), (self.unseen_links, False)):
             metrics.add(
-                [triple for triple in gold if (triple[0] in seen) is wanted],
-                [triple for triple in predicted if (triple[0] in seen) is wanted],
+                [triple for triple in gold if (triple[0].lower() in seen) is wanted],
+                [triple for triple in predicted if (triple[0].lower() in seen) is wanted],
             )
 
     def scores(self) -> dict[str, Any]:

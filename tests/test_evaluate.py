@@ -9,7 +9,7 @@ from spacy_elq.corpora.spans import Row, RowSpan, docs_from_rows
 from spacy_elq.scorer import RANKS_KEY
 
 ROWS = [
-    Row("is Paris big", (RowSpan(3, 8, "Q90"),), {"topic": "Q90"}),
+    Row("is Paris big", (RowSpan(3, 8, "Q90"),), {"topic_id": "Q90"}),
     Row("is Rome big", (RowSpan(3, 7, "Q220"),)),
     Row("who is Helen", ()),
 ]
@@ -80,6 +80,10 @@ def test_whole_set_and_its_parts(nlp, references):
     assert results["linker", "ambiguous"].scores["elq_weak_f"] == 1.0
     assert results["linker", "first"].scores["elq_weak_f"] == 1.0
     assert results["linker", "none"].scores["elq_weak_f"] == 0.0
+
+
+def test_ids_are_compared_without_case(references):
+    assert evaluate.is_unseen(references, ["q90"]) == [False, True, False]
 
 
 def test_the_baseline_is_measured_on_the_same_texts(nlp, references):

@@ -23,7 +23,7 @@ def example(vocab):
         reference = Doc(vocab, words=TEXT.split())
         set_gold(reference, spans(reference, gold))
         if topic:
-            reference.user_data[FIELDS_KEY] = {"topic": topic}
+            reference.user_data[FIELDS_KEY] = {"topic_id": topic}
         doc = Doc(vocab, words=TEXT.split())
         doc.set_ents(spans(doc, predicted))
         if ranks is not None:
@@ -81,7 +81,7 @@ def test_ranks_of_gold_entities(example):
 
 def test_topic_recall_counts_only_texts_with_a_topic(example):
     examples = [
-        example({}, {PARIS: "Q90"}, topic="Q90"),
+        example({}, {PARIS: "Q90"}, topic="q90"),
         example({}, {PARIS: "Q90"}, topic="Q64"),
         example({}, {PARIS: "Q90"}),
     ]
@@ -102,6 +102,29 @@ def test_seen_and_unseen_entities_are_scored_apart(example, seen):
     assert scores["elq_seen_strong_f"] == pytest.approx(2 / 3)
     assert scores["elq_unseen_weak_f"] == pytest.approx(2 / 3)
     assert scores["elq_unseen_strong_f"] == 0.0
+
+
+def test_matches_without_case_are_seen_without_case(example):
+    case = example({HILTON: "Q1", BERLIN: "Q64"}, {HILTON: "q1", BERLIN: "q64"})
+    scores = make_elq_scorer()([case], seen_ids=["q1"])
+    assert scores["elq_weak_f"] == 1.0
+    assert (scores["elq_seen_strong_f"], scores["elq_unseen_strong_f"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("spans_key", ["", "links"])
+def test_links_that_a_set_does_not_count_are_not_scored(example, spans_key):
+    predicted = {HILTON: "Q1", BERLIN: "Q64"}
+    case = example({HILTON: "Q1"}, predicted)
+    case.predicted.spans["links"] = spans(case.predicted, predicted)
+    scorer = make_elq_scorer(overlapping=bool(spans_key))
+
+    def precision(**fields):
+        case.reference.user_data[FIELDS_KEY] = fields
+        return scorer([case], spans_key=spans_key)["elq_weak_p"]
+
+    assert precision() == 0.5
+    assert precision(evaluation_span=[0, 17]) == 1.0
+    assert precision(optional=[{"start": 23, "end": 29, "id": "Q64"}]) == 1.0
 
 
 def test_overlapping_links_are_scored_from_their_span_group(example):

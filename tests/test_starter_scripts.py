@@ -90,7 +90,7 @@ def test_questions_are_kept_with_the_name_that_stands_there(corpus):
         *([[("ada", "Q1")]] * 52),
     ]
     held_out = read(corpus / "webquestions-dev.jsonl")
-    assert [row["topic"] for row in held_out] == ["Q1", "Q3"] * 4
+    assert [row["topic_id"] for row in held_out] == ["Q1", "Q3"] * 4
     assert [named(row) for row in held_out] == [[("ada", "Q1")], []] * 4
     entities = read(corpus / "entities.jsonl")
     assert [entity["id"] for entity in entities] == ["Q1", "Q2", "Q3"]

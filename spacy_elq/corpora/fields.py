@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .gold import EVALUATION_SPAN, OPTIONAL
+from .gold import EVALUATION_SPAN, OPTIONAL, TOPIC
 
 # What a value must be: a test, and its name in messages.
 Check = tuple[Callable[[Any], bool], str]
@@ -64,6 +64,7 @@ _NUMBER: Check = (_is_number, "a number")
 OF_ROWS: dict[str, Check] = {
     EVALUATION_SPAN: (_is_range, "[start, end]"),
     OPTIONAL: (_are_places, 'a list of objects {"start", "end", "id"}'),
+    TOPIC: (is_text, "an entity id"),
 }
 OF_SPANS: dict[str, Check] = {
     "candidates": (_are_candidates, 'a list of objects {"id"}'),

@@ -19,6 +19,8 @@ AUGMENTED_KEY = "elq_augmented"
 # Row fields of evaluation sets: [start, end) of the part of the text whose links count, and spans
 # that may be linked or not.
 EVALUATION_SPAN, OPTIONAL = "evaluation_span", "optional"
+# Row field of sets that name the one entity which a text is about: its id.
+TOPIC = "topic_id"
 # Key of the span group's attrs that holds one dictionary of other fields per gold span.
 SPAN_FIELDS = "fields"
 

@@ -245,6 +245,7 @@ PARIS = {"start": 0, "end": 1, "id": "Q90"}
         ({"evaluation_span": [1]}, "evaluation_span"),
         ({"evaluation_span": [0, "1"]}, "evaluation_span"),
         ({"optional": {"start": 0}}, "optional"),
+        ({"topic_id": ["sports"]}, "topic_id"),
         ({"optional": [[0, 1]]}, "optional"),
         ({"optional": [{"start": 0}]}, "optional"),
         ({"spans": [{**PARIS, "candidates": ["Q90"]}]}, "candidates"),

@@ -67,7 +67,7 @@ def find_mention(question: str, entity: Row) -> tuple[int, int] | None:
 def to_row(question: str, entity: Row) -> Row:
     mention = find_mention(question, entity)
     spans = [{"start": mention[0], "end": mention[1], "id": entity["id"]}] if mention else []
-    return {"text": question, "topic": entity["id"], "spans": spans}
+    return {"text": question, "topic_id": entity["id"], "spans": spans}
 
 
 def simple_questions(path: Path, entities: Iterable[Row]) -> Iterator[Row]:
