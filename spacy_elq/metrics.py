@@ -19,7 +19,7 @@ Match = Callable[[Triple, Triple], bool]
 
 
 def same_entity(one: str, other: str) -> bool:
-    """RETURNS (bool): Whether two ids are equal, case aside, as the published code compares them."""
+    """RETURNS (bool): Whether two ids are equal, case aside: the published comparison."""
     return one.lower() == other.lower()
 
 

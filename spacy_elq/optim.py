@@ -46,13 +46,18 @@ class TorchStepper:
                 groups.append({"params": chosen, "factor": rates[part], "decayed": decayed})
         self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
 
-    def step(self, sgd: Optimizer) -> None:
+    def step(self, sgd: Optimizer, n_updates: int = 1) -> None:
         """Clip the accumulated gradients by their global norm, step, and zero them. Gradients that
         are not finite would spoil all weights: there is no step then, and the log says so.
 
         sgd (Optimizer): thinc's; its current learning rate and constants are used, its own state
             is not.
+        n_updates (int): How many gradients were added up, of which the mean is taken.
         """
+        if n_updates > 1:
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= n_updates
         if not clip_by_global_norm(self.parameters, sgd.grad_clip):
             logger.warning("elq: gradients are not finite; this step is left out")
             self._adam.zero_grad(set_to_none=True)

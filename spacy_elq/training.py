@@ -120,6 +120,7 @@ class Trainer:
     """The state of a training: settings, the optimizer's state, the entity vectors.
 
     problems (Counter): Gold mentions that could not be learned from as they are, by kind.
+    n_updates (int): Batches whose gradients were added up since the last step.
     """
 
     model: ElqModel
@@ -129,6 +130,7 @@ class Trainer:
     settings: TrainingSettings
     problems: Counter[str] = field(default_factory=Counter)
     n_gold: int = 0
+    n_updates: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
     _before: torch.nn.Module | None = None
@@ -163,6 +165,7 @@ class Trainer:
         if self._before is not None:
             loss = loss + self.settings.context_weight * self._context_loss(batch, self._before)
         backprop(loss)
+        self.n_updates += 1
         return float(mention.detach()), float(entity.detach())
 
     def forget_entities(self) -> None:
@@ -176,10 +179,13 @@ class Trainer:
         self.n_gold = 0
 
     def step(self, sgd: Optimizer) -> None:
-        """Step all parameters with the gradients added up so far."""
+        """Step all parameters with the mean of the gradients added up so far: losses are means, so
+        parts of a batch, as `accumulate_gradient` makes them, step as the whole does. (A shared
+        transformer is stepped by its own component, with their sum.)"""
         if self._stepper is None:
             self._stepper = self._make_stepper()
-        self._stepper.step(sgd)
+        self._stepper.step(sgd, self.n_updates)
+        self.n_updates = 0
         if self.settings.train_entity_encoder:
             self.entity_encoder.weights_changed()
 
@@ -334,7 +340,10 @@ class Trainer:
         scores = self._with_names(matrix.scores(queries), names, some)
         columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
         if not hard:
-            return self._softmax_loss(scores, columns[:, 0])
+            gold = columns[:, 0]
+            if self.settings.exact:  # a column for each mention, copies of an entity too
+                scores, gold = scores[:, gold], torch.arange(len(gold), device=device)
+            return self._softmax_loss(scores, gold)
         real = torch.from_numpy(candidates >= 0).to(device)
         chosen = scores.gather(1, columns.clamp(max=len(some) - 1))
         gold = torch.zeros_like(real)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from spacy.training import Example
+from spacy.util import minibatch
 from thinc.api import Adam
 
 from spacy_elq import ElqError
@@ -65,23 +66,24 @@ def test_gradients_add_up_until_finish_update(make_nlp):
     assert moved(before, weights(elq))
 
 
-def test_two_halves_give_the_gradient_of_the_whole(make_nlp):
-    """Sums over texts: two accumulated batches step as their sum does."""
-    nlp = make_nlp(training={"entity_weight": 0.0})
-    elq = nlp.get_pipe("elq")
-    gold = examples(nlp)[:6]
+@pytest.mark.parametrize("grad_clip", [0.0, 0.5])
+def test_parts_of_a_batch_step_as_the_whole(make_nlp, grad_clip):
+    """`accumulate_gradient` of spaCy splits a batch and steps once."""
 
-    def gradient(*batches):
-        for batch in batches:
-            elq.update(batch)
-        head = get_heads(elq.model).mention_scorer.layers.weight
-        result = head.grad.clone().numpy()
-        for module in (get_encoder(elq.model).layers[0].transformer, get_heads(elq.model)):
-            module.zero_grad()
-        return result
+    def step(size):
+        nlp = make_nlp()
+        elq = nlp.get_pipe("elq")
+        # Adam makes all gradients alike, but for those far below epsilon.
+        optimizer = Adam(1.0, eps=100.0, grad_clip=grad_clip, L2=0.0)
+        for size_now in (size, 6):
+            for part in minibatch(examples(nlp)[:6], size_now):
+                elq.update(part)
+            elq.finish_update(optimizer)
+        return weights(elq)
 
-    halves = gradient(gold[:3], gold[3:])
-    np.testing.assert_allclose(halves / 2, gradient(gold), atol=1e-5)
+    whole, parts = step(6), step(2)
+    for name, values in whole.items():
+        np.testing.assert_allclose(parts[name], values, atol=1e-5)
 
 
 def test_frozen_parameters_stay(make_nlp):
@@ -231,6 +233,19 @@ def test_the_schedule_of_the_config_sets_the_rate(make_nlp):
 def test_bf16_training_stays_close(make_nlp):
     losses = [train(make_nlp(training={"precision": p}), steps=5) for p in ("fp32", "bf16")]
     assert losses[1]["elq"] == pytest.approx(losses[0]["elq"], rel=0.1)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_copies_of_an_entity_are_negatives_in_exact_batches_alone(make_nlp, trained):
+    """Of two mentions of one entity: nothing to learn, or which of the two alike is meant."""
+
+    def entity_loss(exact):
+        settings = {"entity_loss": "in_batch", "train_entity_encoder": trained, "exact": exact}
+        nlp = make_nlp(training=settings, model={"nil": False})
+        return nlp.update(examples(nlp, [TEXTS[0]] * 2), sgd=Adam(0.0))["elq_entity"]
+
+    assert entity_loss(False) == pytest.approx(0.0, abs=1e-6)
+    assert entity_loss(True) == pytest.approx(np.log(2), rel=1e-3)
 
 
 def test_training_the_entity_encoder_embeds_the_kb_again(make_nlp):
