@@ -78,6 +78,20 @@ def locate(window: Window, start: int, end: int) -> tuple[int, int] | None:
     return (int(inside[0]), int(inside[-1])) if len(inside) else None
 
 
+def without_gold_ranks(negatives: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """The published choice of hard negatives: a rank at which one mention of a text found its gold
+    entity is left out for all mentions of that text.
+
+    negatives (ndarray): Entity rows by rank, int64 (N, K); -1 for the gold entity.
+    texts (ndarray): Which text each mention is of, int64 (N,).
+    RETURNS (ndarray): int64 (N, K), -1 where a rank is left out.
+    """
+    _, text = np.unique(texts, return_inverse=True)
+    is_gold = np.zeros((len(negatives), negatives.shape[1]), dtype=bool)
+    np.logical_or.at(is_gold, text, negatives < 0)
+    return np.where(is_gold[text], -1, negatives)
+
+
 def report(problems: Counter[str], seen: int) -> None:
     """Log how many gold mentions could not be used as they are, by kind."""
     for kind, count in problems.items():

@@ -44,7 +44,7 @@ from .losses import (
 from .model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from .optim import TorchStepper, freeze
 from .settings import check_least, check_types
-from .targets import Targets, find_targets, report
+from .targets import Targets, find_targets, report, without_gold_ranks
 
 if TYPE_CHECKING:
     from .heads import Heads
@@ -399,17 +399,3 @@ def _training(module: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         module.eval()
-
-
-def without_gold_ranks(negatives: np.ndarray, texts: np.ndarray) -> np.ndarray:
-    """The published choice of hard negatives: a rank at which one mention of a text found its gold
-    entity is left out for all mentions of that text.
-
-    negatives (ndarray): Entity rows by rank, int64 (N, K); -1 for the gold entity.
-    texts (ndarray): Which text each mention is of, int64 (N,).
-    RETURNS (ndarray): int64 (N, K), -1 where a rank is left out.
-    """
-    _, text = np.unique(texts, return_inverse=True)
-    is_gold = np.zeros((len(negatives), negatives.shape[1]), dtype=bool)
-    np.logical_or.at(is_gold, text, negatives < 0)
-    return np.where(is_gold[text], -1, negatives)
