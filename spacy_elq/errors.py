@@ -382,6 +382,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "`freeze` names '{name}', which is no part of the transformer; its parts are: {parts}. "
         'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'
     )
+    ELQ356 = (
+        "The lowest score that is looked at is {floor}, of --floor or of the pipeline's threshold; "
+        "it must be a number, such as -20."
+    )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -448,8 +452,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "Tuning needs scikit-learn and matplotlib. Install them with: pip install 'spacy-elq[tune]'"
     )
     ELQ443 = (
-        "{right} of {links} links are right: probabilities can be learnt only from right and wrong "
-        "ones. Give more texts, or a lower --floor."
+        "None of {links} links above the floor is right, so no threshold is better than another. "
+        "Check that the texts name entities by the ids of the knowledge base, or lower --floor."
     )
     ELQ444 = (
         "{path} is no directory of a pipeline, so nothing can be stored in it. Name the directory "
@@ -538,6 +542,11 @@ class Warnings(metaclass=ErrorsWithCodes):
     ELQ354 = (
         "{count} mentions are not where their file says they are: the text there is another one. "
         "Its offsets may count something else than characters (code points)."
+    )
+    ELQ357 = (
+        "{right} of {links} links are right: too few right or too few wrong ones to learn "
+        "probabilities from, so there is a threshold, but no calibration. Give more texts, or a "
+        "lower --floor."
     )
     ELQ519 = (
         "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "

@@ -179,9 +179,8 @@ class Trainer:
         self.n_gold = 0
 
     def step(self, sgd: Optimizer) -> None:
-        """Step all parameters with the mean of the gradients added up so far: losses are means, so
-        parts of a batch, as `accumulate_gradient` makes them, step as the whole does. (A shared
-        transformer is stepped by its own component, with their sum.)"""
+        """Step all parameters but a shared transformer's with the mean of the gradients added up so
+        far: losses are means, so the parts of a batch (`accumulate_gradient`) step as it does."""
         if self._stepper is None:
             self._stepper = self._make_stepper()
         self._stepper.step(sgd, self.n_updates)

@@ -45,23 +45,44 @@ def test_isotonic_knots_are_those_of_pooled_neighbours():
     assert fit(scores, right, "isotonic")(scores).tolist() == [0.0, 0.5, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_one_kind_of_links_teaches_nothing(right):
-    with pytest.raises(ElqError, match="ELQ443"):
-        fit(np.array([-1.0, -2.0]), np.array([right, right]), "isotonic")
+def one_link_each(*right, score=-1.0):
+    """Texts of one link each, right or wrong, from better to worse scores."""
+    return [
+        ScoredText([("A", 0, 5)], [("A" if is_right else "B", 0, 5)], [score - 0.1 * i])
+        for i, is_right in enumerate(right)
+    ]
+
+
+@pytest.mark.parametrize("method", ["isotonic", "platt"])
+@pytest.mark.parametrize("n_wrong", [0, 1])
+def test_a_threshold_needs_no_wrong_links(method, n_wrong):
+    """All links of a kind in one fold: the others can't be calibrated without it."""
+    with pytest.warns(UserWarning, match=rf"ELQ357\] {8 - n_wrong} of 8 links are right"):
+        tuning = tune(
+            one_link_each(*[True] * (8 - n_wrong), *[False] * n_wrong), -8.0, method=method
+        )
+    assert tuning.curve.f[tuning.chosen] == pytest.approx((8 - n_wrong) / (8 - n_wrong / 2))
+    assert tuning.calibrated is None
+    assert "calibration" not in tuning.to_dict()
+
+
+def test_no_right_link_gives_no_threshold():
+    with pytest.raises(ElqError, match=r"ELQ443.* None of 3 links"):
+        tune(one_link_each(False, False, False), -8.0)
 
 
 def test_held_out_errors_are_not_those_of_the_fit():
     """Links without any pattern: a fit that saw them looks good, one that did not doesn't."""
     rng = np.random.default_rng(0)
-    found = [
+    texts = [
         ScoredText([("A", 0, 5)], [(("A", "B")[rng.integers(2)], 0, 5)], [-rng.random()])
         for _ in range(60)
     ]
-    tuning = tune(found, -8.0)
-    scores = np.array([text.scores[0] for text in found])
-    right = np.array([text.links[0][0] == "A" for text in found])
-    assert tuning.all_after.error > 2 * reliability(tuning.calibration(scores), right).error
+    calibrated = tune(texts, -8.0).calibrated
+    scores = np.array([text.scores[0] for text in texts])
+    right = np.array([text.links[0][0] == "A" for text in texts])
+    seen = reliability(calibrated.calibration(scores), right).error
+    assert calibrated.all_after.error > 2 * seen
 
 
 @pytest.mark.parametrize("options", [{"method": "beta"}, {"match": "fuzzy"}])
@@ -83,6 +104,13 @@ def test_settings_are_stored_in_a_pipelines_directory_only(make_nlp, tmp_path):
     with pytest.raises(ElqError, match="ELQ444"):
         save(make_nlp(), tmp_path, "elq")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["sklearn.isotonic", "matplotlib.figure"])
+def test_what_is_not_installed_is_told_before_the_work(monkeypatch, package, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run("tune", tmp_path / "no_pipeline", tmp_path / "dev.jsonl", "--output", tmp_path)
+    assert (result.exit_code, "ELQ442" in result.stderr) == (1, True)
 
 
 def test_what_cannot_be_stored_is_told_before_the_work(make_nlp, tmp_path, monkeypatch):
@@ -128,9 +156,28 @@ def test_the_command(pipeline, tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf8")
     assert page.count("<svg") == 2
     assert "calibrated probability" in page and "probability: " in page
-    # Out of reach.
-    options = ("--precision", "1.0", "--floor", -20)
+    # No gold mentions; no floor.
     srsly.write_jsonl(tmp_path / "none.jsonl", [{"text": text["text"]} for text in TEXTS])
-    result = run("tune", pipeline, tmp_path / "none.jsonl", *options)
-    assert result.exit_code == 1
-    assert "ELQ441" in result.stderr
+    for data, lowest, code in (("none", -20, "ELQ443"), ("dev", "-inf", "ELQ356")):
+        result = run("tune", pipeline, tmp_path / f"{data}.jsonl", "--floor", lowest)
+        assert (result.exit_code, code in result.stderr) == (1, True)
+
+
+def test_the_command_without_a_wrong_link(make_nlp, tmp_path, monkeypatch):
+    nlp = make_nlp()
+    nlp.to_disk(tmp_path / "pipeline")
+    (tmp_path / "texts.jsonl").write_text("{}")
+    before = nlp.get_pipe("elq").calibration
+    texts = iter(one_link_each(*[True] * 7))
+    monkeypatch.setattr("spacy_elq.cli.tune.load_pipeline", lambda *_: nlp)
+    monkeypatch.setattr("spacy_elq.cli.tune.gold_docs", lambda *_: [nlp.make_doc("a")] * 7)
+    monkeypatch.setattr("spacy_elq.sweep.scored_text", lambda *_: next(texts))
+    arguments = (tmp_path / "pipeline", tmp_path / "texts.jsonl")
+    with pytest.warns(UserWarning, match="ELQ357"):
+        result = run("tune", *arguments, "--save", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "best F1" in result.stdout and "ECE" not in result.stdout
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"tune.json", "curve.png"}
+    elq = spacy.load(tmp_path / "pipeline").get_pipe("elq")
+    assert elq.threshold == json.loads((tmp_path / "out" / "tune.json").read_text())["threshold"]
+    assert elq.calibration == before

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..corpora.nif import WIKIDATA
+from ..errors import ElqError, Errors
 from ._run import (
     BATCH,
     EntityUri,
@@ -25,7 +26,7 @@ from ._run import (
 
 if TYPE_CHECKING:
     from ..sweep import Curve
-    from ..tune import Tuning
+    from ..tune import Calibrated, Tuning
 
 EXAMPLE = (
     "Example: python -m spacy elq tune training/model-best dev.jsonl --precision 0.9 "
@@ -62,16 +63,18 @@ def tune_command(
 ) -> None:
     """Choose a threshold on a development set, from one pass over it, and calibrate scores to
     probabilities (span._.elq.prob). Needs the extra "tune"."""
-    from ..corpora.files import write_json
     from ..sweep import floor_at, scored_text
+    from ..tune import check_installed, settings_file, tune
     from ..tune import save as save_settings
-    from ..tune import settings_file, tune
 
+    check_installed(pictures=output is not None)  # before the work, not after it
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
     if save:
-        settings_file(Path(pipeline), elq.name)  # refused before the work, not after it
+        settings_file(Path(pipeline), elq.name)  # as above
     floor = min(floor, elq.threshold)
+    if not math.isfinite(floor):
+        raise ElqError(Errors.ELQ356.format(floor=floor))
     references = gold_docs(data, nlp, read_as, entity_uri)
     with floor_at(elq, floor):
         linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH)
@@ -83,20 +86,32 @@ def tune_command(
     tuning = tune(texts, floor, precision=precision, method=method, match=match)
     goal = "best F1" if precision is None else f"P >= {precision:g}"
     typer.echo(_table(tuning.curve, {elq.threshold: "now", tuning.threshold: goal}))
-    typer.echo("\n" + _calibration_table(tuning, floor))
+    if tuning.calibrated is not None:
+        typer.echo("\n" + _calibration_table(tuning.calibrated, tuning.threshold, floor))
     if output is not None:
-        from ..plots import plot_curve, plot_reliability
-
-        origin = {"pipeline": pipeline, "data": str(data)}
-        write_json(output / "tune.json", {**origin, **tuning.to_dict()})
-        plot_curve(tuning.curve, tuning.chosen, output / "curve.png")
-        plot_reliability(tuning.all_before, tuning.all_after, output / "reliability.png")
-        note(f"{output}: tune.json, curve.png, reliability.png", quiet=quiet)
+        written = _write(tuning, output, {"pipeline": pipeline, "data": str(data)})
+        note(f"{output}: {', '.join(written)}", quiet=quiet)
     if save:
-        elq.threshold = tuning.threshold
-        elq.calibration = tuning.calibration.to_dict()
+        elq.threshold, stored = tuning.threshold, f"threshold {tuning.threshold:.3f}"
+        if tuning.calibrated is not None:
+            elq.calibration = tuning.calibrated.calibration.to_dict()
+            stored += " and calibration"
         save_settings(nlp, Path(pipeline), elq.name)
-        note(f"{pipeline}: threshold {tuning.threshold:.3f} and calibration stored", quiet=quiet)
+        note(f"{pipeline}: {stored} stored", quiet=quiet)
+
+
+def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:
+    """Write the files of a tuning into a directory. RETURNS (list[str]): Their names."""
+    from ..corpora.files import write_json
+    from ..plots import plot_curve, plot_reliability
+
+    write_json(output / "tune.json", {**origin, **tuning.to_dict()})
+    plot_curve(tuning.curve, tuning.chosen, output / "curve.png")
+    if tuning.calibrated is None:
+        return ["tune.json", "curve.png"]
+    before, after = tuning.calibrated.all_before, tuning.calibrated.all_after
+    plot_reliability(before, after, output / "reliability.png")
+    return ["tune.json", "curve.png", "reliability.png"]
 
 
 def _table(curve: Curve, marked: dict[float, str]) -> str:
@@ -114,13 +129,13 @@ def _table(curve: Curve, marked: dict[float, str]) -> str:
     return align(lines, left=2)
 
 
-def _calibration_table(tuning: Tuning, floor: float) -> str:
+def _calibration_table(found: Calibrated, threshold: float, floor: float) -> str:
     from ._table import align
 
     lines = [["calibration error (ECE)", "links", "exp(score)", "calibrated"]]
     for name, before, after in (
-        (f"links above {tuning.threshold:.3f}", tuning.before, tuning.after),
-        (f"links above {floor:.3f}", tuning.all_before, tuning.all_after),
+        (f"links above {threshold:.3f}", found.before, found.after),
+        (f"links above {floor:.3f}", found.all_before, found.all_after),
     ):
         links = str(int(before.counts.sum()))
         lines.append([name, links, f"{before.error:.4f}", f"{after.error:.4f}"])
