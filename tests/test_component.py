@@ -177,6 +177,14 @@ def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_floor_above_the_threshold_takes_no_link_away(trained):
+    elq = trained.get_pipe("elq")
+    elq.floor = 0.0
+    doc = trained("who did paris marry")
+    assert links(doc) == [(8, 13, "Q2")]
+    assert "Q2" in [span.kb_id_ for span in doc.spans["elq"]]
+
+
 @pytest.mark.parametrize("kind", ["top_entity_by_mention", "thresholded_entity_by_mention"])
 def test_given_mentions_need_no_mention_score(trained, kind):
     elq = trained.get_pipe("elq")

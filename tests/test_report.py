@@ -150,7 +150,7 @@ def test_page_counts_each_finding_once(nlp):
 def test_everything_is_escaped(nlp):
     evil = "<script>alert('x')</script>&\"$heading"
     text = f"see {evil} now"
-    example = make_example(nlp, text, [("see", "Q1")], [("now", 'Q"><b>')])
+    example = make_example(nlp, text, [("see", "Q1"), (evil, "Q3")], [("now", 'Q"><b>')])
     link = {"start": len(text) - 3, "end": len(text), "id": 'Q"><b>', "title": evil}
     set_links(example, {**link, "description": evil})
     page = render(

@@ -9,6 +9,7 @@ from thinc.api import Adam
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.gold import gold_spans
+from spacy_elq.kb.names import fold
 from spacy_elq.model import get_encoder, get_heads
 from spacy_elq.optim import TorchStepper, clip_by_global_norm, freeze
 from spacy_elq.training import TrainingSettings
@@ -317,6 +318,58 @@ def test_entities_swapped_in_are_not_seen(make_nlp, kb_path):
     assert nlp.get_pipe("elq").cfg["seen_ids"] == []
     nlp.update(examples(nlp)[:1])
     assert nlp.get_pipe("elq").cfg["seen_ids"] == ["Q1"]
+
+
+def test_an_entity_is_not_swapped_with_a_namesake(make_nlp, kb_path):
+    """With the other Georgia the text would stay, and say something wrong."""
+    from spacy_elq.corpora.augment import create_entity_swapper
+
+    nlp = make_nlp()
+    kb = nlp.get_pipe("elq").kb
+    swap = create_entity_swapper(kb_path, level=1.0, neighbours=5)
+    for example in examples(nlp) * 20:
+        (new,) = swap(nlp, example)
+        pairs = zip(gold_spans(example.reference), gold_spans(new.reference), strict=True)
+        for pair in pairs:
+            old, other = ({fold(name) for name in kb.entity(span.kb_id_).names} for span in pair)
+            assert old.isdisjoint(other)
+
+
+@pytest.fixture
+def loss_calls(monkeypatch):
+    """(logits, gold) of each mention loss, whose sum over a batch is said to be 6."""
+    calls = []
+
+    def loss(logits, gold, *, reduction):
+        calls.append((logits.detach(), gold))
+        return logits[logits > -torch.inf].sum() * 0 + 6.0
+
+    monkeypatch.setattr("spacy_elq.training.mention_loss", loss)
+    return calls
+
+
+def test_a_text_counts_once_however_many_windows_it_has(make_nlp, loss_calls):
+    nlp = make_nlp()
+    rows = [{"text": "zq " * 60 + "paris"}, TEXTS[0], TEXTS[1]]
+    losses = nlp.update(examples(nlp, rows), sgd=Adam(0.0))
+    ((logits, _),) = loss_calls
+    assert len(logits) > len(rows)
+    assert losses["elq_mention"] == 6.0 / 3
+
+
+def test_the_widest_mentions_are_learned_and_wider_ones_counted(make_nlp, loss_calls):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    elq.max_mention_length = 3
+    # The vocabulary has none of these words, only their letters.
+    rows = [
+        {"text": f"is {word}", "spans": [{"start": 3, "end": 3 + len(word), "id": "Q1"}]}
+        for word in ("zqj", "zqjx", "zqjxw")
+    ]
+    nlp.update(examples(nlp, rows), sgd=Adam(0.0))
+    ((_, gold),) = loss_calls
+    assert gold.nonzero()[:, [0, 2]].tolist() == [[0, 2], [1, 3]]
+    assert elq._get_trainer().problems["wider than max_mention_length"] == 1
 
 
 @pytest.mark.parametrize("mean", ["text", "span"])
