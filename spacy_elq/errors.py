@@ -91,6 +91,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "The weights of the model do not fit its configuration ({reason}). Load the pipeline with "
         "the config.cfg that it was saved with."
     )
+    ELQ131 = (
+        "The file {path} of the pipeline can't be read ({reason}): it is missing, or was cut or "
+        "changed. Restore the pipeline from a copy, or train it again."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "

@@ -18,7 +18,7 @@ from .corpora.files import atomic_file
 from .encoders.entity import load_entity_encoder
 from .errors import ElqError, Errors
 from .kb.store import MANIFEST
-from .model_files import model_from_bytes, read_model, write_model
+from .model_files import model_from_bytes, read_model, told_if_broken, write_model
 from .settings import changes, restore
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def read_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None
     stored: dict[str, Any] = {}
 
     def read_cfg(file: Path) -> None:
-        stored.update(srsly.read_json(file))
-        _restore(pipe, stored)
+        with told_if_broken(file):
+            stored.update(srsly.json_loads(file.read_bytes()))
+            _restore_settings(pipe, stored)
 
     deserialize: dict[str, Callable[[Path], Any]] = {
         "vocab": lambda p: pipe.vocab.from_disk(p),
@@ -80,7 +81,7 @@ def pipe_from_bytes(pipe: ElqLinker, data: bytes, exclude: Iterable[str]) -> Non
 
     def read_cfg(content: bytes) -> None:
         stored.update(srsly.json_loads(content))
-        _restore(pipe, stored)
+        _restore_settings(pipe, stored)
 
     def read_kb(content: bytes) -> None:
         from .kb.knowledge_base import FaissKB
@@ -121,8 +122,10 @@ def _stored(pipe: ElqLinker, kb: FaissKB | None) -> dict[str, Any]:
     }
 
 
-def _restore(pipe: ElqLinker, stored: Mapping[str, Any]) -> None:
-    pipe.cfg.update(restore(pipe.configured, stored["changed"]))
+def _restore_settings(pipe: ElqLinker, stored: Mapping[str, Any]) -> None:
+    restored = restore(pipe.configured, stored["changed"])
+    pipe.check_settings(restored)
+    pipe.cfg.update(restored)
     pipe.set_seen(stored["seen_ids"])
 
 
