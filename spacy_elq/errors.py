@@ -95,6 +95,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "The file {path} of the pipeline can't be read ({reason}): it is missing, or was cut or "
         "changed. Restore the pipeline from a copy, or train it again."
     )
+    ELQ132 = (
+        "The component '{name}' reads the output of a `transformer` component and has no "
+        "`max_length` of its own. Change the span getter of that component."
+    )
+    ELQ133 = (
+        "entity_encoder.{name} is {value!r}, but the vectors of the pipeline were made with "
+        "{saved!r}. Leave it as it was saved, or build the knowledge base again and train with it."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "

@@ -15,7 +15,7 @@ from pickle import UnpicklingError
 import srsly
 
 from .corpora.files import atomic_file
-from .encoders.question import get_transformer
+from .encoders.question import change_encoder, encoder_settings, get_transformer
 from .errors import ElqError, Errors
 from .model import ElqModel, get_encoder, is_initialized, make_heads
 
@@ -59,7 +59,7 @@ def read_model(model: ElqModel, path: Path) -> None:
     import torch
 
     weights = path.with_name(WEIGHTS)
-    with told_if_broken(weights, RuntimeError):
+    with told_if_broken(weights, (*BROKEN, RuntimeError)):
         # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
         state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     with _told_if_other():
@@ -67,7 +67,8 @@ def read_model(model: ElqModel, path: Path) -> None:
 
 
 def model_from_bytes(model: ElqModel, data: bytes) -> None:
-    """Read what `model.to_bytes` returned; heads are made where there are none yet.
+    """Read what `model.to_bytes` returned; heads are made where there are none yet. The encoder's
+    settings stay as they are: they are the component's.
 
     RAISES (ElqError): If the model is configured otherwise than the one that was saved.
     """
@@ -76,8 +77,10 @@ def model_from_bytes(model: ElqModel, data: bytes) -> None:
         width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
         if width is not None:
             make_heads(model, width)
+    settings = encoder_settings(get_encoder(model))
     with _told_if_other():
         model.from_bytes(data)
+    change_encoder(get_encoder(model), settings)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
@@ -86,16 +89,16 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def told_if_broken(path: Path, *errors: type[Exception]) -> Iterator[None]:
+def told_if_broken(path: Path, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
     """Have an ElqError say that a file of the pipeline is missing or was cut.
 
-    errors (type[Exception]): What else its reader raises then.
+    broken (tuple): What its reader raises then.
     """
     try:
         yield
     except ElqError:
         raise
-    except (*BROKEN, *errors) as err:
+    except broken as err:
         reason = _one_line(err) or type(err).__name__
         raise ElqError(Errors.ELQ131.format(path=path, reason=reason)) from None
 

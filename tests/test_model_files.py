@@ -61,7 +61,7 @@ def test_a_cut_file_is_named(make_nlp, tmp_path, name, share):
 
 @pytest.mark.parametrize(
     "content",
-    ["{}", "[]", "{", '{"seen_ids": 3, "changed": {}}', '{"seen_ids": [], "changed": {"top_k": 3}}'],
+    ["{}", "[]", "{", '{"seen_ids": 3, "changed": {}}', '{"seen_ids": [], "changed": {"a": 3}}'],
 )
 def test_settings_that_are_none_are_named(make_nlp, tmp_path, content):
     make_nlp().to_disk(tmp_path / "a")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WINDOW_KEY = "elq_window"
 # Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
 NO_CHARS = -1
+# The least wordpieces of a window: one between [CLS] and [SEP].
+MIN_LENGTH = 3
 # The core of a text's only window: every character.
 WHOLE = (0, np.iinfo(np.int32).max)
 
