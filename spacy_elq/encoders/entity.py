@@ -25,7 +25,7 @@ from ..settings import check_least, check_types
 from ..types import Entity
 from .forward import last_layer
 from .sources import MINILM, resolve_source
-from .windows import MIN_LENGTH, batch_by_length, pad
+from .windows import MIN_LENGTH, TOKENIZING, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -269,14 +269,16 @@ class EntityEncoder:
 
     def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         longest = self._max_length
-        return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
+        with TOKENIZING:
+            return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
 
     def _elq_ids(self, entity: Entity) -> list[int]:
         """Title wordpieces, the separator, description wordpieces; cut before the specials."""
         encode = self.tokenizer.encode
         separator = self.tokenizer.convert_tokens_to_ids(ELQ_SEPARATOR)
-        title = encode(entity.title, add_special_tokens=False)
-        description = encode(entity.description, add_special_tokens=False)
+        with TOKENIZING:
+            title = encode(entity.title, add_special_tokens=False)
+            description = encode(entity.description, add_special_tokens=False)
         body = [*title, separator, *description][: self._max_length - 2]
         return [self.tokenizer.cls_token_id, *body, self.tokenizer.sep_token_id]
 
