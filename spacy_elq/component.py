@@ -21,6 +21,7 @@ from .calibration import Calibration
 from .corpora.gold import AUGMENTED_KEY, gold_spans
 from .decoding import JOINT, DecodingSettings
 from .encoders.entity import EntityEncoder
+from .encoders.question import OWN_ENCODER, Encoder, change_encoder, encoder_settings
 from .errors import ElqError, Errors, Warnings
 from .forks import survive_forks
 from .linking import CharSpans, Mentions, rank_mentions
@@ -29,8 +30,8 @@ from .model import can_read, get_encoder, is_initialized
 from .pipe_entities import EntitiesOfPipe
 from .pretrained import is_pretrained
 from .scorer import RANKS_KEY
-from .serialization import pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
-from .settings import Setting, check_least, check_types
+from .serialization import all_settings, pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
+from .settings import Setting, check_types, plain
 from .types import Link
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ TYPES = {
     **dict.fromkeys(("mentions", "spans_key"), "str"),
     **dict.fromkeys(("overwrite", "rank_gold", "save_entity_encoder"), "bool"),
     "floor": "float | None",
+    "kb_path": "str | None",
 }
-# Wordpieces of a window that stand for no text: [CLS] and [SEP].
-SPECIAL_TOKENS = 2
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
 
@@ -103,10 +103,9 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         self.name = name
         self.entity_encoder = entity_encoder
         self.scorer = scorer
-        self.check_settings(settings)
-        self.cfg: dict[str, Any] = {**settings, "seen_ids": []}
-        self.configured = dict(settings)
-        self._training = dict(training)
+        self.cfg: dict[str, Any] = {**self.checked_settings(settings), "seen_ids": []}
+        self._training = plain(training)
+        self.configured = all_settings(self)
         self._trainer: Trainer | None = None
         self._kb: FaissKB | None = None
         self._kb_is_stale = False
@@ -115,14 +114,17 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         survive_forks()
 
     @staticmethod
-    def check_settings(settings: Mapping[str, Any]) -> None:
-        """Raise an ElqError where a setting has a value that is not allowed."""
-        check_types(TYPES, settings)
-        _decoding_settings(settings)
-        if settings["mentions"] == settings["spans_key"]:
-            raise ElqError(Errors.ELQ109.format(key=settings["spans_key"]))
-        if settings["calibration"] is not None:
-            Calibration.from_dict(settings["calibration"])
+    def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """RETURNS (dict): The settings as values that JSON can hold.
+        RAISES (ElqError): Where one has a value that is not allowed."""
+        checked: dict[str, Any] = plain(settings)
+        check_types(TYPES, checked)
+        _decoding_settings(checked)
+        if checked["mentions"] == checked["spans_key"]:
+            raise ElqError(Errors.ELQ109.format(key=checked["spans_key"]))
+        if checked["calibration"] is not None:
+            checked["calibration"] = Calibration.from_dict(checked["calibration"]).to_dict()
+        return checked
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -133,13 +135,17 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     def max_length(self) -> int:
         """RETURNS (int): Most wordpieces that are read at once, special tokens included; to be
         changed by assignment. Only where the encoder is the component's own."""
-        return int(get_encoder(self.model).attrs["max_length"])
+        return int(encoder_settings(self._own_encoder())["max_length"])
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        check_types({"max_length": "int"}, {"max_length": value})
-        check_least({"max_length": SPECIAL_TOKENS + 1}, {"max_length": value})
-        get_encoder(self.model).attrs["max_length"] = value
+        change_encoder(self._own_encoder(), {"max_length": value})
+
+    def _own_encoder(self) -> Encoder:
+        encoder = get_encoder(self.model)
+        if encoder.name != OWN_ENCODER:
+            raise ElqError(Errors.ELQ132.format(name=self.name))
+        return encoder
 
     # Inference
 
@@ -316,13 +322,13 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
 
     def set_training(self, **settings: Any) -> None:
         """Change how the component learns, from the next update on; the optimizer's state starts
-        anew.
+        anew. Saved with the pipeline.
 
         **settings: Fields of `training.TrainingSettings`; the others stay as they are.
         """
         from .training import TrainingSettings
 
-        changed = {**self._training, **settings}
+        changed = plain({**self._training, **settings})
         unknown = changed.keys() - {field.name for field in fields(TrainingSettings)}
         if unknown:
             raise ElqError(Errors.ELQ332.format(names=", ".join(sorted(unknown)), of="training"))
@@ -419,7 +425,8 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = SimpleFrozenList()
     ) -> ElqLinker:
-        """Load the pipe from bytes.
+        """Load the pipe from bytes. Settings stay those of this pipe's config, but what was set on
+        the other one after it was made: configure both alike.
 
         exclude (Iterable[str]): As in `to_bytes`.
         """

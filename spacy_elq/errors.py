@@ -91,6 +91,18 @@ class Errors(metaclass=ErrorsWithCodes):
         "The weights of the model do not fit its configuration ({reason}). Load the pipeline with "
         "the config.cfg that it was saved with."
     )
+    ELQ131 = (
+        "The file {path} of the pipeline can't be read ({reason}): it is missing, or was cut or "
+        "changed. Restore the pipeline from a copy, or train it again."
+    )
+    ELQ132 = (
+        "The component '{name}' reads the output of a `transformer` component and has no "
+        "`max_length` of its own. Change the span getter of that component."
+    )
+    ELQ133 = (
+        "entity_encoder.{name} is {value!r}, but the vectors of the pipeline were made with "
+        "{saved!r}. Leave it as it was saved, or build the knowledge base again and train with it."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: the directory does not exist. Check the path, or "

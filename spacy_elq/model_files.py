@@ -10,16 +10,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 import srsly
 
 from .corpora.files import atomic_file
-from .encoders.question import get_transformer
+from .encoders.question import change_encoder, encoder_settings, get_transformer
 from .errors import ElqError, Errors
 from .model import ElqModel, get_encoder, is_initialized, make_heads
 
 # Beside the file of the model's bytes.
 WEIGHTS = "transformer.pt"
+# What readers raise for files that are missing, cut, or hold something else.
+BROKEN = (OSError, EOFError, ValueError, LookupError, TypeError, UnpicklingError)
 
 
 def write_model(model: ElqModel, path: Path) -> None:
@@ -42,26 +45,30 @@ def write_model(model: ElqModel, path: Path) -> None:
 
 
 def read_model(model: ElqModel, path: Path) -> None:
-    """Read what `write_model` wrote."""
-    weights = path.with_name(WEIGHTS)
-    if not weights.exists():
-        model_from_bytes(model, path.read_bytes())
+    """Read what `write_model` wrote.
+
+    RAISES (ElqError): If a file is missing or can't be read, or is that of another model.
+    """
+    with warnings.catch_warnings():  # that there are no weights among the bytes
+        warnings.filterwarnings("ignore", message="Error loading saved torch state_dict")
+        with told_if_broken(path):
+            model_from_bytes(model, path.read_bytes())
+    transformer = get_transformer(get_encoder(model))
+    if transformer is None:  # shared, or not initialized
         return
     import torch
 
-    with warnings.catch_warnings():  # that there are no weights among the bytes
-        warnings.filterwarnings("ignore", message="Error loading saved torch state_dict")
-        model_from_bytes(model, path.read_bytes())
-    transformer = get_transformer(get_encoder(model))
-    if transformer is not None:
+    weights = path.with_name(WEIGHTS)
+    with told_if_broken(weights, (*BROKEN, RuntimeError)):
         # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
         state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
-        with _told_if_other():
-            transformer.load_state_dict(state)
+    with _told_if_other():
+        transformer.load_state_dict(state)
 
 
 def model_from_bytes(model: ElqModel, data: bytes) -> None:
-    """Read what `model.to_bytes` returned; heads are made where there are none yet.
+    """Read what `model.to_bytes` returned; heads are made where there are none yet. The encoder's
+    settings stay as they are: they are the component's.
 
     RAISES (ElqError): If the model is configured otherwise than the one that was saved.
     """
@@ -70,8 +77,10 @@ def model_from_bytes(model: ElqModel, data: bytes) -> None:
         width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
         if width is not None:
             make_heads(model, width)
+    settings = encoder_settings(get_encoder(model))
     with _told_if_other():
         model.from_bytes(data)
+    change_encoder(get_encoder(model), settings)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
@@ -80,13 +89,31 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
+def told_if_broken(path: Path, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
+    """Have an ElqError say that a file of the pipeline is missing or was cut.
+
+    broken (tuple): What its reader raises then.
+    """
+    try:
+        yield
+    except ElqError:
+        raise
+    except broken as err:
+        reason = _one_line(err) or type(err).__name__
+        raise ElqError(Errors.ELQ131.format(path=path, reason=reason)) from None
+
+
+@contextmanager
 def _told_if_other() -> Iterator[None]:
     """Have an ElqError say that weights are those of another model."""
     try:
         yield
     except RuntimeError as err:
-        reason = " ".join(str(err).split())
-        raise ElqError(Errors.ELQ124.format(reason=reason)) from None
+        raise ElqError(Errors.ELQ124.format(reason=_one_line(err))) from None
+
+
+def _one_line(err: Exception) -> str:
+    return " ".join(str(err).split())
 
 
 @contextmanager

@@ -6,24 +6,30 @@ component has the knowledge base of that directory, and what is saved is which e
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import srsly
 from spacy import util
 
 from .corpora.files import atomic_file
 from .encoders.entity import load_entity_encoder
+from .encoders.question import change_encoder, encoder_settings
 from .errors import ElqError, Errors
 from .kb.store import MANIFEST
-from .model_files import model_from_bytes, read_model, write_model
+from .model import get_encoder
+from .model_files import model_from_bytes, read_model, told_if_broken, write_model
 from .settings import changes, restore
 
 if TYPE_CHECKING:
     from .component import ElqLinker
     from .kb.knowledge_base import FaissKB
+
+# What the settings of a component's parts are stored under.
+ENCODER, ENTITY_ENCODER, TRAINING = "encoder.", "entity_encoder.", "training."
 
 
 def write_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None:
@@ -31,7 +37,7 @@ def write_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> Non
     kb = pipe.refreshed_kb()
     serialize: dict[str, Callable[[Path], Any]] = {
         "vocab": lambda p: pipe.vocab.to_disk(p),
-        "cfg": lambda p: _write_json(p, _stored(pipe, kb)),
+        "cfg": lambda p: _write_bytes(p, _to_json(_stored(pipe, kb))),
         "model": lambda p: write_model(pipe.model, p),
     }
     if kb is not None and not _is_reference(pipe, kb):
@@ -47,15 +53,16 @@ def read_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None
     stored: dict[str, Any] = {}
 
     def read_cfg(file: Path) -> None:
-        stored.update(srsly.read_json(file))
-        _restore(pipe, stored)
+        with told_if_broken(file):
+            stored.update(json.loads(file.read_bytes()))
+            _restore_settings(pipe, stored)
 
     deserialize: dict[str, Callable[[Path], Any]] = {
         "vocab": lambda p: pipe.vocab.from_disk(p),
         "cfg": read_cfg,
         "model": lambda p: read_model(pipe.model, p),
         "kb": lambda p: _read_kb(pipe, p, stored),
-        "entity_encoder": lambda p: _read_entity_encoder(pipe, p),
+        "entity_encoder": lambda p: _read_entity_encoder(pipe, p, stored),
     }
     util.from_disk(path, deserialize, exclude)
 
@@ -65,7 +72,7 @@ def pipe_to_bytes(pipe: ElqLinker, exclude: Iterable[str]) -> bytes:
     kb = pipe.refreshed_kb()
     serialize: dict[str, Callable[[], bytes]] = {
         "vocab": pipe.vocab.to_bytes,
-        "cfg": lambda: srsly.json_dumps(_stored(pipe, kb)).encode("utf8"),
+        "cfg": lambda: _to_json(_stored(pipe, kb)),
         "model": pipe.model.to_bytes,
     }
     if kb is not None:
@@ -79,8 +86,8 @@ def pipe_from_bytes(pipe: ElqLinker, data: bytes, exclude: Iterable[str]) -> Non
     stored: dict[str, Any] = {}
 
     def read_cfg(content: bytes) -> None:
-        stored.update(srsly.json_loads(content))
-        _restore(pipe, stored)
+        stored.update(json.loads(content))
+        _restore_settings(pipe, stored)
 
     def read_kb(content: bytes) -> None:
         from .kb.knowledge_base import FaissKB
@@ -108,22 +115,51 @@ def _remove_stale(pipe: ElqLinker, path: Path, parts: Iterable[str]) -> None:
             shutil.rmtree(directory)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_bytes(path: Path, content: bytes) -> None:
     with atomic_file(path) as work:
-        srsly.write_json(work, value)
+        work.write_bytes(content)
+
+
+def _to_json(value: Any) -> bytes:
+    # srsly's JSON has no infinity, which a threshold may be.
+    return json.dumps(value).encode("utf8")
+
+
+def all_settings(pipe: ElqLinker) -> dict[str, Any]:
+    """RETURNS (dict): The settings of a component and, by dotted names, of its parts, as they are
+    now."""
+    parts = {
+        ENCODER: encoder_settings(get_encoder(pipe.model)),
+        ENTITY_ENCODER: asdict(pipe.entity_encoder.settings),
+        TRAINING: pipe._training,
+    }
+    of_parts = {f"{part}{name}": v for part, values in parts.items() for name, v in values.items()}
+    return {name: v for name, v in pipe.cfg.items() if name != "seen_ids"} | of_parts
 
 
 def _stored(pipe: ElqLinker, kb: FaissKB | None) -> dict[str, Any]:
     return {
         "seen_ids": pipe.cfg["seen_ids"],
-        "changed": changes(pipe.configured, pipe.cfg),
+        "changed": changes(pipe.configured, all_settings(pipe)),
         "kb_fingerprint": None if kb is None else kb.fingerprint,
     }
 
 
-def _restore(pipe: ElqLinker, stored: Mapping[str, Any]) -> None:
-    pipe.cfg.update(restore(pipe.configured, stored["changed"]))
+def _restore_settings(pipe: ElqLinker, stored: Mapping[str, Any]) -> None:
+    restored = restore(pipe.configured, stored["changed"])
+    own = {name: restored[name] for name in pipe.cfg if name in restored}
+    pipe.cfg.update(pipe.checked_settings(own))
+    change_encoder(get_encoder(pipe.model), _of_part(ENCODER, restored))
+    training = _of_part(TRAINING, restored)
+    if training != pipe._training:
+        pipe.set_training(**training)
     pipe.set_seen(stored["seen_ids"])
+
+
+def _of_part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(part): value for name, value in settings.items() if name.startswith(part)
+    }
 
 
 def _is_reference(pipe: ElqLinker, kb: FaissKB) -> bool:
@@ -160,6 +196,15 @@ def _open_reference(pipe: ElqLinker, stored: Mapping[str, Any]) -> FaissKB:
     return kb
 
 
-def _read_entity_encoder(pipe: ElqLinker, path: Path) -> None:
-    if path.exists():
-        pipe.entity_encoder = load_entity_encoder(str(path))
+def _read_entity_encoder(pipe: ElqLinker, path: Path, stored: Mapping[str, Any]) -> None:
+    """An ElqError if the config has other settings of it than it was saved with: they are part of
+    what made the vectors of the knowledge base."""
+    if not path.exists():
+        return
+    encoder = load_entity_encoder(str(path))
+    saved = asdict(encoder.settings)
+    configured = _of_part(ENTITY_ENCODER, restore(pipe.configured, stored.get("changed", {})))
+    for name, value in configured.items():
+        if value != saved[name]:
+            raise ElqError(Errors.ELQ133.format(name=name, value=value, saved=saved[name]))
+    pipe.entity_encoder = encoder

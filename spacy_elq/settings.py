@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .errors import ElqError, Errors
 
 # What annotations call a type → what its values are instances of, and what messages call those.
-TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+VALUE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool, np.bool_), "true or false"),
     "int": ((int, np.integer), "a whole number"),
     "float": ((int, float, np.integer, np.floating), "a number"),
@@ -22,14 +23,14 @@ NULLABLE = " | None"
 def check_types(types: Mapping[str, str], values: Mapping[str, Any]) -> None:
     """Raise an ElqError for a setting of another type than it is annotated with, or that is NaN.
 
-    types (Mapping[str, str]): Annotations; those that are none of `TYPES` are passed over.
+    types (Mapping[str, str]): Annotations; those that are none of `VALUE_TYPES` are passed over.
     values (Mapping[str, Any]): The settings.
     """
     for name, annotation in types.items():
         type_, value = annotation.removesuffix(NULLABLE), values[name]
-        if type_ not in TYPES or (value is None and type_ != annotation):
+        if type_ not in VALUE_TYPES or (value is None and type_ != annotation):
             continue
-        wanted, expected = TYPES[type_]
+        wanted, expected = VALUE_TYPES[type_]
         is_other = not isinstance(value, wanted) or (isinstance(value, bool) and type_ != "bool")
         if is_other or value != value:
             raise ElqError(Errors.ELQ122.format(name=name, value=value, expected=expected))
@@ -46,9 +47,22 @@ def check_least(least: Mapping[str, float], values: Mapping[str, Any]) -> None:
             raise ElqError(Errors.ELQ112.format(name=name, value=values[name], least=bound))
 
 
+def plain(value: Any) -> Any:
+    """RETURNS (Any): A setting as a value that JSON can hold, without numpy's numbers and paths."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
 class Setting:
-    """An attribute kept in the component's `cfg`. A value that is not allowed is refused at once,
-    and the old one stays."""
+    """An attribute kept in the component's `cfg`, as a value that JSON can hold. One that is not
+    allowed is refused at once, and the old one stays."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -57,14 +71,18 @@ class Setting:
         return self if component is None else component.cfg[self.name]
 
     def __set__(self, component: Any, value: Any) -> None:
-        component.check_settings({**component.cfg, self.name: value})
-        component.cfg[self.name] = value
+        checked = component.checked_settings({**component.cfg, self.name: value})
+        component.cfg[self.name] = checked[self.name]
 
 
 def changes(configured: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
     """RETURNS (dict): Of the settings that were changed since the component was made: the value
     that the config gave, and the value now."""
-    return {name: [value, now[name]] for name, value in configured.items() if now[name] != value}
+    return {
+        name: [configured.get(name), value]
+        for name, value in now.items()
+        if configured.get(name) != value
+    }
 
 
 def restore(configured: Mapping[str, Any], stored: Mapping[str, list[Any]]) -> dict[str, Any]:

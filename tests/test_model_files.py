@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import spacy
@@ -37,14 +40,51 @@ def test_saving_over_what_was_loaded(make_nlp, tmp_path):
     np.testing.assert_array_equal(again.numpy(), vector.numpy())
 
 
-def test_pipelines_with_the_weights_among_the_bytes_load(make_nlp, tmp_path):
+@pytest.mark.parametrize("name", ["cfg", "model", WEIGHTS])
+def test_a_missing_file_is_named(make_nlp, tmp_path, name):
+    make_nlp().to_disk(tmp_path / "a")
+    (tmp_path / "a" / "elq" / name).unlink()
+    with pytest.raises(ElqError, match=rf"ELQ131.*{name}"):
+        spacy.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
+@pytest.mark.parametrize("name", ["cfg", "model", WEIGHTS])
+def test_a_cut_file_is_named(make_nlp, tmp_path, name, share):
+    make_nlp().to_disk(tmp_path / "a")
+    file = tmp_path / "a" / "elq" / name
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ElqError, match=rf"ELQ131.*{name}"):
+        spacy.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", "[]", "{", '{"seen_ids": 3, "changed": {}}', '{"seen_ids": [], "changed": {"a": 3}}'],
+)
+def test_settings_that_are_none_are_named(make_nlp, tmp_path, content):
+    make_nlp().to_disk(tmp_path / "a")
+    (tmp_path / "a" / "elq" / "cfg").write_text(content)
+    with pytest.raises(ElqError, match=r"ELQ131.*cfg"):
+        spacy.load(tmp_path / "a")
+
+
+def test_stored_settings_are_checked(make_nlp, tmp_path):
     nlp = make_nlp()
+    nlp.get_pipe("elq").top_k = 3
     nlp.to_disk(tmp_path / "a")
-    directory = tmp_path / "a" / "elq"
-    (directory / WEIGHTS).unlink()
-    (directory / "model").write_bytes(nlp.get_pipe("elq").model.to_bytes())
-    loaded = spacy.load(tmp_path / "a")
-    assert all(torch.equal(t, weights_of(loaded)[n]) for n, t in weights_of(nlp).items())
+    cfg = tmp_path / "a" / "elq" / "cfg"
+    cfg.write_text(re.sub(r"(10,\s*)3\b", r"\g<1>-3", cfg.read_text()))
+    with pytest.raises(ElqError, match=r"ELQ112.*top_k"):
+        spacy.load(tmp_path / "a")
+
+
+def test_weights_are_never_unpickled(make_nlp, tmp_path):
+    make_nlp().to_disk(tmp_path / "a")
+    torch.save({"a": Path("a")}, tmp_path / "a" / "elq" / WEIGHTS)
+    with pytest.raises(ElqError, match=rf"ELQ131.*{WEIGHTS}"):
+        spacy.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

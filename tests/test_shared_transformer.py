@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 
+from spacy_elq import ElqError
 from spacy_elq.kb.loaders import kb_from_directory
 from spacy_elq.model import get_encoder
 
@@ -71,3 +72,15 @@ def test_windows_of_a_long_document_share_out_its_characters(shared):
 @pytest.mark.parametrize("texts", [[""], ["", "is georgia north of armenia", " "]])
 def test_empty_texts(shared, texts):
     assert [len(doc.text) for doc in shared.pipe(texts)] == [len(text) for text in texts]
+
+
+def test_it_has_no_length_of_its_own(shared, tmp_path):
+    elq = shared.get_pipe("elq")
+    with pytest.raises(ElqError, match="ELQ132"):
+        _ = elq.max_length
+    with pytest.raises(ElqError, match="ELQ132"):
+        elq.max_length = 9
+    get_encoder(elq.model).attrs["max_batch_items"] = 100
+    shared.to_disk(tmp_path / "pipeline")
+    loaded = spacy.load(tmp_path / "pipeline").get_pipe("elq")
+    assert get_encoder(loaded.model).attrs["max_batch_items"] == 100

@@ -21,10 +21,11 @@ import srsly
 
 from ..errors import ElqError, Errors
 from ..kb.store import link_or_copy
+from ..settings import check_least, check_types
 from ..types import Entity
 from .forward import last_layer
 from .sources import MINILM, resolve_source
-from .windows import batch_by_length, pad
+from .windows import MIN_LENGTH, TOKENIZING, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,8 @@ class EntityEncoderSettings:
     pooling (str): "mean" of the wordpiece vectors, or the "cls" vector.
     normalize (bool): Scale vectors to length 1.
     alias_vectors (bool): With "names": one more vector for each alias.
-    max_length (int): Most wordpieces of a text, special tokens included.
+    max_length (int): Most wordpieces of a text, special tokens included; no more than the model
+        has positions for are read.
     """
 
     template: str = "names"
@@ -58,6 +60,8 @@ class EntityEncoderSettings:
     max_length: int = 128
 
     def __post_init__(self) -> None:
+        check_types(self.__annotations__, vars(self))
+        check_least({"max_length": MIN_LENGTH}, vars(self))
         if self.template not in TEMPLATES:
             raise ElqError(Errors.ELQ110.format(name="template", value=self.template, of=TEMPLATES))
         if self.pooling not in POOLINGS:
@@ -259,17 +263,23 @@ class EntityEncoder:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors, np.array([i for i, _ in named], dtype=np.int32)
 
+    @property
+    def _max_length(self) -> int:
+        return min(self.settings.max_length, self.tokenizer.model_max_length)
+
     def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        longest = self.settings.max_length
-        return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
+        longest = self._max_length
+        with TOKENIZING:
+            return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
 
     def _elq_ids(self, entity: Entity) -> list[int]:
         """Title wordpieces, the separator, description wordpieces; cut before the specials."""
         encode = self.tokenizer.encode
         separator = self.tokenizer.convert_tokens_to_ids(ELQ_SEPARATOR)
-        title = encode(entity.title, add_special_tokens=False)
-        description = encode(entity.description, add_special_tokens=False)
-        body = [*title, separator, *description][: self.settings.max_length - 2]
+        with TOKENIZING:
+            title = encode(entity.title, add_special_tokens=False)
+            description = encode(entity.description, add_special_tokens=False)
+        body = [*title, separator, *description][: self._max_length - 2]
         return [self.tokenizer.cls_token_id, *body, self.tokenizer.sep_token_id]
 
 

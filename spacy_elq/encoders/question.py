@@ -8,7 +8,7 @@ training the vectors are part of torch's graph, and the layer's backprop, called
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,10 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..errors import ElqError, Errors
+from ..settings import check_least, check_types, plain
 from .forward import last_layer
 from .sources import resolve_source
-from .windows import Window, batch_by_length, doc_windows, pad
+from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16")
 OWN_ENCODER = "elq-encoder"
+# What may be changed between two calls, with the names of its types; some encoders have not all.
+SETTINGS = {
+    "max_length": "int",
+    "overlap": "int",
+    "truncate": "bool",
+    "max_batch_items": "int",
+    "precision": "str",
+}
+LEAST = {"max_length": MIN_LENGTH, "overlap": 0, "max_batch_items": 1}
 # What another forward pass, and all that follows for its batch, takes on a CPU beside the work for
 # its wordpieces, in wordpieces of MiniLM; fewer of a larger model.
 CPU_BATCH_COST = 64
@@ -70,21 +80,44 @@ def own_encoder(
     max_batch_items (int): Most wordpieces of a padded batch.
     precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference.
     """
+    settings = {
+        "max_length": max_length,
+        "overlap": overlap,
+        "truncate": truncate,
+        "max_batch_items": max_batch_items,
+        "precision": precision,
+    }
     return Model(
         OWN_ENCODER,
         _own_forward,
         init=_own_init,
         layers=[transformer],
         dims={"nO": None},
-        attrs={
-            "max_length": max_length,
-            "overlap": overlap,
-            "truncate": truncate,
-            "max_batch_items": max_batch_items,
-            "precision": check_precision(precision),
-            "train_precision": "fp32",
-        },
+        attrs={**checked_settings(settings), "train_precision": "fp32"},
     )
+
+
+def encoder_settings(encoder: Encoder) -> dict[str, Any]:
+    """RETURNS (dict): The settings of an encoder, those of `SETTINGS` that it has."""
+    return {name: encoder.attrs[name] for name in SETTINGS if name in encoder.attrs}
+
+
+def change_encoder(encoder: Encoder, settings: Mapping[str, Any]) -> None:
+    """Change settings of an encoder, from its next call on.
+
+    RAISES (ElqError): Where one has a value that is not allowed; none is changed then.
+    """
+    encoder.attrs.update(checked_settings(settings))
+
+
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """RETURNS (dict): Settings of an encoder as values that can be saved.
+    RAISES (ElqError): Where one has a value that is not allowed."""
+    check_types({name: SETTINGS[name] for name in settings}, settings)
+    check_least({name: LEAST[name] for name in settings if name in LEAST}, settings)
+    if "precision" in settings:
+        check_precision(settings["precision"])
+    return {name: plain(value) for name, value in settings.items()}
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:

@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, get_array_module, torch2xp, xp2torch
 
 from ..errors import ElqError, Errors
-from .question import Backprop, EncodedBatch, Encoder, split
+from .question import Backprop, EncodedBatch, Encoder, checked_settings, split
 from .windows import NO_CHARS, Window, share_cores
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def shared_encoder(listener: Model, *, max_batch_items: int) -> Encoder:
         init=_init,
         layers=[listener],
         dims={"nO": None},
-        attrs={"max_batch_items": max_batch_items},
+        attrs=checked_settings({"max_batch_items": max_batch_items}),
     )
 
 

@@ -8,9 +8,11 @@ so the mention lies whole in that window, with context on both sides.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +26,20 @@ if TYPE_CHECKING:
 WINDOW_KEY = "elq_window"
 # Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
 NO_CHARS = -1
+# The least wordpieces of a window: one between [CLS] and [SEP].
+MIN_LENGTH = 3
 # The core of a text's only window: every character.
 WHOLE = (0, np.iinfo(np.int32).max)
+
+# Held while a tokenizer is called: each call sets its lengths, which another thread may be using.
+# A process is not forked meanwhile: nobody would release it there.
+TOKENIZING = Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=TOKENIZING.acquire,
+        after_in_parent=TOKENIZING.release,
+        after_in_child=TOKENIZING.release,
+    )
 
 
 @dataclass
@@ -66,15 +80,16 @@ def cut_windows(
     """
     if not texts:
         return []
-    encoded = tokenizer(
-        list(texts),
-        truncation=True,
-        max_length=max_length,
-        stride=0 if truncate else min(overlap, max_length // 2 - 1),
-        return_overflowing_tokens=not truncate,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
+    with TOKENIZING:
+        encoded = tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=max_length,
+            stride=0 if truncate else min(overlap, max_length // 2 - 1),
+            return_overflowing_tokens=not truncate,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
     windows = []
     # The encodings are read directly: building the offset lists in `tokenizer` costs more time.
     for i, encoding in enumerate(encoded.encodings):

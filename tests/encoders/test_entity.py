@@ -124,3 +124,18 @@ def test_a_directory_without_a_model(tmp_path):
 def test_wrong_settings_are_refused():
     with pytest.raises(ElqError, match="ELQ110"):
         EntityEncoderSettings(pooling="max")
+    with pytest.raises(ElqError, match=r"ELQ112.*max_length"):
+        EntityEncoderSettings(max_length=0)
+    with pytest.raises(ElqError, match=r"ELQ122.*normalize"):
+        EntityEncoderSettings(normalize=3)
+
+
+@pytest.mark.parametrize("template", ["names", "elq"])
+def test_no_more_is_read_than_the_model_has_positions_for(tiny_bert, template):
+    entities = [Entity("1", "paris", "capital city " * 100)]
+
+    def vectors(max_length):
+        settings = EntityEncoderSettings(template, max_length=max_length)
+        return EntityEncoder(str(tiny_bert), settings).encode(entities)[0]
+
+    np.testing.assert_array_equal(vectors(600), vectors(64))

@@ -1,5 +1,6 @@
 """Windows: every character of a text is read, and belongs to exactly one window."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -103,3 +104,16 @@ def test_pad(tokenizer):
     ids, mask = pad([window.ids for window in windows], 0)
     assert mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
     assert np.array_equal(ids[1], [*windows[1].ids, 0, 0])
+
+
+def test_threads_share_a_tokenizer_with_lengths_of_their_own(tokenizer):
+    texts = ["a b c d e f g h i j " * 40] * 8
+
+    def lengths(max_length):
+        return {
+            max(map(len, cut_windows(tokenizer, texts, max_length, 2, truncate=True)))
+            for _ in range(60)
+        }
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lengths, (8, 16, 32, 64))) == [{8}, {16}, {32}, {64}]
