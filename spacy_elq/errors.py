@@ -303,6 +303,15 @@ class Errors(metaclass=ErrorsWithCodes):
         "The unfinished build in {path} goes on at {uri}, but the collection {name} is not there "
         "any more. Remove that directory to start over."
     )
+    ELQ269 = (
+        "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: strings, "
+        "numbers, lists, dicts."
+    )
+    ELQ270 = "Give a list of {what}, not one {found}; a list of one if there is no other."
+    ELQ271 = (
+        "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` out "
+        "to link to all entities."
+    )
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
         "name ends in .gz, .bz2 or .xz must be compressed so."

@@ -89,10 +89,11 @@ class EntitiesOfPipe:
 
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
+        from .kb.arguments import listed
         from .kb.loaders import kb_of_no_entities
         from .kb.updates import as_entities
 
-        records = as_entities(entities)
+        records = as_entities(listed(entities, "entities"))
         self._refresh_kb()
         if self._kb is None:
             self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
@@ -105,9 +106,10 @@ class EntitiesOfPipe:
         entities (Iterable): Dicts with `id` and the fields to change, the others stay; or `Entity`
             records, which replace all fields.
         """
+        from .kb.arguments import listed
         from .kb.updates import current, updated
 
-        records = list(entities)
+        records = listed(entities, "entities")
         while True:  # until nobody else changes them while they are embedded
             self._refresh_kb()
             old = current(self.kb, records)
@@ -118,7 +120,7 @@ class EntitiesOfPipe:
         """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
         Seen and kept as by `add_entities`."""
         self._refresh_kb()
-        self.kb.remove(list(ids))
+        self.kb.remove(ids)
         self._entities_changed()
 
     def refreshed_kb(self) -> FaissKB | None:

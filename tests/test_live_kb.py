@@ -207,3 +207,13 @@ def test_an_interrupted_save_keeps_the_settings(place, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         nlp.get_pipe("elq").to_disk(place / "saved" / "elq")
     assert (place / "saved" / "elq" / "cfg").read_bytes() == before
+
+
+def test_one_entity_is_no_list_of_entities(place):
+    elq = load(place).get_pipe("elq")
+    for change in (elq.add_entities, elq.update_entities):
+        with pytest.raises(ElqError, match=r"ELQ270.*list of entities.*dict"):
+            change(ADDED)
+    with pytest.raises(ElqError, match=r"ELQ270.*list of ids"):
+        elq.remove_entities("Q6")
+    assert len(elq.kb) == len(ENTITIES)

@@ -19,11 +19,13 @@ from spacy.vocab import Vocab
 from ..errors import ElqError, Errors, Warnings
 from ..types import Entity
 from . import serialize
+from .arguments import listed
 from .delta import Change, Delta
 from .live import Live
 from .priors import priors
 from .restriction import Restriction
 from .store import Manifest
+from .updates import checked
 from .vectors import check_size, check_vectors, unique
 from .view import View
 
@@ -146,6 +148,7 @@ class FaissKB(View, KnowledgeBase):
             else is there by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
+        entities = [checked(entity) for entity in entities]
         ids = [entity.id for entity in unique(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
@@ -166,11 +169,11 @@ class FaissKB(View, KnowledgeBase):
 
         RETURNS (int): How many were removed.
         """
-        ids = list(dict.fromkeys(ids))
+        ids = list(dict.fromkeys(listed(ids, "ids")))
         with self._changing() as changes:
             unknown = [id_ for id_, row in zip(ids, self.rows(ids), strict=True) if row is None]
             if unknown:
-                raise ElqError(Errors.ELQ210.format(ids=", ".join(unknown)))
+                raise ElqError(Errors.ELQ210.format(ids=", ".join(map(str, unknown))))
             rows = self._base_rows(ids)
             changes.extend(Change(id_, row, None) for id_, row in zip(ids, rows, strict=True))
         return len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,18 +14,41 @@ from .view import View
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): Entities, made of dicts where they are not."""
-    return [e if isinstance(e, Entity) else entity_from_dict(e) for e in records]
+    return [checked(e if isinstance(e, Entity) else entity_from_dict(e)) for e in records]
+
+
+def checked(entity: Entity) -> Entity:
+    """RETURNS (Entity): The entity as it will be read again.
+    RAISES (ElqError): If it could not be."""
+    try:
+        if isinstance(entity.aliases, str):
+            raise TypeError("its aliases are one string, not several")
+        text = json.dumps(entity_to_dict(entity), ensure_ascii=False)
+        text.encode("utf8")
+    except (TypeError, ValueError, AttributeError, RecursionError) as err:
+        raise ElqError(Errors.ELQ269.format(id=entity.id, reason=err)) from None
+    return entity_from_dict(json.loads(text), f"entity {entity.id!r}")
 
 
 def current(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): The entities with these ids, as they are.
     RAISES (ElqError): If one of them is not there."""
-    ids = [r.id if isinstance(r, Entity) else str(r.get("id", "")) for r in records]
+    ids = [_id_of(record) for record in records]
     rows = view.rows(ids)
     unknown = [id_ for id_, row in zip(ids, rows, strict=True) if row is None]
     if unknown:
         raise ElqError(Errors.ELQ242.format(ids=", ".join(unknown)))
     return view.records([row for row in rows if row is not None])
+
+
+def _id_of(record: Entity | Mapping[str, Any]) -> str:
+    if isinstance(record, Entity):
+        return record.id
+    if not isinstance(record, Mapping):
+        raise ElqError(Errors.ELQ231.format(where="update"))
+    if not record.get("id"):
+        raise ElqError(Errors.ELQ232.format(where="update", name="id"))
+    return str(record["id"])
 
 
 def updated(
