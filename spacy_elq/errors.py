@@ -28,8 +28,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "The question encoder needs a fast tokenizer (one with character offsets), not {tokenizer}."
     )
     ELQ105 = (
-        "The component '{name}' has no knowledge base. Train it with `kb_loader` in "
-        "[initialize.components.{name}], or call `set_kb` on it, or load a trained pipeline."
+        "The component '{name}' has no knowledge base. Begin one with `add_entities`, or open one "
+        "with `set_kb`; to train, set `kb_loader` in [initialize.components.{name}]."
     )
     ELQ106 = (
         "The component '{name}' is not initialized: it has no encoder weights yet. Call "

@@ -189,7 +189,7 @@ def search_command(
     from ..types import Entity
 
     kb = _open(path)
-    kb.restrict(types=types or ())
+    kb.restrict(types=types or None)
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
     rows, scores = (part[0] for part in kb.search(vectors[:1], min(k, len(kb))))
     named = kb.named(text)

@@ -115,7 +115,8 @@ class FaissKB(View, KnowledgeBase):
 
     def refresh(self) -> bool:
         """Take over what other processes changed in the directory since; some microseconds where
-        there is nothing. Has no effect once there are changes in memory alone.
+        there is nothing. Each call of a pipeline does; all else here tells what was known then.
+        Has no effect once there are changes in memory alone.
 
         RETURNS (bool): Whether something changed.
         """

@@ -58,6 +58,18 @@ def test_an_update_needs_an_id(kb):
         current(kb, ["Q90"])
 
 
+def test_membership_is_by_id(kb):
+    kb.add([Entity("N", "New")], np.ones((1, WIDTH), "f4"))
+    kb.remove(["Q3"])
+    assert [id_ in kb for id_ in ("Q90", "N", "Q3", "Paris", 5)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
 def test_one_id_is_no_list_of_ids(kb, encoder):
     kb.add([Entity("m", "Em"), Entity("n", "En")], np.ones((2, WIDTH), "f4"))
     with pytest.raises(ElqError, match="ELQ270.*list of ids.*str"):
