@@ -304,13 +304,13 @@ class Errors(metaclass=ErrorsWithCodes):
         "any more. Remove that directory to start over."
     )
     ELQ269 = (
-        "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: strings, "
-        "numbers, lists, dicts."
+        "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: "
+        "strings, numbers, lists, dicts."
     )
     ELQ270 = "Give a list of {what}, not one {found}; a list of one if there is no other."
     ELQ271 = (
-        "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` out "
-        "to link to all entities."
+        "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` "
+        "out to link to all entities."
     )
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
@@ -540,8 +540,8 @@ class Warnings(metaclass=ErrorsWithCodes):
         "the setting 'mentions' of '{name}', and that what writes the group stands before it."
     )
     ELQ252 = (
-        "The knowledge base in {path} can't be written: changes are kept in memory. Save them with "
-        "`to_disk`."
+        "The knowledge base in {path} can't be written, or is that of an installed package: "
+        "changes are kept in memory. Save them with `to_disk`, to another directory."
     )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."

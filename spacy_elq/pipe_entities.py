@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class EntitiesOfPipe:
     def set_kb(self, kb: FaissKB | KBLoader | str | Path) -> None:
         """Link to another knowledge base from the next call on.
 
-        kb (Union[FaissKB, Callable, str, Path]): The knowledge base, its directory, or a loader such
+        kb (Union[FaissKB, Callable, str, Path]): The knowledge base, its directory, or a loader
             as `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
             encoder's, of length 1 where entities are scored by cosine, and of the entity encoder
             that made those of the knowledge base it replaces.
@@ -106,14 +106,16 @@ class EntitiesOfPipe:
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
         from .kb.arguments import listed
-        from .kb.loaders import kb_of_no_entities
+        from .kb.loaders import check_fingerprint, kb_of_no_entities
         from .kb.updates import as_entities
 
         records = as_entities(listed(entities, "entities"))
         self._refresh_kb()
         if self._kb is None:
             self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
-        self._embed_and_add(records)
+        check_fingerprint(self.kb, self.entity_encoder)
+        self.kb.add(records, *self.entity_encoder.encode(records))
+        self._entities_changed()
 
     def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """Change entities that are there; an ElqError, and nothing changed, if one of them is not.
@@ -123,14 +125,19 @@ class EntitiesOfPipe:
             records, which replace all fields.
         """
         from .kb.arguments import listed
-        from .kb.updates import current, updated
+        from .kb.loaders import check_fingerprint
+        from .kb.updates import current, embedded, updated
 
-        records = listed(entities, "entities")
-        while True:  # until nobody else changes them while they are embedded
+        records, added = listed(entities, "entities"), False
+        while not added:  # as long as others change them while they are embedded
             self._refresh_kb()
-            old = current(self.kb, records)
-            if self._embed_and_add(updated(old, records), replacing=old):
-                return
+            check_fingerprint(self.kb, self.entity_encoder)
+            view = self.kb.snapshot()
+            old = current(view, records)
+            new = updated(old, records)
+            vectors, owners = embedded(self.entity_encoder, view, new, old)
+            added = self.kb.add(new, vectors, owners, replacing=old)
+            self._entities_changed()
 
     def remove_entities(self, ids: Iterable[str]) -> None:
         """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
@@ -143,18 +150,6 @@ class EntitiesOfPipe:
         """RETURNS (FaissKB | None): The knowledge base as it is now, if there is one."""
         self._refresh_kb()
         return self._kb
-
-    def _embed_and_add(
-        self, entities: Sequence[Entity], replacing: Sequence[Entity] | None = None
-    ) -> bool:
-        """Arguments and result are those of `FaissKB.add`."""
-        from .kb.loaders import check_fingerprint
-
-        check_fingerprint(self.kb, self.entity_encoder)
-        vectors, owners = self.entity_encoder.encode(entities)
-        added = self.kb.add(entities, vectors, owners, replacing=replacing)
-        self._entities_changed()
-        return added
 
     def _entities_changed(self) -> None:
         if self._trainer is not None:

@@ -43,9 +43,9 @@ class Restriction:
 
     @classmethod
     def asked(cls, types: Iterable[str] | None, ids: Iterable[str] | None) -> Restriction:
-        """RETURNS (Restriction): What a caller asks for; to all of the entities where both are None.
-        RAISES (ElqError): For one string in place of a list, and where nothing is in the lists: they
-            were computed, and no entity is what was meant, not all of them."""
+        """RETURNS (Restriction): What a caller asks for; none where both are None.
+        RAISES (ElqError): For one string in place of a list, and where nothing is in the lists: if
+            they were computed, no entity is what was meant, not all of them."""
         types = None if types is None else listed(types, "types")
         ids = None if ids is None else listed(ids, "ids")
         if not types and not ids and (types is not None or ids is not None):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..corpora.entities import entity_from_dict, entity_to_dict
 from ..errors import ElqError, Errors
 from ..types import Entity
+from .vectors import merge
 from .view import View
+
+if TYPE_CHECKING:
+    from .build import EntityEncoder
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
@@ -39,6 +45,31 @@ def current(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[E
     if unknown:
         raise ElqError(Errors.ELQ242.format(ids=", ".join(unknown)))
     return view.records([row for row in rows if row is not None])
+
+
+def embedded(
+    encoder: EntityEncoder, view: View, new: Sequence[Entity], old: Sequence[Entity]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed changed entities; those whose text stays keep their vectors, as embedding takes time.
+
+    view (View): What has the vectors of the old ones.
+    new, old (Sequence[Entity]): One for each.
+    RETURNS (tuple[ndarray, ndarray]): As `EntityEncoder.encode` of the new ones.
+    """
+    same = np.array([_text(a) == _text(b) for a, b in zip(new, old, strict=True)], dtype=bool)
+    if not same.any():
+        return encoder.encode(new)
+    kept, changed = np.flatnonzero(same), np.flatnonzero(~same)
+    rows = view.rows([old[i].id for i in kept])
+    vectors, owners = view.vectors_of(np.array(rows, dtype=np.int64))
+    more = encoder.encode([new[i] for i in changed]) if len(changed) else (vectors[:0], owners[:0])
+    owners, vectors = merge((kept[owners], vectors), (changed[more[1]], more[0]))
+    return vectors, owners
+
+
+def _text(entity: Entity) -> tuple[str, str, tuple[str, ...]]:
+    """RETURNS (tuple): What vectors are made of."""
+    return entity.title, entity.description, entity.aliases
 
 
 def _id_of(record: Entity | Mapping[str, Any]) -> str:

@@ -121,7 +121,7 @@ def test_nothing_or_one_string_is_not_what_to_restrict_to(kb):
         with pytest.raises(ElqError, match="ELQ271"):
             kb.restrict(**nothing)
     for one in ({"types": "city"}, {"ids": "E5"}):
-        with pytest.raises(ElqError, match="ELQ270.*list of"):
+        with pytest.raises(ElqError, match=r"ELQ270.*list of"):
             kb.restrict(**one)
     assert kb.restriction.types == ("city",)
     kb.restrict(types=[], ids=["E5"])
