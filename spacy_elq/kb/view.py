@@ -146,6 +146,13 @@ class View:
             return base_vectors, base_owners
         return np.concatenate([base_vectors, vectors]), np.concatenate([base_owners, owners])
 
+    def searched_rows(self) -> np.ndarray | None:
+        """RETURNS (ndarray | None): Which of the rows searches find, bool (n_rows,); None if those
+        of all live entities."""
+        if not self.restriction:
+            return None
+        return np.concatenate(self.restriction.masks(*self._now))
+
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of some entities.
 
