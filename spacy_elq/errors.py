@@ -312,6 +312,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` "
         "out to link to all entities."
     )
+    ELQ272 = (
+        "{path} can't be read any more ({reason}): the knowledge base was moved or removed while "
+        "it was open. Put it back, or open it where it is now."
+    )
+    ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
         "name ends in .gz, .bz2 or .xz must be compressed so."

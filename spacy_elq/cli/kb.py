@@ -188,6 +188,8 @@ def search_command(
     """Find entities: first those with this name, then the nearest by vector."""
     from ..types import Entity
 
+    if not text.strip():
+        raise ElqError(Errors.ELQ273)
     kb = _open(path)
     kb.restrict(types=types or None)
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])

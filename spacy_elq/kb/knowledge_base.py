@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import threading
@@ -333,6 +334,12 @@ class FaissKB(View, KnowledgeBase):
         self._directory = directory
         self._in_place = False
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FaissKB:
+        restore, arguments = self.__reduce__()
+        copied = restore(*copy.deepcopy(arguments, memo))
+        copied._directory = self._directory  # or else it would go with the original
+        return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.

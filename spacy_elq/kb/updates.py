@@ -60,10 +60,12 @@ def embedded(
     if not same.any():
         return encoder.encode(new)
     kept, changed = np.flatnonzero(same), np.flatnonzero(~same)
-    rows = view.rows([old[i].id for i in kept])
+    rows = view.rows([old[i].id for i in kept.tolist()])
     vectors, owners = view.vectors_of(np.array(rows, dtype=np.int64))
-    more = encoder.encode([new[i] for i in changed]) if len(changed) else (vectors[:0], owners[:0])
-    owners, vectors = merge((kept[owners], vectors), (changed[more[1]], more[0]))
+    owners = kept[owners]
+    if len(changed):
+        more, of = encoder.encode([new[i] for i in changed.tolist()])
+        owners, vectors = merge((owners, vectors), (changed[of], more))
     return vectors, owners
 
 

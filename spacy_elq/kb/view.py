@@ -151,7 +151,8 @@ class View:
         of all live entities."""
         if not self.restriction:
             return None
-        return np.concatenate(self.restriction.masks(*self._now))
+        masks = self.restriction.masks(*self._now)
+        return np.concatenate([mask for mask in masks if mask is not None])  # under one both are
 
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of some entities.
