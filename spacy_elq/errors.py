@@ -28,8 +28,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "The question encoder needs a fast tokenizer (one with character offsets), not {tokenizer}."
     )
     ELQ105 = (
-        "The component '{name}' has no knowledge base. Train it with `kb_loader` in "
-        "[initialize.components.{name}], or call `set_kb` on it, or load a trained pipeline."
+        "The component '{name}' has no knowledge base. Begin one with `add_entities`, or open one "
+        "with `set_kb`; to train, set `kb_loader` in [initialize.components.{name}]."
     )
     ELQ106 = (
         "The component '{name}' is not initialized: it has no encoder weights yet. Call "
@@ -315,6 +315,20 @@ class Errors(metaclass=ErrorsWithCodes):
         "The unfinished build in {path} goes on at {uri}, but the collection {name} is not there "
         "any more. Remove that directory to start over."
     )
+    ELQ269 = (
+        "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: "
+        "strings, numbers, lists, dicts."
+    )
+    ELQ270 = "Give a list of {what}, not one {found}; a list of one if there is no other."
+    ELQ271 = (
+        "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` "
+        "out to link to all entities."
+    )
+    ELQ272 = (
+        "{path} can't be read any more ({reason}): the knowledge base was moved or removed while "
+        "it was open. Put it back, or open it where it is now."
+    )
+    ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ301 = (
         "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
         "name ends in .gz, .bz2 or .xz must be compressed so."
@@ -543,8 +557,8 @@ class Warnings(metaclass=ErrorsWithCodes):
         "the setting 'mentions' of '{name}', and that what writes the group stands before it."
     )
     ELQ252 = (
-        "The knowledge base in {path} can't be written: changes are kept in memory. Save them with "
-        "`to_disk`."
+        "The knowledge base in {path} can't be written, or is that of an installed package: "
+        "changes are kept in memory. Save them with `to_disk`, to another directory."
     )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."

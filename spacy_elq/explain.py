@@ -364,4 +364,5 @@ def _exact_search(kb: View) -> Search:
     from .kb.vectors import VectorTable
 
     vectors, owners = kb.vector_matrix()
-    return VectorTable(vectors, owners, len(kb)).search
+    table, searched = VectorTable(vectors, owners, len(kb)), kb.searched_rows()
+    return lambda queries, k: table.search(queries, k, searched)

@@ -206,7 +206,8 @@ def _place(
     # Wordpieces from the end of the word before to the begin of the word after.
     first_end = starts.searchsorted(begin, "right")
     first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
-    last = ends.searchsorted(end)
+    # Tokenizers may leave out the mark that a word ends with.
+    last = np.minimum(ends.searchsorted(end), starts.searchsorted(end) - 1)
     last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
     ways = np.maximum(last_end - last, 0)
     counts = np.maximum(first_end - first, 0) * ways

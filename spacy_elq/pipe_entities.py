@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .encoders.entity import EntityEncoder
     from .kb.knowledge_base import FaissKB
     from .kb.loaders import KBLoader
+    from .kb.restriction import Restriction
     from .model import ElqModel
     from .training import Trainer
 
@@ -36,19 +37,24 @@ class EntitiesOfPipe:
 
     @property
     def kb(self) -> FaissKB:
-        """RETURNS (FaissKB): The knowledge base. Raises an ElqError where there is none yet."""
+        """RETURNS (FaissKB): The knowledge base, as it was at the last call or change; what others
+        changed since, `kb.refresh()` takes over. Raises an ElqError where there is none yet."""
         if self._kb is None:
             raise ElqError(Errors.ELQ105.format(name=self.name))
         return self._kb
 
-    def set_kb(self, kb: FaissKB | KBLoader) -> None:
+    def set_kb(self, kb: FaissKB | KBLoader | str | Path) -> None:
         """Link to another knowledge base from the next call on.
 
-        kb (Union[FaissKB, Callable]): The knowledge base, or a loader such as
-            `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
+        kb (Union[FaissKB, Callable, str, Path]): The knowledge base, its directory, or a loader
+            as `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
             encoder's, of length 1 where entities are scored by cosine, and of the entity encoder
             that made those of the knowledge base it replaces.
         """
+        if isinstance(kb, (str, Path)):
+            from .kb.loaders import kb_from_directory
+
+            kb = kb_from_directory(kb)
         if callable(kb):
             kb = kb(self.vocab, self.entity_encoder)
         width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
@@ -69,17 +75,27 @@ class EntitiesOfPipe:
             self.cfg["kb_path"] = str(kb.path) if kb.is_shared and kb.path else None
 
     def restrict(
-        self, types: Iterable[str] = (), ids: Iterable[str] = ()
+        self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
         """Link only to entities that have one of the types or one of the ids, from the next call
         on; to all of them again where neither is given. Not saved with the pipeline.
 
-        types, ids (Iterable[str]): Each must be there.
+        types, ids (Iterable[str] | None): Each must be there; an ElqError if nothing is in what is
+            given.
         RETURNS (ContextManager): May be used in a `with` statement, which ends with what held
             before.
         """
         self._refresh_kb()
-        return self.kb.restrict(types, ids)
+        kb, old = self.kb, self.kb.restriction
+        undo = ExitStack()
+        undo.enter_context(kb.restrict(types, ids))
+        undo.callback(self._restrict_again, old)
+        return undo
+
+    def _restrict_again(self, restriction: Restriction) -> None:
+        """The knowledge base may be another one by now: embedded again, or set."""
+        if self._kb is not None:
+            self._kb.restriction = restriction
 
     def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """Add entities, or replace those whose id is known; where there is no knowledge base yet,
@@ -89,14 +105,17 @@ class EntitiesOfPipe:
 
         entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
         """
-        from .kb.loaders import kb_of_no_entities
+        from .kb.arguments import listed
+        from .kb.loaders import check_fingerprint, kb_of_no_entities
         from .kb.updates import as_entities
 
-        records = as_entities(entities)
+        records = as_entities(listed(entities, "entities"))
         self._refresh_kb()
         if self._kb is None:
             self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
-        self._embed_and_add(records)
+        check_fingerprint(self.kb, self.entity_encoder)
+        self.kb.add(records, *self.entity_encoder.encode(records))
+        self._entities_changed()
 
     def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """Change entities that are there; an ElqError, and nothing changed, if one of them is not.
@@ -105,38 +124,32 @@ class EntitiesOfPipe:
         entities (Iterable): Dicts with `id` and the fields to change, the others stay; or `Entity`
             records, which replace all fields.
         """
-        from .kb.updates import current, updated
+        from .kb.arguments import listed
+        from .kb.loaders import check_fingerprint
+        from .kb.updates import current, embedded, updated
 
-        records = list(entities)
-        while True:  # until nobody else changes them while they are embedded
+        records, added = listed(entities, "entities"), False
+        while not added:  # as long as others change them while they are embedded
             self._refresh_kb()
-            old = current(self.kb, records)
-            if self._embed_and_add(updated(old, records), replacing=old):
-                return
+            check_fingerprint(self.kb, self.entity_encoder)
+            view = self.kb.snapshot()
+            old = current(view, records)
+            new = updated(old, records)
+            vectors, owners = embedded(self.entity_encoder, view, new, old)
+            added = self.kb.add(new, vectors, owners, replacing=old)
+            self._entities_changed()
 
     def remove_entities(self, ids: Iterable[str]) -> None:
         """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
         Seen and kept as by `add_entities`."""
         self._refresh_kb()
-        self.kb.remove(list(ids))
+        self.kb.remove(ids)
         self._entities_changed()
 
     def refreshed_kb(self) -> FaissKB | None:
         """RETURNS (FaissKB | None): The knowledge base as it is now, if there is one."""
         self._refresh_kb()
         return self._kb
-
-    def _embed_and_add(
-        self, entities: Sequence[Entity], replacing: Sequence[Entity] | None = None
-    ) -> bool:
-        """Arguments and result are those of `FaissKB.add`."""
-        from .kb.loaders import check_fingerprint
-
-        check_fingerprint(self.kb, self.entity_encoder)
-        vectors, owners = self.entity_encoder.encode(entities)
-        added = self.kb.add(entities, vectors, owners, replacing=replacing)
-        self._entities_changed()
-        return added
 
     def _entities_changed(self) -> None:
         if self._trainer is not None:

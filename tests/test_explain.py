@@ -166,6 +166,24 @@ def test_tells_where_exact_search_chooses_another(nlp, elq, tiny_bert, tmp_path,
     assert spans[0].candidates[0].id != best
 
 
+def test_exact_search_is_restricted_too(nlp, elq, tiny_bert, tmp_path):
+    from spacy_elq.corpora.entities import entity_from_dict
+    from spacy_elq.encoders.entity import EntityEncoder
+
+    from .conftest import ENTITIES
+
+    entities = map(entity_from_dict, ENTITIES)
+    build_kb(entities, tmp_path / "kb", EntityEncoder(str(tiny_bert)), index="HNSW4")
+    elq.set_kb(tmp_path / "kb")
+    elq.add_entities([{"id": "N1", "title": "Mercury", "type": "car"}])
+    elq.update_entities([{"id": "Q4", "type": "car"}])
+    for types in (["city"], ["car"], ["city", "person"]):
+        elq.restrict(types=types)
+        explained = elq.explain(nlp.make_doc("how hot is mercury"))
+        assert any(span.candidates for span in explained.spans)
+        assert all(span.exact_id is None for span in explained.spans)
+
+
 def test_given_mentions(nlp, elq):
     elq.mentions = "ents"
     doc = nlp.make_doc("who did paris marry")

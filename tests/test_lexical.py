@@ -72,6 +72,10 @@ def test_a_name_within_a_longer_one_is_marked(find):
     assert only["new york"][2]["inside"] == 1
 
 
+def test_a_mark_at_the_end_that_the_tokenizer_leaves_out(find):
+    assert find("is beyonce\u0301 here")["beyonce"][:2] == (["E"], [0])
+
+
 def test_punctuation_decides_verbatim_only(find):
     found = find("who owns warner bros. today")
     assert found["warner bros."][2]["verbatim"] == 1

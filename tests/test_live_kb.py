@@ -143,6 +143,17 @@ def test_another_knowledge_base_becomes_the_reference(place, kb_path):
     assert spacy.load(place / "new").get_pipe("elq").kb.entity("N1").title == "Armenia"
 
 
+def test_a_knowledge_base_is_set_by_its_path(place):
+    nlp = load(place)
+    nlp.get_pipe("elq").kb.to_disk(place / "other")
+    FaissKB.open(place / "other", Vocab()).remove(["Q6"])
+    for path in (place / "other", str(place / "other")):
+        nlp.get_pipe("elq").set_kb(path)
+        assert "Q6" not in nlp.get_pipe("elq").kb
+    with pytest.raises(ElqError, match="ELQ200"):
+        nlp.get_pipe("elq").set_kb("nowhere")
+
+
 def test_a_reference_that_is_set_holds_from_the_next_call_on(place):
     nlp = load(place)
     elq = nlp.get_pipe("elq")
@@ -207,3 +218,13 @@ def test_an_interrupted_save_keeps_the_settings(place, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         nlp.get_pipe("elq").to_disk(place / "saved" / "elq")
     assert (place / "saved" / "elq" / "cfg").read_bytes() == before
+
+
+def test_one_entity_is_no_list_of_entities(place):
+    elq = load(place).get_pipe("elq")
+    for change in (elq.add_entities, elq.update_entities):
+        with pytest.raises(ElqError, match=r"ELQ270.*list of entities.*dict"):
+            change(ADDED)
+    with pytest.raises(ElqError, match=r"ELQ270.*list of ids"):
+        elq.remove_entities("Q6")
+    assert len(elq.kb) == len(ENTITIES)

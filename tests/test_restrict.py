@@ -50,6 +50,15 @@ def test_names_of_others_do_not_count(nlp):
         assert elq.kb.named("paris") == []
 
 
+def test_the_block_ends_though_the_entities_were_embedded_again_in_it(nlp):
+    elq = nlp.get_pipe("elq")
+    elq.restrict(types=["city", "state"])
+    with elq.restrict(ids=["Q6"]):
+        elq._kb_is_stale = True  # as after a training step of the entity encoder
+        assert candidates(nlp) == {"Q6"}
+    assert candidates(nlp) == {"Q1", "Q4"}
+
+
 def test_unknown_types_and_ids_change_nothing(nlp):
     elq = nlp.get_pipe("elq")
     with pytest.raises(ElqError, match="ELQ237"):

@@ -188,8 +188,10 @@ def search_command(
     """Find entities: first those with this name, then the nearest by vector."""
     from ..types import Entity
 
+    if not text.strip():
+        raise ElqError(Errors.ELQ273)
     kb = _open(path)
-    kb.restrict(types=types or ())
+    kb.restrict(types=types or None)
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
     rows, scores = (part[0] for part in kb.search(vectors[:1], min(k, len(kb))))
     named = kb.named(text)

@@ -115,7 +115,8 @@ def entity_to_dict(entity: Entity) -> dict[str, Any]:
         record["aliases"] = alias_list(entity)
     if entity.type:
         record["type"] = entity.type
-    return {**record, **entity.extra}
+    # What the entity says itself counts, were a field of the same name among the others.
+    return record | {name: value for name, value in entity.extra.items() if name not in FIELDS}
 
 
 def _required(record: Mapping[str, Any], name: str, where: str) -> str:

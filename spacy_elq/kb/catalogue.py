@@ -96,7 +96,12 @@ class Catalogue:
     def _db(self) -> sqlite3.Connection:
         # SQLite connections must not be carried into a forked process.
         if getattr(self._local, "pid", None) != os.getpid():
-            if _identity(self.path) != self._file:
+            try:
+                found = _identity(self.path)
+            except OSError as err:
+                reason = err.strerror
+                raise ElqError(Errors.ELQ272.format(path=self.path, reason=reason)) from None
+            if found != self._file:
                 # Rows of another file would be other entities.
                 raise ElqError(Errors.ELQ222.format(path=self.path))
             uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"

@@ -102,7 +102,7 @@ class FaissIndex:
         live: np.ndarray | None = None,
         effort: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the vectors with the largest inner products, as `VectorIndex.search`.
+        """Find the vectors with the largest inner products, as `ExactIndex.search`.
 
         live (ndarray): Which vectors may be found, one bit each, little-endian uint8.
         effort (int): In place of the index's own.

@@ -105,7 +105,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k largest of each row of a wide matrix, in about two passes over it.
 
     scores (ndarray): (M, V), float32.
-    RETURNS (tuple[ndarray, ndarray]): Scores and columns, (M, k), as `VectorIndex.search`.
+    RETURNS (tuple[ndarray, ndarray]): Scores and columns, (M, k), as `best`.
     """
     bounds = _lower_bounds(scores, k)
     # Five times as fast as np.nonzero on two dimensions.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import threading
@@ -19,11 +20,13 @@ from spacy.vocab import Vocab
 from ..errors import ElqError, Errors, Warnings
 from ..types import Entity
 from . import serialize
+from .arguments import listed
 from .delta import Change, Delta
 from .live import Live
 from .priors import priors
 from .restriction import Restriction
 from .store import Manifest
+from .updates import checked
 from .vectors import check_size, check_vectors, unique
 from .view import View
 
@@ -113,7 +116,8 @@ class FaissKB(View, KnowledgeBase):
 
     def refresh(self) -> bool:
         """Take over what other processes changed in the directory since; some microseconds where
-        there is nothing. Has no effect once there are changes in memory alone.
+        there is nothing. Each call of a pipeline does; all else here tells what was known then.
+        Has no effect once there are changes in memory alone.
 
         RETURNS (bool): Whether something changed.
         """
@@ -146,6 +150,7 @@ class FaissKB(View, KnowledgeBase):
             else is there by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
+        entities = [checked(entity) for entity in entities]
         ids = [entity.id for entity in unique(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
@@ -166,11 +171,11 @@ class FaissKB(View, KnowledgeBase):
 
         RETURNS (int): How many were removed.
         """
-        ids = list(dict.fromkeys(ids))
+        ids = list(dict.fromkeys(listed(ids, "ids")))
         with self._changing() as changes:
             unknown = [id_ for id_, row in zip(ids, self.rows(ids), strict=True) if row is None]
             if unknown:
-                raise ElqError(Errors.ELQ210.format(ids=", ".join(unknown)))
+                raise ElqError(Errors.ELQ210.format(ids=", ".join(map(str, unknown))))
             rows = self._base_rows(ids)
             changes.extend(Change(id_, row, None) for id_, row in zip(ids, rows, strict=True))
         return len(ids)
@@ -329,6 +334,12 @@ class FaissKB(View, KnowledgeBase):
         self._directory = directory
         self._in_place = False
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FaissKB:
+        restore, arguments = self.__reduce__()
+        copied = restore(*copy.deepcopy(arguments, memo))
+        copied._directory = self._directory  # or else it would go with the original
+        return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.

@@ -16,6 +16,8 @@ from .store import DELTA, MANIFEST, Manifest
 
 # How often opening starts over because a compaction put other files in place meanwhile.
 ATTEMPTS = 5
+# Directories that Python packages are installed in.
+PACKAGES = {"site-packages", "dist-packages"}
 Stamp = tuple[int, int, int]
 
 
@@ -60,7 +62,10 @@ class Live:
         self._log, self._stamp = log, stamp
 
     def is_writable(self) -> bool:
-        """RETURNS (bool): Whether changes can be written to the directory."""
+        """RETURNS (bool): Whether changes can be written to the directory. Not into installed
+        packages: pip would leave them there, under the files of the next version."""
+        if PACKAGES & {*self.path.parts}:
+            return False
         delta = self._log.path
         return os.access(delta.parent, os.W_OK) and (
             not delta.exists() or os.access(delta, os.W_OK)

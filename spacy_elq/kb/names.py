@@ -1,7 +1,8 @@
 """What counts as the same name, and which entities have a name.
 
 Two names are the same when their words are the same after folding: compatibility forms, accents
-and case do not count, nor does whatever stands between the words.
+and case do not count, nor does whatever stands between the words. The vowel signs of Indic and Thai
+scripts are no accents: other ones make other words.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ from spacy.strings import hash_string  # type: ignore[attr-defined]
 from ..types import Entity
 from .store import NAME_ENTRIES, NAME_KEYS
 
-# A letter that is followed by its accent as a character of its own is still within the word.
-_WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*|&")
+_ASCII_WORD = re.compile(r"[^\W_]+|&")
+# Marks that choose a variant of a character: the only ones beyond the scripts.
+_VARIANTS = "\U000e0100-\U000e01ef"
+_LAST_MARK = 0x1FFFF
+# Marks that may be left out in writing: accents of Latin, Greek and Cyrillic letters, Hebrew
+# points, Arabic vowels, and those of symbols.
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    f"\u0897-\u089f\u08ca-\u08e1\u08e3-\u08ff{_VARIANTS}]+"
+)
 _APOSTROPHES = "'\u2019"
 _ARTICLES = ("the", "a", "an")
 
@@ -51,15 +62,25 @@ def fold_word(word: str) -> str:
         return "and"
     if word.isascii():
         return word.lower()
-    parts = unicodedata.normalize("NFKD", word)
-    return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", word)).casefold()
+
+
+@lru_cache(maxsize=1)
+def _any_word() -> re.Pattern[str]:
+    """RETURNS (re.Pattern): A word in any script. Marks, which `re` does not know as parts of one,
+    continue it; they are collected when they are first needed, as that takes some 20 ms."""
+    is_mark = [unicodedata.category(chr(code))[0] == "M" for code in range(_LAST_MARK + 1)]
+    edges = np.flatnonzero(np.diff(is_mark, prepend=False, append=False)).reshape(-1, 2)
+    marks = "".join(f"{chr(first)}-{chr(end - 1)}" for first, end in edges.tolist())
+    return re.compile(rf"[^\W_]+(?:[{marks}{_VARIANTS}]+[^\W_]*)*|&")
 
 
 def words(text: str) -> list[Word]:
     """The words of a text, with their places. The s of a possessive folds to nothing."""
+    pattern = _ASCII_WORD if text.isascii() else _any_word()
     return [
         Word("" if _is_possessive(text, m) else fold_word(m[0]), m.start(), m.end())
-        for m in _WORD.finditer(text)
+        for m in pattern.finditer(text)
     ]
 
 

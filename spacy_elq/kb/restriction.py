@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import ElqError, Errors
+from .arguments import listed
 
 if TYPE_CHECKING:
     from .base import Base
@@ -40,6 +41,17 @@ class Restriction:
         self.ids = tuple(dict.fromkeys(ids))
         self._kept: tuple[Base | None, Delta, Masks] | None = None
 
+    @classmethod
+    def asked(cls, types: Iterable[str] | None, ids: Iterable[str] | None) -> Restriction:
+        """RETURNS (Restriction): What a caller asks for; none where both are None.
+        RAISES (ElqError): For one string in place of a list, and where nothing is in the lists: if
+            they were computed, no entity is what was meant, not all of them."""
+        types = None if types is None else listed(types, "types")
+        ids = None if ids is None else listed(ids, "ids")
+        if not types and not ids and (types is not None or ids is not None):
+            raise ElqError(Errors.ELQ271)
+        return cls(types or (), ids or ())
+
     def __reduce__(self) -> tuple[type[Restriction], tuple[tuple[str, ...], tuple[str, ...]]]:
         return Restriction, (self.types, self.ids)  # masks are made anew
 
@@ -53,7 +65,7 @@ class Restriction:
         unknown = [type_ for type_ in self.types if type_ not in known]
         if unknown:
             shown = ", ".join(filter(None, list(known)[:SHOWN])) or "none"
-            raise ElqError(Errors.ELQ237.format(types=", ".join(unknown), known=shown))
+            raise ElqError(Errors.ELQ237.format(types=", ".join(map(str, unknown)), known=shown))
         rows = base.catalogue.rows(self.ids) if base else [None] * len(self.ids)
         missing = [
             id_
@@ -61,7 +73,7 @@ class Restriction:
             if delta.row(id_) is None and (row is None or delta.is_shadowed(id_))
         ]
         if missing:
-            raise ElqError(Errors.ELQ238.format(ids=", ".join(missing[:SHOWN])))
+            raise ElqError(Errors.ELQ238.format(ids=", ".join(map(str, missing[:SHOWN]))))
 
     def masks(self, base: Base | None, delta: Delta) -> Masks:
         """RETURNS (Masks): What may be found; the same arrays until something changes."""
@@ -81,6 +93,7 @@ class Restriction:
             if delta.alive is not None:
                 of_base &= delta.alive
         added = np.zeros(delta.next_row - delta.base_rows, dtype=bool)
+        types, ids = set(self.types), set(self.ids)
         for row, entity in zip(delta.live_rows().tolist(), delta, strict=True):
-            added[row - delta.base_rows] = entity.type in self.types or entity.id in self.ids
+            added[row - delta.base_rows] = entity.type in types or entity.id in ids
         return Masks(of_base, added)

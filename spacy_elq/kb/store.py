@@ -22,7 +22,7 @@ from typing import Any
 
 from ..corpora.files import atomic_file, sync
 from ..errors import ElqError, Errors
-from .locks import alone
+from .locks import alone, hold
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -224,11 +224,31 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 (a symlink is replaced, not followed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as parent:
-        work = Path(parent) / "new"
+    with _work_directory(path) as parent:
+        work = parent / "new"
         work.mkdir()
         yield work
         publish(work, path)
+
+
+@contextmanager
+def _work_directory(path: Path) -> Iterator[Path]:
+    """YIELDS (Path): A directory beside `path` for a while. It is locked; those that are not, of
+    processes that were killed, are removed."""
+    prefix = f".{path.name}.saving-"
+    with _publishing(path):  # nobody looks for them between its making and its lock
+        for item in path.parent.iterdir():
+            if item.name.startswith(prefix) and (handle := hold(item, exclusive=True)) is not None:
+                shutil.rmtree(item, ignore_errors=True)
+                os.close(handle)
+        directory = tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent)
+        handle = hold(Path(directory.name), exclusive=True)
+    try:
+        with directory as name:
+            yield Path(name)
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def publish(work: Path, path: Path) -> None:

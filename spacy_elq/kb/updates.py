@@ -2,29 +2,86 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..corpora.entities import entity_from_dict, entity_to_dict
 from ..errors import ElqError, Errors
 from ..types import Entity
+from .vectors import merge
 from .view import View
+
+if TYPE_CHECKING:
+    from .build import EntityEncoder
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): Entities, made of dicts where they are not."""
-    return [e if isinstance(e, Entity) else entity_from_dict(e) for e in records]
+    return [checked(e if isinstance(e, Entity) else entity_from_dict(e)) for e in records]
+
+
+def checked(entity: Entity) -> Entity:
+    """RETURNS (Entity): The entity as it will be read again.
+    RAISES (ElqError): If it could not be."""
+    try:
+        if isinstance(entity.aliases, str):
+            raise TypeError("its aliases are one string, not several")
+        text = json.dumps(entity_to_dict(entity), ensure_ascii=False)
+        text.encode("utf8")
+    except (TypeError, ValueError, AttributeError, RecursionError) as err:
+        raise ElqError(Errors.ELQ269.format(id=entity.id, reason=err)) from None
+    return entity_from_dict(json.loads(text), f"entity {entity.id!r}")
 
 
 def current(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): The entities with these ids, as they are.
     RAISES (ElqError): If one of them is not there."""
-    ids = [r.id if isinstance(r, Entity) else str(r.get("id", "")) for r in records]
+    ids = [_id_of(record) for record in records]
     rows = view.rows(ids)
     unknown = [id_ for id_, row in zip(ids, rows, strict=True) if row is None]
     if unknown:
         raise ElqError(Errors.ELQ242.format(ids=", ".join(unknown)))
     return view.records([row for row in rows if row is not None])
+
+
+def embedded(
+    encoder: EntityEncoder, view: View, new: Sequence[Entity], old: Sequence[Entity]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed changed entities; those whose text stays keep their vectors, as embedding takes time.
+
+    view (View): What has the vectors of the old ones.
+    new, old (Sequence[Entity]): One for each.
+    RETURNS (tuple[ndarray, ndarray]): As `EntityEncoder.encode` of the new ones.
+    """
+    same = np.array([_text(a) == _text(b) for a, b in zip(new, old, strict=True)], dtype=bool)
+    if not same.any():
+        return encoder.encode(new)
+    kept, changed = np.flatnonzero(same), np.flatnonzero(~same)
+    rows = view.rows([old[i].id for i in kept.tolist()])
+    vectors, owners = view.vectors_of(np.array(rows, dtype=np.int64))
+    owners = kept[owners]
+    if len(changed):
+        more, of = encoder.encode([new[i] for i in changed.tolist()])
+        owners, vectors = merge((owners, vectors), (changed[of], more))
+    return vectors, owners
+
+
+def _text(entity: Entity) -> tuple[str, str, tuple[str, ...]]:
+    """RETURNS (tuple): What vectors are made of."""
+    return entity.title, entity.description, entity.aliases
+
+
+def _id_of(record: Entity | Mapping[str, Any]) -> str:
+    if isinstance(record, Entity):
+        return record.id
+    if not isinstance(record, Mapping):
+        raise ElqError(Errors.ELQ231.format(where="update"))
+    if not record.get("id"):
+        raise ElqError(Errors.ELQ232.format(where="update", name="id"))
+    return str(record["id"])
 
 
 def updated(

@@ -18,7 +18,7 @@ from .table import Candidates
 PAIRS_AT_ONCE = 1 << 14
 # Vectors fetched beyond the k wanted before another search becomes needed.
 SLACK = 8
-# How much wider a search by an index is tried again if a query gets fewer than k entities.
+# How much wider a search is tried again, where too little was in view to tell the best k entities.
 WIDEN = 4
 # Where only so many vectors may be found they are compared with each query, which takes no longer
 # than an index; a copy of them is kept, 40 MB at width 1024.
@@ -121,16 +121,22 @@ class VectorTable:
     def _search_exactly(self, queries: np.ndarray, k: int, live: LiveVectors | None) -> Candidates:
         keep = k + SLACK
         mask = None if live is None else live.mask
-        found = self._try(queries, k, keep, mask)
-        while found is None:
-            keep *= 2
-            found = self._try(queries, k, keep, mask)
+        found, is_open = self._try(queries, k, keep, mask)
+        while is_open.any():
+            keep *= WIDEN
+            places = np.flatnonzero(is_open)
+            again, is_open[places] = self._try(queries[places], k, keep, mask)
+            found.rows[places], found.scores[places] = again
         return found
 
     def _try(
         self, queries: np.ndarray, k: int, keep: int, mask: np.ndarray | None
-    ) -> Candidates | None:
-        """Search with `keep` entities of each query in view; None if more may change the answer."""
+    ) -> tuple[Candidates, np.ndarray]:
+        """Search with `keep` entities of each query in view.
+
+        RETURNS (tuple[Candidates, ndarray]): What was found, nothing where more might change it,
+            and where that is, (M,), bool.
+        """
         per_entity = -(-len(self.vectors) // max(1, self.entities))
         wanted = min(keep * per_entity, len(self.vectors))
         scores, vector_rows = self._exact.search(queries, wanted, mask)
@@ -138,12 +144,13 @@ class VectorTable:
         last = scores[:, -1:]
         scores, rows = best(*first_of_each(scores, rows), keep)
         kth = scores[:, k - 1 : k]
-        near = np.where(scores >= kth - TOLERANCE * np.abs(kth), rows, -1)  # the rest stay out
-        top_scores, top_rows = best(self.scores(queries, near), near, k)
-        left_out = np.maximum(last, scores[:, -1:])
-        if keep < self.entities and not settled(left_out, top_scores[:, -1:]).all():
-            return None
-        return Candidates(top_rows, top_scores)
+        is_open = np.zeros(len(queries), dtype=bool)
+        if keep < self.entities:
+            is_open = ~settled(np.maximum(last, scores[:, -1:]), kth)
+        is_near = scores >= kth - TOLERANCE * np.abs(kth)  # the rest stay out
+        near = np.where(is_near & ~is_open[:, None], rows, -1)
+        scores, rows = best(self.scores(queries, near), near, k)
+        return Candidates(rows, scores), is_open
 
     def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Exact scores of given entities: the inner product with their best vector.

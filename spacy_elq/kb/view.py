@@ -60,6 +60,10 @@ class View:
         delta = self._now[1]
         return delta.base_rows - delta.n_shadowed + len(delta)
 
+    def __contains__(self, id_: object) -> bool:
+        """RETURNS (bool): Whether there is a live entity with this id."""
+        return isinstance(id_, str) and self.row(id_) is not None
+
     def __iter__(self) -> Iterator[Entity]:
         """YIELDS (Entity): The live entities in row order."""
         base, delta = self._now
@@ -72,18 +76,19 @@ class View:
     # Search
 
     def restrict(
-        self, types: Iterable[str] = (), ids: Iterable[str] = ()
+        self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
         """Let searches by vector and by name find only entities that have one of the types or one
         of the ids, from now on; all of them again where neither is given.
 
-        types (Iterable[str]): Types of entities, at least one of each.
-        ids (Iterable[str]): Ids of entities.
+        types (Iterable[str] | None): Types of entities, at least one of each.
+        ids (Iterable[str] | None): Ids of entities.
         RETURNS (ContextManager): May be used in a `with` statement, which ends with what held
             before.
-        RAISES (ElqError): If there is no entity of a type, or with an id. Nothing changes then.
+        RAISES (ElqError): If there is no entity of a type, or with an id, or if nothing is in what
+            is given. Nothing changes then.
         """
-        new, old = Restriction(types, ids), self.restriction
+        new, old = Restriction.asked(types, ids), self.restriction
         new.check(*self._now)
         self.restriction = new
         undo = ExitStack()
@@ -140,6 +145,14 @@ class View:
         if not len(owners):
             return base_vectors, base_owners
         return np.concatenate([base_vectors, vectors]), np.concatenate([base_owners, owners])
+
+    def searched_rows(self) -> np.ndarray | None:
+        """RETURNS (ndarray | None): Which of the rows searches find, bool (n_rows,); None if those
+        of all live entities."""
+        if not self.restriction:
+            return None
+        masks = self.restriction.masks(*self._now)
+        return np.concatenate([mask for mask in masks if mask is not None])  # under one both are
 
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of some entities.

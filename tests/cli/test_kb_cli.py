@@ -144,6 +144,7 @@ def test_search_shows_names_first(kb):
     ]
     assert len(lines) == 4
     fails(run("search", kb, "Paris", "--encoder", "other"), "ELQ213")
+    fails(run("search", kb, " "), "ELQ273")
 
 
 def test_add_replaces_and_remove_removes(kb, tmp_path):

@@ -1,6 +1,7 @@
 import multiprocessing
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_nothing_is_written_when_read(catalogue, tmp_path):
     catalogue.path.chmod(0o444)
     assert catalogue.row("Q90") == 0
     assert [file.name for file in tmp_path.iterdir()] == ["entities.sqlite"]
+
+
+def test_a_thread_that_comes_when_the_files_are_gone(catalogue):
+    catalogue.path.rename(catalogue.path.with_name("elsewhere.sqlite"))
+    assert catalogue.row("Q90") == 0  # open already
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ElqError, match=r"ELQ272.*moved or removed"):
+        pool.submit(catalogue.row, "Q90").result()
 
 
 def test_shared_by_threads_pickles_and_forks(catalogue):

@@ -357,7 +357,7 @@ def test_candidates_by_name(kb, vocab, encoder):
 def test_counts_of_aliases_are_prior_probabilities(kb, vocab, encoder):
     doc = Doc(vocab, words=["the", "ALEXANDER"])
     counted = [
-        Entity("A1", "A", aliases=("Alexander", "A"), counts={"Alexander": 6, "A": 100}),
+        Entity("A1", "A", aliases=("Alexander", "A"), counts={"Alexander": 4, "A": 100}),
         Entity("A2", "B", aliases=("Alexander", "alexander"), counts={"alexander": 2}),
     ]
     kb.add(counted, *encoder.encode(counted))
@@ -365,7 +365,7 @@ def test_counts_of_aliases_are_prior_probabilities(kb, vocab, encoder):
     again.compact(progress=False)
     for one in (kb, again):
         found = {c.entity_: c.prior_prob for c in one.get_candidates(doc[1:2])}
-        assert found == {"Q167646": 0.0, "Q8409": 0.0, "A1": 0.75, "A2": 0.25}
+        assert found == {"Q167646": 0.125, "Q8409": 0.125, "A1": 0.5, "A2": 0.25}
         assert one.entity("A1") == counted[0]
 
 

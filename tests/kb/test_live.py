@@ -1,6 +1,7 @@
 """Changes that are on disk when they are acknowledged, seen by all who open or refresh."""
 
 import os
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,21 @@ def test_a_directory_that_cannot_be_written_keeps_changes_in_memory(
     assert not kb.refresh()
     with pytest.raises(ElqError, match="ELQ246"):
         kb.compact()
+    kb.to_disk(tmp_path / "saved")
+    check_equal(FaissKB.open(tmp_path / "saved", Vocab()), entities, encoder, queries)
+
+
+@pytest.mark.parametrize("installed", ["site-packages", "dist-packages"])
+def test_the_files_of_an_installed_package_stay_as_they_are(
+    directory, encoder, queries, installed, tmp_path
+):
+    package = tmp_path / "lib" / installed / "en_football" / "kb"
+    shutil.copytree(directory, package)
+    kb = FaissKB.open(package, Vocab())
+    with pytest.warns(UserWarning, match=r"ELQ252.*installed package"):
+        entities = change(kb, encoder)
+    check_equal(kb, entities, encoder, queries)
+    check_equal(FaissKB.open(package, Vocab()), ENTITIES, encoder, queries)
     kb.to_disk(tmp_path / "saved")
     check_equal(FaissKB.open(tmp_path / "saved", Vocab()), entities, encoder, queries)
 

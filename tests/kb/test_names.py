@@ -36,6 +36,14 @@ LATIN = st.text(st.characters(max_codepoint=0x24F), max_size=30)
         ("ﬁnal Ⅳ", "final iv"),
         ("İstanbul", "istanbul"),
         ("東京", "東京"),
+        ("दिल वालों", "दिल वालों"),
+        ("กี่", "กี่"),
+        ("ガ\uff76\uff9e", unicodedata.normalize("NFD", "ガガ")),
+        ("葛\U000e0100飾", "葛飾"),
+        ("שָׁלוֹם", "שלום"),
+        ("مُحَمَّد", "محمد"),
+        ("Ζω\u0342ή", "ζωη"),
+        ("1\ufe0f\u20e3", "1"),
         ("!!!", "!!!"),
         (" $Ä ", "a"),
         ("", ""),
@@ -68,6 +76,16 @@ def test_fold_ignores_composition_and_case(text):
     assert fold(decomposed) == fold(unicodedata.normalize("NFC", text))
     if text.isascii():
         assert fold(text.upper()) == fold(text.lower())
+
+
+@pytest.mark.parametrize("one, other", [("दिल", "दूल"), ("กี่", "กู้"), ("ガ", "カ"), ("மணி", "மண்")])
+def test_vowel_signs_are_no_accents(one, other):
+    assert fold(one) != fold(other)
+    assert fold(one) == fold(unicodedata.normalize("NFD", one))
+    assert [(word.start, word.end) for word in words(f"{one} {one}")] == [
+        (0, len(one)),
+        (len(one) + 1, 2 * len(one) + 1),
+    ]
 
 
 def loose(text):

@@ -1,6 +1,7 @@
 """Searches among some of the entities, whatever the index, with live changes."""
 
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -112,6 +113,32 @@ def test_unknown_types_and_ids(kb):
         with pytest.raises(ElqError, match=rf"ELQ238.*{gone}"):
             kb.restrict(ids=["E5", gone])
     assert not kb.restriction
+
+
+def test_nothing_or_one_string_is_not_what_to_restrict_to(kb):
+    kb.restrict(types=["city"])
+    for nothing in ({"types": []}, {"ids": iter(())}, {"types": [], "ids": ()}):
+        with pytest.raises(ElqError, match="ELQ271"):
+            kb.restrict(**nothing)
+    for one in ({"types": "city"}, {"ids": "E5"}):
+        with pytest.raises(ElqError, match=r"ELQ270.*list of"):
+            kb.restrict(**one)
+    assert kb.restriction.types == ("city",)
+    kb.restrict(types=[], ids=["E5"])
+    assert found_ids(kb, 3) == [["E5"]] * 6
+    kb.restrict(types=None, ids=None)
+    assert not kb.restriction
+
+
+def test_a_restriction_to_many_added_entities_is_fast(vocab):
+    kb = FaissKB(vocab, 2)
+    many = [Entity(f"E{i}", "Thing") for i in range(10_000)]
+    kb.add(many, np.ones((len(many), 2), "f4"))
+    list(kb)  # read once
+    start = time.process_time()
+    kb.restrict(ids=[entity.id for entity in many])
+    kb.find_names(np.zeros(1, "u8"))
+    assert time.process_time() - start < 0.3  # 50 million comparisons would take longer
 
 
 def test_a_restriction_travels_with_the_knowledge_base(kb):

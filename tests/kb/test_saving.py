@@ -1,5 +1,8 @@
 """Saving a knowledge base over itself, while others change it."""
 
+import copy
+import gc
+
 import numpy as np
 import pytest
 from spacy.vocab import Vocab
@@ -9,7 +12,17 @@ from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.knowledge_base import FaissKB
 
 from .conftest import ENTITIES, WIDTH
-from .test_knowledge_base import CHANGED, NEW
+from .test_knowledge_base import CHANGED, NEW, check_equal
+
+
+def test_a_deep_copy_outlives_what_it_was_copied_from(kb, vocab, encoder, queries):
+    original = FaissKB(vocab, WIDTH).from_bytes(kb.to_bytes())
+    copied = copy.deepcopy({"vocab": vocab, "kb": original})["kb"]
+    original.remove(["Q90"])
+    del original
+    gc.collect()
+    assert copied.vocab is not vocab
+    check_equal(copied, ENTITIES, encoder, queries)
 
 
 @pytest.mark.parametrize("spelling", ["link", "nowhere/../kb"])

@@ -96,6 +96,24 @@ def test_interruption_keeps_the_old_directory(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["kb"]
 
 
+def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path):
+    killed = os.fork()
+    if not killed:
+        with atomic_directory(tmp_path / "kb"):
+            os._exit(9)
+    os.waitpid(killed, 0)
+    (left,) = (item for item in tmp_path.iterdir() if item.is_dir())
+    other = tmp_path / ".kb.mine"
+    other.mkdir()
+    with atomic_directory(tmp_path / "kb") as work:
+        assert not left.exists()
+        (work / "manifest.json").write_text("one")
+        fill(tmp_path / "kb", "two")  # leaves what is being written
+        assert work.exists()
+    assert (tmp_path / "kb" / "manifest.json").read_text() == "one"
+    assert {item.name for item in tmp_path.iterdir()} == {"kb", ".kb.mine"}
+
+
 def test_failed_rename_keeps_the_old_directory(tmp_path, monkeypatch):
     fill(tmp_path / "kb", "old")
     rename = store.Path.rename

@@ -123,3 +123,31 @@ def test_scores_of_an_approximate_index_are_exact(tmp_path):
 def test_wrong_vectors_are_refused(vectors, owners, message):
     with pytest.raises(ElqError, match=message):
         check_vectors(["a", "b"], vectors, np.array(owners), WIDTH)
+
+
+def test_only_queries_with_equal_entities_are_searched_wider(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((500, WIDTH)).astype("f4")
+    queries = rng.standard_normal((4, WIDTH)).astype("f4")
+    vectors[100:200] = 9 * queries[2]
+    table = VectorTable(vectors, np.arange(500), 500)
+    search, asked, scored = table._exact.search, [], []
+
+    def spy(of, k, live):
+        asked.append(len(of))
+        return search(of, k, live)
+
+    monkeypatch.setattr(table._exact, "search", spy)
+    real = VectorTable.scores
+    monkeypatch.setattr(
+        VectorTable,
+        "scores",
+        lambda self, of, rows: scored.append(int((rows >= 0).sum())) or real(self, of, rows),
+    )
+    found = table.search(queries, 3)
+    expected = plain_scores(vectors, np.arange(500), queries, 500)
+    for line, rows in zip(expected, found.rows, strict=True):
+        assert rows.tolist() == np.argsort(-line, kind="stable")[:3].tolist()
+    assert found.rows[2].tolist() == [100, 101, 102]
+    assert asked[0] == 4 and set(asked[1:]) == {1}
+    assert sum(scored) < 100 + 4 * 3 + 4  # what is in view too narrowly gets no exact scores
