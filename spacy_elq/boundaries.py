@@ -81,4 +81,6 @@ def _never_ends(char: str) -> bool:
 
 
 def _is_word(char: str) -> bool:
-    return char.isalnum() and not _UNSPACED.match(char)
+    """Letters, digits and what stands on them, as vowel signs do."""
+    is_part = char.isalnum() or unicodedata.category(char)[0] == "M"
+    return is_part and not _UNSPACED.match(char)

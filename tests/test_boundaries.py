@@ -1,9 +1,10 @@
 """Where mentions may begin and end."""
 
+import numpy as np
 import pytest
 
 from spacy_elq.boundaries import boundaries
-from spacy_elq.encoders.windows import cut_windows, pad
+from spacy_elq.encoders.windows import Window, cut_windows, pad
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,16 @@ def test_no_begin_at_punctuation_and_ends_at_some(allowed):
     begins, finals, *_ = allowed("(a) b. c, d! - e: f")
     assert begins == ["a", "b", "c", "d", "e", "f"]
     assert finals == ["a", ")", "b", ".", "c", "d", "!", "e", "f"]
+
+
+def test_marks_are_parts_of_words():
+    text, cuts = "\u0926\u093f\u0932 a", [(0, 1), (1, 2), (2, 3), (4, 5)]  # a Hindi word
+    window = Window(0, [1] * 4, np.array(cuts, dtype=np.int32))
+    starts, ends = boundaries(
+        [window], [text], np.ones((1, 4), bool), words=True, special_tokens=False
+    )
+    assert starts.tolist() == [[True, False, False, True]]
+    assert ends.tolist() == [[False, False, True, True]]
 
 
 def test_neither_at_emoji(allowed):
