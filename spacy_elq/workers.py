@@ -45,14 +45,15 @@ class Workers:
 
     def link(
         self, chunks: Iterable[list[Row]], batch_size: int, watch: Watch
-    ) -> Iterator[tuple[list[Row], list[Spans]]]:
+    ) -> Iterator[tuple[list[Row], list[Spans], float]]:
         """Link texts, reading one chunk more than there are processes ahead.
 
         watch (Callable): Called with the number of texts that were linked since.
-        YIELDS (tuple[list[Row], list[Spans]]): Each chunk in turn, with the links of each text.
+        YIELDS (tuple[list[Row], list[Spans], float]): Each chunk in turn, with the links of each
+            text, and the seconds that they took.
         RAISES (ElqError): If a process was killed.
         """
-        waiting: deque[tuple[list[Row], Future[list[Spans]]]] = deque()
+        waiting: deque[tuple[list[Row], Future[tuple[list[Spans], float]]]] = deque()
         for chunk in chunks:
             texts = [row.text for row in chunk]
             waiting.append((chunk, self._submit(texts, batch_size)))
@@ -61,22 +62,22 @@ class Workers:
         while waiting:
             yield self._next(waiting, watch)
 
-    def _submit(self, texts: list[str], batch_size: int) -> Future[list[Spans]]:
+    def _submit(self, texts: list[str], batch_size: int) -> Future[tuple[list[Spans], float]]:
         try:
             return self._pool.submit(_link, texts, batch_size)
         except BrokenProcessPool:
             raise ElqError(Errors.ELQ433) from None
 
     def _next(
-        self, waiting: deque[tuple[list[Row], Future[list[Spans]]]], watch: Watch
-    ) -> tuple[list[Row], list[Spans]]:
+        self, waiting: deque[tuple[list[Row], Future[tuple[list[Spans], float]]]], watch: Watch
+    ) -> tuple[list[Row], list[Spans], float]:
         chunk, linked = waiting.popleft()
         try:
-            spans = linked.result()
+            spans, seconds = linked.result()
         except BrokenProcessPool:
             raise ElqError(Errors.ELQ433) from None
         watch(len(chunk))
-        return chunk, spans
+        return chunk, spans, seconds
 
     def __enter__(self) -> Workers:
         return self
@@ -100,6 +101,6 @@ def _begin(load: Callable[[], Language], threads: int) -> None:
     gc.freeze()  # or else every full collection walks through all that was imported and loaded
 
 
-def _link(texts: list[str], batch_size: int) -> list[Spans]:
+def _link(texts: list[str], batch_size: int) -> tuple[list[Spans], float]:
     assert _nlp is not None
     return link_texts(_nlp, texts, batch_size)

@@ -12,6 +12,7 @@ from spacy_elq.bulk import BATCHES_AHEAD, link_rows
 from spacy_elq.corpora.predictions import row_from_prediction
 from spacy_elq.corpora.resume import to_line
 from spacy_elq.corpora.spans import Row, row_to_dict
+from spacy_elq.pace import Pace
 from spacy_elq.workers import Workers
 
 from .conftest import TEXTS
@@ -56,12 +57,25 @@ def test_reads_only_some_batches_ahead_and_none_with_batches_of_one(nlp):
             drawn.append(row)
             yield row
 
-    first = next(link_rows(nlp, draw(1000), batch_size=2))
-    assert len(drawn) == len(first) == 2 * BATCHES_AHEAD
+    chunks = [len(chunk) for chunk in link_rows(nlp, draw(200), batch_size=16)]
+    assert chunks == [2, 4, 8, 16, 32, 64, 74]
+    assert len(drawn) == 200 and max(chunks) <= 16 * BATCHES_AHEAD
     drawn.clear()
     stream = link_rows(nlp, draw(10), batch_size=1)
     next(stream)
     assert len(drawn) == 1
+
+
+def test_a_chunk_takes_some_seconds_at_most():
+    pace = Pace(32, 2048)
+    for _ in range(9):
+        pace.took(pace.size, seconds=pace.size / 35)  # a slow machine: 35 texts a second
+    assert pace.size == 70
+    for _ in range(9):
+        pace.took(pace.size, seconds=pace.size / 10_000)
+    assert pace.size == 2048
+    pace.took(pace.size, seconds=1e6)
+    assert pace.size == 1
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +88,8 @@ def test_processes_give_what_this_one_gives(nlp, workers):
     some = rows(60)
     seen = []
     linked = list(link_rows(nlp, some, 4, watch=seen.append, workers=workers))
-    assert [len(chunk) for chunk in linked] == seen == [4 * BATCHES_AHEAD, 60 - 4 * BATCHES_AHEAD]
+    assert [len(chunk) for chunk in linked] == seen
+    assert sum(seen) == 60
     here = flat(link_rows(nlp, some, 4))
     for there, row in zip(flat(linked), here, strict=True):
         assert (there.text, there.fields) == (row.text, row.fields)
@@ -104,6 +119,7 @@ def test_a_process_that_is_killed_is_told(nlp, trained_path):
 
 def test_long_texts_are_not_held_many_at_once(nlp, monkeypatch):
     monkeypatch.setattr("spacy_elq.bulk.CHARS_AHEAD", 100)
+    monkeypatch.setattr("spacy_elq.pace.SECONDS", 1e9)
     chunks = list(link_rows(nlp, [Row("a" * 60)] * 4, batch_size=64))
     assert [len(chunk) for chunk in chunks] == [2, 2]
 

@@ -44,7 +44,8 @@ def guarded(
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Make a function a well-behaved command.
 
-    kept (str): What is said about the output if the command is interrupted.
+    kept (str): What is said about the output if the command is interrupted; where it depends on
+        how far the command came, that raises KeyboardInterrupt with a message.
     RETURNS (Callable): The decorator.
     """
 
@@ -58,8 +59,8 @@ def guarded(
             except (ElqError, OSError) as err:
                 typer.echo(f"Error: {one_line(err)}", err=True)
                 raise typer.Exit(1) from None
-            except KeyboardInterrupt:
-                typer.echo(f"\nInterrupted. {kept}", err=True)
+            except KeyboardInterrupt as err:
+                typer.echo(f"\nInterrupted. {err.args[0] if err.args else kept}", err=True)
                 raise typer.Exit(INTERRUPTED) from None
 
         return run

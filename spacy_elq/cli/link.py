@@ -40,9 +40,10 @@ EXAMPLE = (
     "or without any text, on a terminal: type questions"
 )
 STDOUT = "-"
+GO_ON = "Whole lines are kept in --output; run the same command again to go on."
 
 
-@guarded("Whole lines are kept in --output; run the same command again to go on.")
+@guarded(GO_ON)
 def link_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     texts: Annotated[
@@ -177,8 +178,11 @@ def _write(
 
     with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
         written = 0
-        for chunk in link(watch=bar.update):
-            file.write(b"".join(map(to_line, chunk)))
-            file.flush()
-            written += len(chunk)
+        try:
+            for chunk in link(watch=bar.update):
+                file.write(b"".join(map(to_line, chunk)))
+                file.flush()
+                written += len(chunk)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{done + written} lines are written. {GO_ON}") from None
         return written

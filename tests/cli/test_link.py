@@ -126,6 +126,7 @@ def test_an_interrupt_keeps_whole_lines(processes, trained_path, tmp_path):
     assert child.returncode == 130
     assert "run the same command again" in message
     done = out.read_bytes()
+    assert f"{len(done.splitlines())} lines are written" in message
     assert 0 < done.count(b"\n") < 3000 and done.endswith(b"\n")
     source.write_text("".join(f"{QUESTION} {i}\n" for i in range(done.count(b"\n") + 5)))
     result = run("link", trained_path, "-i", source, "-o", out, "-b", 64)
