@@ -489,6 +489,20 @@ class Errors(metaclass=ErrorsWithCodes):
         "`calibration` is {found}. It must be null or what `spacy elq tune` stores: a method "
         "('isotonic' with ascending scores and probs, or 'platt' with slope and intercept)."
     )
+    # ELQ446-ELQ479: what commands are given, and where they write
+    ELQ446 = "{path} is an input, and would be written over. Choose another path for the output."
+    ELQ447 = (
+        "{path} is there already and is no HTML page. `elq report` takes one gold file, then the "
+        "page to write: choose another path, or remove the file first."
+    )
+    ELQ448 = (
+        "{path} lies in {out}, which would be replaced, and the entities lost with it. Choose "
+        "another OUT, or move the entities first."
+    )
+    ELQ449 = (
+        "Entities are written as JSON lines, which is not what {path} ends in. Give a name that "
+        "ends in .jsonl, .jsonl.gz, .jsonl.bz2 or .jsonl.xz."
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -41,6 +41,9 @@ def publish(work: Path, out: Path) -> None:
     work (Path): Beside `out`; holds the pipeline as `PIPELINE`.
     """
     if out.exists():
-        out.rename(work / "old")
+        old = work / "old"
+        if old.exists():  # of a run that was killed while it removed this
+            shutil.rmtree(old)
+        out.rename(old)
     (work / PIPELINE).rename(out)
     shutil.rmtree(work)

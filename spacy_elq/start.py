@@ -44,6 +44,9 @@ def start(
         raise ElqError(Errors.ELQ218.format(path=entities, what="file of entities"))
     if refer and not entities.is_dir():
         raise ElqError(Errors.ELQ407.format(path=entities))
+    in_out = entities.resolve().is_relative_to(out.resolve())
+    if in_out and (refer or entities.is_file()):  # another directory is copied before that
+        raise ElqError(Errors.ELQ448.format(path=entities, out=out))
     nlp = blank(lang)
     elq: Any = nlp.add_pipe("elq")
     elq.model.initialize()

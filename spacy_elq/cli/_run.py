@@ -178,6 +178,12 @@ def is_same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
+def check_output(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise an ElqError if an output would be written over one of the inputs that were given."""
+    if any(path is not None and is_same(path, output) for path in inputs):
+        raise ElqError(Errors.ELQ446.format(path=output))
+
+
 def set_names(paths: Iterable[Path]) -> list[str]:
     """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
     chosen = list(paths)

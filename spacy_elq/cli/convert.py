@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..corpora.nif import WIKIDATA
-from ._run import EntityUri, Quiet, guarded, note, progress
+from ._run import EntityUri, Quiet, check_output, guarded, note, progress
 
 EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
 
@@ -42,6 +42,7 @@ def convert_command(
     from ..corpora.convert import convert
     from ..pipelines import blank
 
+    check_output(target, [source, entities])
     nlp = blank(lang)
     watch = progress(source.name, quiet=quiet)
     tally = convert(

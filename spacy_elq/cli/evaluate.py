@@ -18,6 +18,7 @@ from ._run import (
     Quiet,
     ReadAs,
     Threshold,
+    check_output,
     gold_docs,
     guarded,
     is_same,
@@ -92,9 +93,12 @@ def evaluate_command(
     others = [] if beside is None else read_scores(beside)
     named = dict(_split_part(each) for each in part or ())
     names = set_names(data)
+    inputs = [*data, *named.values(), *filter(None, (baseline, train))]
+    if output is not None:
+        check_output(output, inputs)
     targets: list[Path] = []
     if predictions is not None:
-        inputs = [*data, *named.values(), *filter(None, (baseline, train, beside))]
+        inputs += [] if beside is None else [beside]
         targets = _targets(predictions, names, write_as, inputs)
     nlp = load_pipeline(pipeline, gpu_id)
     if threshold is not None:

@@ -271,9 +271,11 @@ def export_command(
     quiet: Quiet = False,
 ) -> None:
     """Write all entities as JSONL, live additions included."""
-    from ..corpora.entities import entity_to_dict
+    from ..corpora.entities import entity_to_dict, is_jsonl
     from ..corpora.files import write_jsonl
 
+    if str(out) != "-" and not is_jsonl(out):
+        raise ElqError(Errors.ELQ449.format(path=out))
     kb = _open(path)
     records = map(entity_to_dict, kb)
     if str(out) == "-":

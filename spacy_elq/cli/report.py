@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..corpora.nif import WIKIDATA
+from ..errors import ElqError, Errors
 from ..page import ENTITY_PAGE
 from ._run import (
     BATCH,
@@ -17,6 +18,7 @@ from ._run import (
     Gpu,
     Quiet,
     ReadAs,
+    check_output,
     gold_docs,
     guarded,
     load_pipeline,
@@ -58,6 +60,8 @@ def report_command(
     from ..scorer import score_links
     from ..sweep import can_sweep, floor_at
 
+    check_output(output, [data])
+    _check_page(output)
     nlp = load_pipeline(pipeline, gpu_id)
     elq = find_elq(nlp)
     sweeps = elq is not None and can_sweep(elq)
@@ -80,6 +84,14 @@ def report_command(
     )
     write_text(output, page)
     note(f"{output}: {min(len(examples), limit or len(examples))} texts", quiet=quiet)
+
+
+def _check_page(path: Path) -> None:
+    """Raise an ElqError if there is a file of something else: a second gold file, for one."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if not file.read(15).lower().startswith(b"<!doctype html"):
+                raise ElqError(Errors.ELQ447.format(path=path))
 
 
 def _swept(elq: Any, examples: Sequence[Example]) -> Sweep:

@@ -16,6 +16,7 @@ from ._run import (
     Gpu,
     Quiet,
     ReadAs,
+    check_output,
     gold_docs,
     guarded,
     linker,
@@ -68,6 +69,8 @@ def tune_command(
     from ..tune import save as save_settings
 
     check_installed(pictures=output is not None)  # before the work, not after it
+    if output is not None:
+        check_output(output / "tune.json", [data])
     nlp = load_pipeline(pipeline, gpu_id)
     elq = linker(nlp, pipeline)
     if save:

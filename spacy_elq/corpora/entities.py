@@ -39,9 +39,19 @@ def read_entities(path: str | Path, format: str = "") -> Iterator[Entity]:
         raise ElqError(Errors.ELQ311.format(name=format, known=known))
 
 
-def _format_of(path: Path) -> str:
+def is_jsonl(path: Path) -> bool:
+    """RETURNS (bool): Whether what is written to a path may be JSON lines: a device or a pipe, or
+    a file that is named so."""
+    return _suffix(path) == "jsonl" or (path.exists() and not path.is_file())
+
+
+def _suffix(path: Path) -> str:
     name = path.with_suffix("") if path.suffix in OPENERS else path
-    format = {".json": "jsonl", ".ndjson": "jsonl"}.get(name.suffix, name.suffix[1:])
+    return {".json": "jsonl", ".ndjson": "jsonl"}.get(name.suffix, name.suffix[1:])
+
+
+def _format_of(path: Path) -> str:
+    format = _suffix(path)
     if format not in READERS:
         known = ", ".join((*READERS, ELQ))
         raise ElqError(Errors.ELQ312.format(path=path, known=f"--from {known}"))

@@ -166,6 +166,35 @@ def test_report_writes_one_page(data, pipeline, tmp_path):
     assert "2 texts, of which the first 1 are shown" in content
 
 
+def test_outputs_never_replace_an_input(data, pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = write_jsonl(tmp_path / "other.jsonl", ROWS)
+    (tmp_path / "tuned").mkdir()
+    tuned = write_jsonl(tmp_path / "tuned" / "tune.json", ROWS)
+    before = data.read_bytes()
+    for code, *arguments in (
+        ("ELQ446", "report", pipeline, data, "dev.jsonl"),
+        ("ELQ447", "report", pipeline, data, other),
+        ("ELQ446", "evaluate", pipeline, data, "--output", "dev.jsonl"),
+        ("ELQ446", "evaluate", pipeline, data, "--train", other, "--output", other),
+        ("ELQ446", "evaluate", pipeline, data, "--part", f"x={other}", "--output", other),
+        ("ELQ446", "convert", data, "dev.jsonl", "--to", "elq-raw"),
+        ("ELQ446", "tune", pipeline, tuned, "--from", "spans-jsonl", "--output", "tuned"),
+    ):
+        result = run(*arguments, "--quiet")
+        assert (result.exit_code, result.stdout) == (1, ""), arguments
+        assert code in result.stderr
+    assert data.read_bytes() == other.read_bytes() == tuned.read_bytes() == before
+
+
+def test_report_writes_over_a_page(data, pipeline, tmp_path):
+    page = tmp_path / "page.html"
+    for before in ("", "<!DOCTYPE html><p>yesterday"):
+        page.write_text(before)
+        assert run("report", pipeline, data, page, "--quiet").exit_code == 0
+        assert "yesterday" not in page.read_text(encoding="utf8")
+
+
 def test_table_is_aligned_and_leaves_out_what_nobody_has():
     scores = {"elq_weak_p": 0.25, "elq_links_per_text": 1.5}
     text = table(

@@ -231,6 +231,11 @@ def test_export_is_what_was_read(kb, tmp_path):
     assert run("export", kb, tmp_path / "out.jsonl.gz", "-q").exit_code == 0
     with gzip.open(tmp_path / "out.jsonl.gz", "rt") as packed:
         assert [json.loads(line) for line in packed] == LINES
+    (tmp_path / "table.csv").write_text("id,title\n")
+    for out in ("table.csv", "table.csv.gz", "table"):
+        fails(run("export", kb, tmp_path / out, "-q"), "ELQ449")
+    assert (tmp_path / "table.csv").read_text() == "id,title\n"
+    assert run("export", kb, "/dev/null", "-q").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The weights that come with the package, and `elq start`: links to entities never seen."""
 
+import shutil
+
 import pytest
 import spacy
 import srsly
@@ -90,6 +92,26 @@ def test_what_can_not_be_started_is_refused(started, entities, tmp_path):
         assert code in result.output
     assert run("start", tmp_path / "out", "--kb", tmp_path / "none.jsonl").exit_code == 1
     assert not list(tmp_path.glob("out*"))
+
+
+def test_entities_in_the_pipeline_that_is_replaced_are_not_lost(started, tmp_path):
+    out = tmp_path / "linker"
+    shutil.copytree(started, out)
+    srsly.write_jsonl(out / "entities.jsonl", ENTITIES)
+    for *options, kb in (["--refer", out / "elq" / "kb"], [out / "entities.jsonl"]):
+        result = run("start", out, "--overwrite", *options, "--kb", kb)
+        assert (result.exit_code, "ELQ448" in result.output) == (1, True)
+    check(spacy.load(out))
+
+
+def test_a_pipeline_is_replaced_after_a_run_was_killed_at_its_end(started, tmp_path):
+    out = tmp_path / "linker"
+    shutil.copytree(started, out)
+    shutil.copytree(started, tmp_path / "linker.starting" / "old")
+    result = run("start", out, "--overwrite", "--kb", out / "elq" / "kb", "-q")
+    assert result.exit_code == 0, result.output
+    check(spacy.load(out))
+    assert [path.name for path in tmp_path.iterdir()] == ["linker"]
 
 
 def test_the_weights_are_small():
