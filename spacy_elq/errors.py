@@ -503,6 +503,15 @@ class Errors(metaclass=ErrorsWithCodes):
         "Entities are written as JSON lines, which is not what {path} ends in. Give a name that "
         "ends in .jsonl, .jsonl.gz, .jsonl.bz2 or .jsonl.xz."
     )
+    ELQ450 = (
+        "A database can't be read or written ({reason}). Check that the disk is not full and that "
+        "the files may be written, then run the same command again."
+    )
+    ELQ451 = (
+        "{path}: the fields of the text {text!r} can't be stored in a .spacy file ({reason}). "
+        "Whole numbers are of 64 bits there, and objects nested 500 deep at most."
+    )
+    ELQ452 = "{path}: itsrdf:taConfidence of {phrase} must be a number, not {found}."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -6,6 +6,7 @@ status 1, an interrupt with one line and 130.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -58,6 +59,9 @@ def guarded(
                 raise  # click ends quietly when the reader of a pipe has gone
             except (ElqError, OSError) as err:
                 typer.echo(f"Error: {one_line(err)}", err=True)
+                raise typer.Exit(1) from None
+            except sqlite3.Error as err:
+                typer.echo(f"Error: {Errors.ELQ450.format(reason=one_line(err))}", err=True)
                 raise typer.Exit(1) from None
             except KeyboardInterrupt as err:
                 typer.echo(f"\nInterrupted. {err.args[0] if err.args else kept}", err=True)

@@ -33,12 +33,17 @@ def read_scores(path: Path) -> list[Result]:
     RAISES (ElqError): If the file is another one.
     """
     try:
-        return [
-            Result(**{"part": "", "texts": None, **result})
-            for result in srsly.read_json(path)["results"]
-        ]
+        results = srsly.read_json(path)["results"]
+        return [_result({"part": "", "texts": None, **result}) for result in results]
     except (ValueError, KeyError, TypeError) as err:
         raise ElqError(Errors.ELQ333.format(path=path, reason=err)) from None
+
+
+def _result(record: dict[str, Any]) -> Result:
+    result = Result(**record)
+    if not isinstance(result.scores, dict):
+        raise TypeError('"scores" is no object')
+    return result
 
 
 def of_set(results: Iterable[Result], name: str) -> list[Result]:

@@ -31,6 +31,12 @@ def write_docbin(docs: Iterable[Doc], path: Path) -> None:
     """Write documents with their user data as a `.spacy` file, replacing it as a whole."""
     docbin = DocBin(store_user_data=True)
     for doc in docs:
-        docbin.add(doc)
+        try:
+            docbin.add(doc)
+        except (ValueError, OverflowError, RecursionError) as err:
+            reason = " ".join(str(err).split())
+            raise ElqError(
+                Errors.ELQ451.format(path=path, text=doc.text[:60], reason=reason)
+            ) from None
     with atomic_file(path) as partial:
         docbin.to_disk(partial)

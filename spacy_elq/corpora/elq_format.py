@@ -209,7 +209,7 @@ def _columns(record: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
     columns = {name: record[name] for name in LISTS if record.get(name) is not None}
     for name, values in columns.items():
         if not isinstance(values, list):
-            raise _wrong(where, name, "a list", values)
+            raise wrong_field(where, name, "a list", values)
     counts = {name: len(values) for name, values in columns.items()}
     for name, found in counts.items():
         if found != (expected := next(iter(counts.values()))):
@@ -233,17 +233,18 @@ def _known(columns: Mapping[str, list[Any]], i: int) -> dict[str, Any]:
 
 def _range(pair: Any, where: str, name: str) -> Range:
     if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_int, pair)):
-        raise _wrong(where, name, "pairs of whole numbers", pair)
+        raise wrong_field(where, name, "pairs of whole numbers", pair)
     return pair[0], pair[1]
 
 
 def _line(value: Any, where: str) -> int:
     if not is_int(value):
-        raise _wrong(where, LINE, "whole numbers", value)
+        raise wrong_field(where, LINE, "whole numbers", value)
     return value
 
 
-def _wrong(where: str, name: str, expected: str, found: Any) -> ElqError:
+def wrong_field(where: str, name: str, expected: str, found: Any) -> ElqError:
+    """RETURNS (ElqError): To be raised for a field of a wrong type."""
     return ElqError(
         Errors.ELQ323.format(where=where, name=name, expected=expected, found=repr(found)[:60])
     )

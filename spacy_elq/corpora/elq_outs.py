@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .elq_format import TITLE, RowWriter, chars_of, name_entities, piece_range
+from .elq_format import TITLE, RowWriter, chars_of, name_entities, piece_range, wrong_field
 from .entity_lines import EntityLines
 from .files import read_jsonl
 from .predictions import GOLD_FIELD
@@ -51,13 +51,11 @@ class OutsReader:
         """RETURNS (Row): One parsed line; `where` is what messages call it."""
         text = str(record.get("text"))
         pieces = self.wordpieces.encode(text)
-        if not _holds(pieces.ids, record.get(TOKENS, [])):
+        if not _holds(pieces.ids, _list(record, TOKENS, where)):
             raise ElqError(Errors.ELQ325.format(where=where, name=TOKENS))
         spans = self._spans(record, PREDICTED, pieces, where)
-        scores = record.get("scores", [])
-        if len(scores) != len(spans):
-            counts = {"found": len(scores), "expected": len(spans)}
-            raise ElqError(Errors.ELQ322.format(where=where, name="scores", **counts))
+        scores = _list(record, "scores", where)
+        _check_count(scores, len(spans), "scores", where)
         fields = {name: value for name, value in record.items() if name not in FIELDS}
         if f"{GOLD}_triples" in record:
             fields[GOLD_FIELD] = self._spans(record, GOLD, pieces, where)
@@ -67,19 +65,17 @@ class OutsReader:
     def _spans(
         self, record: Mapping[str, Any], of: str, pieces: Pieces, where: str
     ) -> list[dict[str, Any]]:
-        triples, titles = (record.get(f"{of}_{name}", []) for name in NAMES)
+        triples, titles = (_list(record, f"{of}_{name}", where) for name in NAMES)
         try:
             numbers = [(int(line), int(first), int(last)) for line, first, last in triples]
         except (TypeError, ValueError):
             expected = "triples of a line number and two places"
-            raise ElqError(
-                Errors.ELQ323.format(
-                    where=where, name=f"{of}_triples", expected=expected, found=repr(triples)[:60]
-                )
-            ) from None
+            raise wrong_field(where, f"{of}_triples", expected, triples) from None
         ids = self._ids([line for line, _, _ in numbers], where)
         places = [chars_of(pieces, first, last, where) for _, first, last in numbers]
-        known = [{TITLE: title} for title, _ in titles] or [{} for _ in ids]
+        known = [{TITLE: title} for title in _titles(titles, f"{of}_{NAMES[1]}", where)]
+        known = known or [{} for _ in ids]
+        _check_count(known, len(ids), f"{of}_{NAMES[1]}", where)
         return [
             {"start": start, "end": end, "id": id_, **fields}
             for (start, end), id_, fields in zip(places, ids, known, strict=True)
@@ -132,6 +128,29 @@ class OutsWriter(RowWriter):
 
 def _score(span: RowSpan) -> float:
     return float(span.fields.get("score") or 0.0)
+
+
+def _list(record: Mapping[str, Any], name: str, where: str) -> list[Any]:
+    """A list of a row; null is as good as none."""
+    value = record.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong_field(where, name, "a list", value)
+    return value
+
+
+def _titles(tuples: Sequence[Any], name: str, where: str) -> list[str]:
+    for pair in tuples:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise wrong_field(where, name, "pairs of a title and a mention", pair)
+    return [title for title, _ in tuples]
+
+
+def _check_count(values: Sequence[Any], expected: int, name: str, where: str) -> None:
+    if len(values) != expected:
+        counts = {"found": len(values), "expected": expected}
+        raise ElqError(Errors.ELQ322.format(where=where, name=name, **counts))
 
 
 def _holds(ids: Sequence[int], window: Sequence[int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
@@ -29,6 +30,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path (Path): The file to write; its folder is created. A link stays a link.
     YIELDS (Path): Where to write meanwhile. `path` itself if that is a device or a pipe.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():
         yield path
         return

@@ -119,8 +119,16 @@ def _parse(path: Path) -> Graph:
     try:
         with path.open("rb") as file:
             return graph.parse(file, format="turtle")
-    except (SyntaxError, ValueError, ParserError) as err:
-        reason = " ".join(str(err).split())[:120]
+    # The last three are what rdflib's parser stumbles over in files that are cut or nest too deep.
+    except (
+        SyntaxError,
+        ValueError,
+        ParserError,
+        AssertionError,
+        IndexError,
+        RecursionError,
+    ) as err:
+        reason = " ".join(str(err).split())[:120] or "it ends too early"
         raise ElqError(Errors.ELQ343.format(path=path, reason=reason)) from None
 
 
@@ -146,8 +154,7 @@ def _spans(
     named = [entities.id(str(uri)) for uri in graph.objects(phrase, _its("taIdentRef"))]
     ids = [entity for entity in named if entity]
     tally.unlinked += not ids
-    confidence = graph.value(phrase, _its("taConfidence"))
-    fields = {} if confidence is None else {CONFIDENCE: float(str(confidence))}
+    fields = _confidence_field(graph, phrase, path)
     return [{"start": start, "end": end, "id": entity, **fields} for entity in ids]
 
 
@@ -156,6 +163,16 @@ def _index(graph: Graph, phrase: Node, name: str, path: Path) -> int:
     if value is None or not str(value).isdecimal():
         raise ElqError(Errors.ELQ346.format(path=path, phrase=phrase, name=name, found=value))
     return int(str(value))
+
+
+def _confidence_field(graph: Graph, phrase: Node, path: Path) -> dict[str, float]:
+    value = graph.value(phrase, _its("taConfidence"))
+    try:
+        return {} if value is None else {CONFIDENCE: float(str(value))}
+    except ValueError:
+        raise ElqError(
+            Errors.ELQ452.format(path=path, phrase=phrase, found=repr(str(value)))
+        ) from None
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -1,4 +1,5 @@
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,9 @@ def test_convert_there_and_back(data, tmp_path):
         (("evaluate", "pipeline", "dev.jsonl", "--part", "x"), "ELQ405"),
         (("evaluate", "pipeline", "dev.jsonl", "--threshold", "-2"), "ELQ403"),
         (("report", "pipeline", "empty.jsonl", "a.html"), "ELQ406"),
+        (("report", "pipeline", "dev.jsonl", "pipeline"), "pipeline: Is a directory"),
+        (("convert", "large.jsonl", "a.spacy"), "ELQ451"),
+        (("convert", "deep.jsonl", "a.spacy"), "ELQ451"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_1(
@@ -125,6 +129,8 @@ def test_bad_input_is_one_line_and_exit_1(
 ):
     monkeypatch.chdir(tmp_path)
     Path("bad.jsonl").write_text("no json\n")
+    Path("large.jsonl").write_text('{"text": "a", "n": 18446744073709551616}\n')
+    Path("deep.jsonl").write_text('{"text": "a", "n": ' + "[" * 600 + "]" * 600 + "}\n")
     Path("empty.jsonl").touch()
     result = run(*arguments, "--quiet")
     assert result.exit_code == 1
@@ -216,6 +222,8 @@ def test_table_is_aligned_and_leaves_out_what_nobody_has():
         (ElqError("[ELQ999] two\n  lines"), 1, "Error: [ELQ999] two lines"),
         (FileNotFoundError(2, "No such file or directory", "x"), 1, "Error: x: No such file"),
         (OSError("disk full"), 1, "Error: disk full"),
+        (sqlite3.OperationalError("disk I/O error"), 1, "Error: [ELQ450] "),
+        (KeyboardInterrupt("5 lines are kept."), 130, "Interrupted. 5 lines are kept."),
         (KeyboardInterrupt(), 130, "Interrupted. The rest is kept."),
     ],
 )

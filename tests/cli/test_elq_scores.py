@@ -38,7 +38,16 @@ def test_scores_of_other_origin(data, pipeline, tmp_path):  # noqa: F811
     assert set(cells[2:]) == {"-", "0.701"}
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"results": [{"data": "a"}]}', '{"results": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"results": [{"data": "a"}]}',
+        '{"results": [{"data": "a", "system": "b", "scores": null}]}',
+        '{"results": 1}',
+    ],
+)
 def test_a_file_of_something_else_is_named(tmp_path, content):
     (tmp_path / "scores.json").write_text(content)
     with pytest.raises(ElqError, match=r"ELQ333.*scores\.json"):

@@ -266,6 +266,16 @@ def test_output_of_a_window_and_of_nothing(wordpieces, labelled, entities):
         reader.row({**record, "scores": []}, "here")
     with pytest.raises(ElqError, match=r"ELQ323.*pred_triples"):
         reader.row({**record, "pred_triples": [["x", 1, 2]]}, "here")
+    assert len(reader.row({**record, "tokens": None}, "here").spans) == 1
+    for name, value, code in (
+        ("scores", None, "ELQ322"),
+        ("scores", 1, "ELQ323"),
+        ("tokens", "abc", "ELQ323"),
+        ("pred_tuples_string", [["Ohio"]], "ELQ323"),
+        ("pred_tuples_string", [["Ohio", "ohio"]] * 2, "ELQ322"),
+    ):
+        with pytest.raises(ElqError, match=rf"{code}.*here.*{name}"):
+            reader.row({**record, name: value}, "here")
 
 
 # The corpus reader
