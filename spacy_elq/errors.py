@@ -512,6 +512,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "Whole numbers are of 64 bits there, and objects nested 500 deep at most."
     )
     ELQ452 = "{path}: itsrdf:taConfidence of {phrase} must be a number, not {found}."
+    ELQ453 = (
+        "The pipeline has several linkers of this package: {names}. This works on one: take the "
+        "others out with nlp.remove_pipe(name), and save the pipeline under another name."
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -14,6 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from .corpora.gold import gold_spans, is_countable
+from .errors import ElqError, Errors
 from .scorer import score_links
 
 LINKER = "linker"
@@ -84,11 +85,12 @@ def evaluate_set(
 
 
 def find_elq(nlp: Language) -> Any | None:
-    """RETURNS (Any | None): The pipeline's entity linker of this package, None if it has none."""
-    for name, pipe in nlp.pipeline:
-        if nlp.get_pipe_meta(name).factory == "elq":
-            return pipe
-    return None
+    """RETURNS (Any | None): The pipeline's entity linker of this package, None if it has none.
+    RAISES (ElqError): If it has several."""
+    found = {n: pipe for n, pipe in nlp.pipeline if nlp.get_pipe_meta(n).factory == "elq"}
+    if len(found) > 1:
+        raise ElqError(Errors.ELQ453.format(names=", ".join(found)))
+    return next(iter(found.values()), None)
 
 
 def seen_ids(nlp: Language) -> frozenset[str] | None:

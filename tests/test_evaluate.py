@@ -3,7 +3,7 @@ import spacy
 from spacy.kb import InMemoryLookupKB
 from spacy.language import Language
 
-from spacy_elq import Entity, evaluate
+from spacy_elq import ElqError, Entity, evaluate
 from spacy_elq.baseline import AliasDictionary
 from spacy_elq.corpora.spans import Row, RowSpan, docs_from_rows
 from spacy_elq.scorer import RANKS_KEY
@@ -122,3 +122,13 @@ def test_every_document_passes_the_watcher(nlp, references):
 
     evaluate.evaluate_set(nlp, "dev", references, batch_size=2, watch=watch)
     assert watched == [row.text for row in ROWS]
+
+
+def test_several_linkers_are_refused():
+    nlp = spacy.blank("en")
+    assert evaluate.find_elq(nlp) is None
+    first = nlp.add_pipe("elq")
+    assert evaluate.find_elq(nlp) is first
+    nlp.add_pipe("elq", name="places")
+    with pytest.raises(ElqError, match=r"ELQ453.*elq, places"):
+        evaluate.find_elq(nlp)

@@ -76,3 +76,37 @@ def test_the_gpu_is_one_variable():
             if "spacy train" in line or "elq evaluate" in line:
                 gpu = load_project_config(project)["vars"]["gpu_id"]
                 assert line.endswith(f"--gpu-id {gpu}")
+
+
+def named_files(line, project):
+    """What a command line names of the project's own data: inputs, and outputs."""
+    data = [str(v) for v in load_project_config(project)["vars"].values() if "/" in str(v)]
+    return {word for word in shlex.split(line) if word.startswith(("assets/", *data))}
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
+def test_steps_depend_on_the_data_that_they_read(project):
+    for command in load_project_config(project)["commands"]:
+        groups = (command.get(name, ()) for name in ("deps", "outputs", "outputs_no_cache"))
+        listed = [Path(file) for group in groups for file in group]
+        files = {w for line in command["script"] for w in named_files(line, project)}
+        for file in files:
+            if Path(file).suffix in (".jsonl", ".txt", ".bin", ".t7", ".pkl"):
+                assert Path(file) in listed, (command["name"], file)
+
+
+def test_pipelines_count_as_changed_with_their_knowledge_base():
+    for command in load_project_config(PROJECTS[1])["commands"]:
+        deps = command["deps"]
+        assert not any(dep.endswith("meta.json") for dep in deps)
+        for dep in deps:
+            if dep.endswith("/elq/model"):
+                assert dep.replace("/elq/model", "/elq/kb/manifest.json") in deps
+
+
+def test_clean_removes_what_the_steps_make():
+    config = load_project_config(ROOT)
+    (line,) = next(c["script"] for c in config["commands"] if c["name"] == "clean")
+    for command in config["commands"]:
+        for output in (*command.get("outputs", ()), *command.get("outputs_no_cache", ())):
+            assert f"'{'/'.join(Path(output).parts[:2])}'" in line, output

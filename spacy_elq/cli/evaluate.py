@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: python -m spacy elq evaluate training/model-best dev.jsonl --output scores.json"
 
 
-@guarded()
+@guarded("No scores were written; of sets that were done, the links are in --predictions.")
 def evaluate_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     data: Annotated[list[Path], typer.Argument(help="Gold files, of any format of `elq convert`")],

@@ -48,7 +48,10 @@ app = typer.Typer(name="kb", help="Knowledge bases.", no_args_is_help=True)
 
 
 @app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")
-@guarded("What was embedded is kept beside the output; run the same command again to go on.")
+@guarded(
+    "What was embedded, but for the last seconds, is kept beside the output; run the same command "
+    "again to go on."
+)
 def build_command(
     entities: Entities,
     path: KBPath,

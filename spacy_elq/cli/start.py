@@ -12,7 +12,10 @@ from ._run import Gpu, Quiet, guarded, note, use_gpu
 EXAMPLE = "Example: python -m spacy elq start my_linker --kb entities.jsonl"
 
 
-@guarded("The entities embedded so far are kept; run the same command again to go on.")
+@guarded(
+    "What was embedded, but for the last seconds, is kept beside OUT; run the same command again "
+    "to go on."
+)
 def start_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory of the pipeline to make")],
     kb: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import ElqError, Errors
+from ..pace import Pace
 from ..types import Entity
 from .catalogue import Catalogue
 from .choose import EXACT_UP_TO
@@ -110,7 +112,8 @@ def build_kb(
     index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or "milvus:URI#NAME" for
         vectors that a Milvus server keeps; see `milvus_server.Address`.
     options (IndexOptions): What the index may take and must find.
-    batch_size (int): Entities given to the encoder at once, and kept at once.
+    batch_size (int): Entities given to the encoder at once, and kept at once, at most: fewer where
+        that takes long, since an interrupt loses them.
     dtype (str): How vectors are stored: "float32", "float16", or "auto" for float16 where there are
         too many for exact search.
     progress (bool): Whether to show a progress bar on stderr.
@@ -231,7 +234,9 @@ def _embed(
     with closing(sink), closing(bar):
         done = state.entities
         rest = catalogue.iterate(done)
-        while chunk := list(islice(rest, batch_size)):
+        pace = Pace(max(1, batch_size // 8), batch_size)
+        while chunk := list(islice(rest, pace.size)):
+            began = time.perf_counter()
             ids = [entity.id for entity in chunk]
             found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
             check_size(ids, found, local, manifest.dtype)
@@ -240,4 +245,5 @@ def _embed(
             done += len(chunk)
             state.of(done, sink.rows).write(work / PROGRESS)
             bar.update(len(chunk))
+            pace.took(len(chunk), time.perf_counter() - began)
     return sink.rows

@@ -15,7 +15,7 @@ from spacy_elq import ElqError
 from spacy_elq.cli import app
 from spacy_elq.cli._run import BATCH, guarded
 from spacy_elq.cli._table import table
-from spacy_elq.evaluate import Result
+from spacy_elq.evaluate import Result, evaluate_set
 from spacy_elq.scorer import make_elq_scorer
 
 ROWS = [
@@ -160,6 +160,21 @@ def test_evaluate_prints_a_table_and_writes_json(data, pipeline, tmp_path):
     assert found["linker", "rome"]["scores"]["elq_strong_r"] == 0.0
     assert found["alias dictionary", ""]["scores"]["elq_strong_f"] == 1.0
     assert found["linker", ""]["speed"] > 0
+
+
+def test_an_interrupt_says_what_is_kept(data, pipeline, tmp_path, monkeypatch):
+    other, links = write_jsonl(tmp_path / "other.jsonl", ROWS), tmp_path / "links"
+
+    def interrupt(*args, **kwargs):
+        if links.exists():
+            raise KeyboardInterrupt
+        return evaluate_set(*args, **kwargs)
+
+    monkeypatch.setattr("spacy_elq.evaluate.evaluate_set", interrupt)
+    result = run("evaluate", pipeline, data, other, "--predictions", links, "-q")
+    assert result.exit_code == 130
+    assert [path.name for path in links.iterdir()] == ["dev.jsonl"]
+    assert "of sets that were done, the links are in --predictions" in result.stderr
 
 
 def test_report_writes_one_page(data, pipeline, tmp_path):

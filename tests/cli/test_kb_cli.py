@@ -102,6 +102,24 @@ def test_interrupted_build_goes_on(entities, tmp_path, monkeypatch):
     assert run("build", entities, tmp_path / "kb", "-q").exit_code == 0
 
 
+def test_few_entities_are_kept_by_an_interrupted_build_too(tmp_path, monkeypatch):
+    encode, calls = TitleEncoder.encode, []
+
+    def interrupt(encoder, entities):
+        calls.append(len(entities))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(encoder, entities)
+
+    many = [{"id": f"Q{i}", "title": f"name {i}"} for i in range(1000)]
+    entities = write(tmp_path / "many.jsonl", many)
+    monkeypatch.setattr(TitleEncoder, "encode", interrupt)
+    assert run("build", entities, tmp_path / "kb", "-q").exit_code == 130
+    result = run("build", entities, tmp_path / "kb")
+    assert f"{calls[0]} entities have their vectors" in result.stderr
+    assert sum(calls) - calls[1] == 1000 > 2 * calls[0]
+
+
 def test_info(kb):
     result = run("info", kb, "-q")
     rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "," not in line)
