@@ -516,6 +516,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "The pipeline has several linkers of this package: {names}. This works on one: take the "
         "others out with nlp.remove_pipe(name), and save the pipeline under another name."
     )
+    ELQ454 = "{path}: several columns of the table are called {name!r}. Give each its own name."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "
@@ -600,6 +601,14 @@ class Warnings(metaclass=ErrorsWithCodes):
         "{right} of {links} links are right: too few right or too few wrong ones to learn "
         "probabilities from, so there is a threshold, but no calibration. Give more texts, or a "
         "lower --floor."
+    )
+    ELQ455 = (
+        "{where}: the column '{found}' means nothing here; did you mean '{known}'? It is kept as a "
+        "field that linking does not read."
+    )
+    ELQ456 = (
+        "{where}: the row has '{found}' but no 'spans', so its text counts as one without links. "
+        "Give the links as 'spans', or name the format with --from."
     )
     ELQ519 = (
         "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "

@@ -7,6 +7,7 @@ An article has `id`, `title`, `text`, `evaluation_span` (the part whose links co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .spans import Row, RowSpan, Tally, row_from_dict
 LABELS, MENTIONS = "labels", "entity_mentions"
 SYSTEM = "spacy-elq"
 # Labels of mentions whose entity is not in Wikidata, or could not be mapped to it.
-NO_ENTITY = ("Unknown", "<NO_MAPPING>", "NIL", "<NIL>")
+NO_ENTITY = re.compile(r"<?(Unknown|NO_MAPPING|NIL)[_\d]*>?")
 # Types whose labels ELEVANT treats as optional.
 LITERALS = ("QUANTITY", "DATETIME")
 # Made anew when labels are written.
@@ -96,7 +97,7 @@ def _is_optional(label: Mapping[str, Any]) -> bool:
 
 def _has_entity(label: Mapping[str, Any]) -> bool:
     entity = label.get("entity_id")
-    return bool(entity) and not str(entity).startswith(NO_ENTITY)
+    return bool(entity) and not NO_ENTITY.fullmatch(str(entity))
 
 
 def _from_labels(

@@ -10,10 +10,9 @@ from typing import Any
 from ..errors import ElqError, Errors
 from ..types import Entity
 from .elq_entities import read_elq_entities
-from .entity_tables import Record, read_csv, read_parquet, read_tsv
+from .entity_tables import FIELDS, Record, read_csv, read_parquet, read_tsv
 from .files import OPENERS, UNREADABLE, broken_line, check_file, open_text
 
-FIELDS = ("id", "title", "description", "aliases", "type")
 ELQ = "elq"
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, Warnings
 from .files import UNREADABLE, broken_line, open_text
 
+FIELDS = ("id", "title", "description", "aliases", "type")
+# Characters of a cell; `csv` has a limit of 131,072 of its own.
+LONGEST_CELL = 2**31 - 1
 # Between the aliases in a cell.
 SEPARATOR = "|"
 # Rows of a Parquet file that are in memory at once.
@@ -35,6 +40,7 @@ def read_table(path: Path, **dialect: Any) -> Iterator[Record]:
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object.
     """
     end = 0
+    csv.field_size_limit(LONGEST_CELL)
     with open_text(path, newline="") as file:
         rows = csv.reader(file, **dialect)
         try:
@@ -53,6 +59,12 @@ def _check_header(header: Sequence[str], where: str) -> list[str]:
     names = [name.strip() for name in header]
     if not {"id", "title"} <= set(names) or len(set(names)) < len(names):
         raise ElqError(Errors.ELQ245.format(where=where, found=", ".join(names) or "nothing"))
+    missing = [name for name in FIELDS if name not in names]
+    for name in names:
+        known = get_close_matches(name.lower(), missing, n=1, cutoff=0.75)
+        if known and name not in FIELDS:
+            message = Warnings.ELQ455.format(where=where, found=name, known=known[0])
+            warnings.warn(message, stacklevel=2)
     return names
 
 

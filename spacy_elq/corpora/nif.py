@@ -27,6 +27,8 @@ ITSRDF = "http://www.w3.org/2005/11/its/rdf#"
 WIKIDATA = "http://www.wikidata.org/entity/"
 # Other addresses that people write for Wikidata's entities.
 ANY_WIKIDATA = re.compile(r"https?://(www\.)?wikidata\.org/(entity|wiki)/")
+# Characters that are in no address.
+NO_ADDRESS = re.compile(r'[\x00-\x20<>"{}|^`\\]')
 # How GERBIL marks entities that are in no knowledge base.
 NO_ENTITY = "http://aksw.org/notInWiki/"
 TEXTS = "http://example.org/texts/"
@@ -39,15 +41,16 @@ CONFIDENCE = "confidence"
 class EntityUris:
     """Entity ids ↔ addresses.
 
-    prefix (str): What precedes an id. Addresses that begin otherwise are ids as they are.
+    prefix (str): What precedes an id. Addresses that begin otherwise are ids as they are; an id
+        that has "://" but characters that no address has is one like others.
     """
 
     prefix: str = WIKIDATA
 
     def uri(self, entity: str) -> str:
         """RETURNS (str): The address of an entity."""
-        if "://" in entity:
-            return quote(entity, safe=":/?#[]@!$&'()*+,;=%")
+        if "://" in entity and not NO_ADDRESS.search(entity):
+            return entity
         return self.prefix + quote(entity, safe="")
 
     def id(self, uri: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ElqError, Errors
+from .entity_tables import LONGEST_CELL
 from .files import parse_object, read_jsonl
 from .predictions import GOLD_FIELD
 from .spans import Row, row_from_dict
@@ -19,8 +20,6 @@ DIALECTS: dict[str, dict[str, Any]] = {
     ".csv": {"delimiter": ",", "strict": True},
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
 }
-# Characters of a cell; `csv` has a limit of 131,072 of its own.
-LONGEST_CELL = 2**31 - 1
 
 
 def read_questions(path: Path) -> Iterator[Row]:
@@ -74,20 +73,28 @@ def _from_texts(lines: Iterable[tuple[str, str]]) -> Iterator[Row]:
 
 def _from_table(path: Path, dialect: dict[str, Any]) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_CELL)
-    # A cell may hold line breaks, so the reader gets them back.
-    rows = csv.DictReader((f"{line}\n" for _, line in _lines_of(path)), **dialect)
-    try:
-        if "text" not in (rows.fieldnames or ()):
-            raise ElqError(Errors.ELQ421.format(path=path))
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if None in row or None in row.values():
-                reason = f"it must have {len(rows.fieldnames or ())} cells, as the header"
-                raise ElqError(Errors.ELQ422.format(where=where, reason=reason))
-            yield row_from_dict(row, where)
-    except csv.Error as err:
-        where = f"{path}:{rows.line_num + 1}"  # the line after the last row that was read
-        raise ElqError(Errors.ELQ422.format(where=where, reason=err)) from None
+    with path.open("rb") as stream:
+        # A cell may hold line breaks, so the reader gets them as they are.
+        rows = csv.DictReader((line for _, line in _decoded(stream, str(path))), **dialect)
+        try:
+            _check_names(path, rows.fieldnames or ())
+            for row in rows:
+                where = f"{path}:{rows.line_num}"
+                if None in row or None in row.values():
+                    reason = f"it must have {len(rows.fieldnames or ())} cells, as the header"
+                    raise ElqError(Errors.ELQ422.format(where=where, reason=reason))
+                yield row_from_dict(row, where)
+        except csv.Error as err:
+            where = f"{path}:{rows.line_num + 1}"  # the line after the last row that was read
+            raise ElqError(Errors.ELQ422.format(where=where, reason=err)) from None
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if "text" not in names:
+        raise ElqError(Errors.ELQ421.format(path=path))
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ElqError(Errors.ELQ454.format(path=path, name=name))
 
 
 def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
@@ -97,6 +104,12 @@ def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
 
 def _lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
     """YIELDS (tuple[str, str]): "file:line", for messages, and the line without its end."""
+    for where, line in _decoded(stream, name):
+        yield where, line.removesuffix("\n").removesuffix("\r")
+
+
+def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
+    """YIELDS (tuple[str, str]): "file:line", for messages, and the line with its end."""
     for number, line in enumerate(stream, start=1):
         where = f"{name}:{number}"
         try:
@@ -104,4 +117,4 @@ def _lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as err:
             raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
-        yield where, text.removesuffix("\n").removesuffix("\r")
+        yield where, text

@@ -18,6 +18,9 @@ from .fields import OF_ROWS, OF_SPANS, check_fields, is_int, is_text
 from .files import read_jsonl, write_jsonl
 from .gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 
+# How links are called in other formats.
+OTHER_NAMES = ("ents", "entities", "mentions")
+
 
 @dataclass(frozen=True)
 class RowSpan:
@@ -90,8 +93,20 @@ def read_rows(path: Path) -> Iterator[Row]:
     YIELDS (Row): One row a line. A row without "spans" has none.
     RAISES (ElqError): On the first bad line, with its file and number.
     """
+    told = False
     for where, record in read_jsonl(path):
+        if not told and "spans" not in record:
+            told = _tell_other_names(record, where)
         yield row_from_dict(record, where)
+
+
+def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
+    """RETURNS (bool): Whether links may be in a field of another name; a warning says so."""
+    for name in OTHER_NAMES:
+        if record.get(name):
+            warnings.warn(Warnings.ELQ456.format(where=where, found=name), stacklevel=2)
+            return True
+    return False
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:

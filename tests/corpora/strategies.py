@@ -9,7 +9,20 @@ characters = st.one_of(
     st.sampled_from("ab \n\r\t\"\\'🚀👩🏽é\u0301\u200d\ufeff\u2028ß中\x00\x0b\x85"),
     st.characters(exclude_categories=["Cs"]),
 )
-ids = st.sampled_from(["Q90", "Q1", "Zürich (city)", "a/b#c?d=1", "x y", "%20", "🚀"])
+ids = st.sampled_from(
+    [
+        "Q90",
+        "Q1",
+        "Zürich (city)",
+        "a/b#c?d=1",
+        "x y",
+        "%20",
+        "🚀",
+        "http://x.org/a b",
+        "http://x.org/%20",
+        "http://dbpedia.org/resource/Zürich",
+    ]
+)
 
 
 @st.composite

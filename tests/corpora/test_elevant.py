@@ -158,3 +158,15 @@ def test_round_trip(write, read, texts, tmp_path_factory):
 def test_bad_articles_are_named(tmp_path, record, code):
     with pytest.raises(ElqError, match=rf"{code}.*a\.jsonl:1"):
         list(read_benchmark(write_lines(tmp_path / "a.jsonl", [record]), Tally()))
+
+
+@pytest.mark.parametrize(
+    ("entity", "is_one"),
+    [("NILE_RIVER", True), ("Unknown_Soldier", True), ("Q1", True), ("NIL", False),
+     ("NIL12", False), ("<NIL>", False), ("Unknown", False), ("Unknown3", False), ("", False)],
+)  # fmt: skip
+def test_labels_of_no_entity(tmp_path, entity, is_one):
+    label = {"id": 0, "span": [0, 1], "entity_id": entity, "name": "A"}
+    path = write_lines(tmp_path / "a.jsonl", [{"id": 0, "text": "A", "labels": [label]}])
+    (row,) = read_benchmark(path, Tally())
+    assert len(row.spans) == is_one

@@ -165,6 +165,24 @@ def test_tables(tmp_path):
         list(read_entities(path, "xml"))
 
 
+def test_columns_that_are_nearly_known_are_told(tmp_path):
+    with pytest.warns(UserWarning) as told:
+        list(read_entities(write(tmp_path / "e.csv", "id,title,alias,Description,size", "a,A,,,")))
+    found = [str(each.message) for each in told]
+    assert [("'alias'" in m, "'aliases'" in m) for m in found] == [(True, True), (False, False)]
+    assert "'Description'" in found[1] and "'description'" in found[1]
+
+
+def test_columns_beside_those_that_are_known_are_not_told(tmp_path, recwarn):
+    list(read_entities(write(tmp_path / "e.csv", "id,title,aliases,alias,tags", "a,A,,,")))
+    assert not recwarn
+
+
+def test_a_cell_may_be_long(tmp_path):
+    path = write(tmp_path / "e.csv", "id,title,description", f"a,A,{'d' * 200_000}")
+    assert len(next(read_entities(path)).description) == 200_000
+
+
 @pytest.mark.parametrize("suffix, compress", [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
 def test_compressed(tmp_path, suffix, compress):
     for name in ("e.csv", "e.jsonl"):

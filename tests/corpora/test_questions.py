@@ -42,6 +42,13 @@ def test_tables(tmp_path):
     ]
 
 
+def test_line_breaks_in_a_cell_are_kept(tmp_path):
+    content = 'id,text\r\n1,"two\r\nlines, then Paris"\r\n2,b\r\n'
+    assert [row.text for row in read(tmp_path, "a.csv", content)] == [
+        "two\r\nlines, then Paris", "b",
+    ]  # fmt: skip
+
+
 def test_quotes_are_characters_like_others_between_tabs(tmp_path):
     content = 'id\ttext\n1\t"Abraham Lincoln was tall\n2\twho "founded" it\n3\t"a"\n'
     assert [row.text for row in read(tmp_path, "a.tsv", content)] == [
@@ -77,6 +84,7 @@ def test_standard_input_is_answered_line_by_line():
         ("a.txt", b"ok\n\xff\n", "ELQ301.*a.txt:2"),
         ("a.csv", "id,question\n1,a\n", "ELQ421"),
         ("a.csv", "", "ELQ421"),
+        ("a.csv", "text,id,text\n1,a,b\n", "ELQ454.*a.csv.*'text'"),
         ("a.csv", "id,text\n1,a,b\n", "ELQ422.*a.csv:2"),
         ("a.csv", "id,text\n1\n", "ELQ422.*a.csv:2"),
         ("a.csv", 'text\n"a" b\n', "ELQ422.*a.csv:2"),

@@ -270,3 +270,20 @@ def test_fields_may_be_null_or_right():
         "optional": [PARIS],
     }
     assert row_to_dict(row_from_dict(right, "")) == right
+
+
+@pytest.mark.parametrize("name", ["ents", "entities", "mentions"])
+def test_links_under_another_name_are_told_once(tmp_path, name):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "a", name: [[0, 1, "Q1"]]}) + "\n" + '{"text": "b"}\n')
+    path.write_text(path.read_text() * 2)
+    with pytest.warns(UserWarning, match=rf"ELQ456.*a.jsonl:1.*'{name}'") as told:
+        assert len(list(read_rows(path))) == 4
+    assert len(told) == 1
+
+
+def test_rows_without_links_are_not_told(tmp_path, recwarn):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b", "spans": [], "ents": [1]}\n')
+    assert len(list(read_rows(path))) == 2
+    assert not recwarn
