@@ -517,6 +517,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "others out with nlp.remove_pipe(name), and save the pipeline under another name."
     )
     ELQ454 = "{path}: several columns of the table are called {name!r}. Give each its own name."
+    ELQ457 = "{option} does nothing without {other}. Give both, or neither."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -35,6 +35,8 @@ Threshold = Annotated[
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
 INTERRUPTED = 130
+# Unknown entities that are named.
+UNKNOWN_SHOWN = 3
 # Texts a batch, where no option says it: enough for batches of the encoder that are large and have
 # little padding; of spaCy's own 1000, all links would be held at once.
 BATCH = 256
@@ -153,6 +155,21 @@ def gold_docs(
     if not docs:
         raise ElqError(Errors.ELQ406.format(path=path))
     return docs
+
+
+def note_unknown(elq: Any | None, references: Iterable[Doc], name: str, *, quiet: bool) -> None:
+    """Tell which gold entities a linker can't find, since its knowledge base has not got them."""
+    from ..corpora.gold import gold_spans
+
+    find = getattr(getattr(elq, "kb", None), "entity", None)
+    if find is None:
+        return
+    gold = dict.fromkeys(span.kb_id_ for doc in references for span in gold_spans(doc))
+    unknown = [id_ for id_ in gold if find(id_) is None]
+    if unknown:
+        some = ", ".join(unknown[:UNKNOWN_SHOWN]) + (", …" if unknown[UNKNOWN_SHOWN:] else "")
+        what = f"{len(unknown)} of {len(gold)} gold entities are not in the knowledge base: {some}"
+        note(f"{name}: {what}", quiet=quiet)
 
 
 def linker(nlp: Language, name: str) -> Any:

@@ -42,7 +42,7 @@ def align(lines: Sequence[Sequence[str]], left: int) -> str:
 
 def _cells(result: Result, columns: Sequence[Column]) -> list[str]:
     system = f"  {result.part}" if result.part else result.system
-    values = [column.show(result.scores) for column in columns]
+    values = ["-" if result.texts == 0 else column.show(result.scores) for column in columns]
     speed = "-" if result.speed is None else f"{result.speed:.0f}"
     texts = "-" if result.texts is None else str(result.texts)
     return [system, texts, *values, speed]

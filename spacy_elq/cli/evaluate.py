@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..corpora.convert import FORMATS
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._run import (
@@ -25,6 +26,7 @@ from ._run import (
     linker,
     load_pipeline,
     note,
+    note_unknown,
     progress,
     set_names,
 )
@@ -74,8 +76,10 @@ def evaluate_command(
     ] = None,
     write_as: Annotated[
         str,
-        typer.Option("--to", "-t", help="Format of --predictions: spans-jsonl, elevant or nif"),
-    ] = "spans-jsonl",
+        typer.Option(
+            "--to", "-t", help=f"Format of --predictions: {', '.join(FORMATS)}; default: the first"
+        ),
+    ] = "",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
     ] = BATCH,
@@ -86,10 +90,16 @@ def evaluate_command(
     ranks, links a text, texts a second."""
     from ..corpora.convert import write_any
     from ..corpora.predictions import row_from_prediction
-    from ..evaluate import evaluate_set
+    from ..evaluate import evaluate_set, find_elq
     from ._scores import of_set, read_scores, save_scores
     from ._table import table
 
+    _check_pairs(
+        ("--train", train is not None, "--baseline", baseline is not None),
+        ("--min-link-probability", min_link_probability > 0, "--baseline", baseline is not None),
+        ("--to", bool(write_as), "--predictions", predictions is not None),
+    )
+    write_as = write_as or next(iter(FORMATS))
     others = [] if beside is None else read_scores(beside)
     named = dict(_split_part(each) for each in part or ())
     names = set_names(data)
@@ -109,6 +119,7 @@ def evaluate_command(
     shown: list[Result] = []
     for i, (path, name) in enumerate(zip(data, names, strict=True)):
         references = gold_docs(path, nlp, read_as, entity_uri)
+        note_unknown(find_elq(nlp), references, name, quiet=quiet)
         linked = _Kept(progress(name, quiet=quiet))
         of_this = evaluate_set(
             nlp,
@@ -130,6 +141,13 @@ def evaluate_command(
         settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}
         save_scores(output, results, **settings)
         note(f"All scores: {output}", quiet=quiet)
+
+
+def _check_pairs(*pairs: tuple[str, bool, str, bool]) -> None:
+    """Raise an ElqError for an option that is given without another that it belongs to."""
+    for option, given, other, other_given in pairs:
+        if given and not other_given:
+            raise ElqError(Errors.ELQ457.format(option=option, other=other))
 
 
 def _split_part(part: str) -> tuple[str, Path]:

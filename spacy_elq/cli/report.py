@@ -23,6 +23,7 @@ from ._run import (
     guarded,
     load_pipeline,
     note,
+    note_unknown,
     progress,
 )
 
@@ -66,6 +67,7 @@ def report_command(
     elq = find_elq(nlp)
     sweeps = elq is not None and can_sweep(elq)
     references = gold_docs(data, nlp, read_as, entity_uri)
+    note_unknown(elq, references, data.name, quiet=quiet)
     watch = progress(data.name, quiet=quiet)
     with floor_at(elq, FLOOR) if sweeps else nullcontext():
         docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH)))

@@ -22,6 +22,7 @@ from ._run import (
     linker,
     load_pipeline,
     note,
+    note_unknown,
     progress,
 )
 
@@ -79,6 +80,7 @@ def tune_command(
     if not math.isfinite(floor):
         raise ElqError(Errors.ELQ356.format(floor=floor))
     references = gold_docs(data, nlp, read_as, entity_uri)
+    note_unknown(elq, references, data.name, quiet=quiet)
     with floor_at(elq, floor):
         linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH)
         docs = progress(data.name, quiet=quiet)(linked)

@@ -15,6 +15,7 @@ from spacy_elq import ElqError
 from spacy_elq.cli import app
 from spacy_elq.cli._run import BATCH, guarded
 from spacy_elq.cli._table import table
+from spacy_elq.corpora.convert import FORMATS
 from spacy_elq.evaluate import Result, evaluate_set
 from spacy_elq.scorer import make_elq_scorer
 
@@ -117,6 +118,10 @@ def test_convert_there_and_back(data, tmp_path):
         (("evaluate", "pipeline", "none.jsonl"), "none.jsonl"),
         (("evaluate", "pipeline", "empty.jsonl"), "ELQ406"),
         (("evaluate", "pipeline", "dev.jsonl", "--part", "x"), "ELQ405"),
+        (("evaluate", "pipeline", "dev.jsonl", "--to", "nif"), "ELQ457"),
+        (("evaluate", "pipeline", "dev.jsonl", "--to", "x", "--predictions", "out"), "ELQ311"),
+        (("evaluate", "pipeline", "dev.jsonl", "--train", "dev.jsonl"), "ELQ457"),
+        (("evaluate", "pipeline", "dev.jsonl", "--min-link-probability", "0.1"), "ELQ457"),
         (("evaluate", "pipeline", "dev.jsonl", "--threshold", "-2"), "ELQ403"),
         (("report", "pipeline", "empty.jsonl", "a.html"), "ELQ406"),
         (("report", "pipeline", "dev.jsonl", "pipeline"), "pipeline: Is a directory"),
@@ -177,6 +182,30 @@ def test_an_interrupt_says_what_is_kept(data, pipeline, tmp_path, monkeypatch):
     assert "of sets that were done, the links are in --predictions" in result.stderr
 
 
+def test_the_formats_of_predictions_are_those_of_the_table():
+    shown = "".join(
+        char for char in run("evaluate", "--help").stdout if char.isalnum() or char in ",-"
+    )
+    assert ",".join(FORMATS) in shown
+
+
+def test_gold_entities_that_the_linker_cannot_find_are_told(data, trained_path, tmp_path):
+    for command in (["evaluate"], ["report", tmp_path / "page.html"], ["tune"]):
+        result = run(command[0], trained_path, data, *command[1:])
+        line = "dev.jsonl: 2 of 2 gold entities are not in the knowledge base: Q90, Q220\n"
+        assert line in result.stderr, command
+        assert "gold entities" not in run(command[0], trained_path, data, *command[1:], "-q").stderr
+    rows = [
+        {
+            "text": "a b c d",
+            "spans": [{"start": i, "end": i + 1, "id": f"X{i}"} for i in (0, 2, 4, 6)],
+        }
+    ]
+    known = {"text": "mercury", "spans": [{"start": 0, "end": 7, "id": "Q3"}]}
+    result = run("evaluate", trained_path, write_jsonl(data, [*rows, known]))
+    assert "4 of 5 gold entities are not in the knowledge base: X0, X2, X4, …\n" in result.stderr
+
+
 def test_report_writes_one_page(data, pipeline, tmp_path):
     page = tmp_path / "page.html"
     result = run("report", pipeline, data, page, "--limit", 1, "--kb-url", "https://kb/{}")
@@ -197,7 +226,7 @@ def test_outputs_never_replace_an_input(data, pipeline, tmp_path, monkeypatch):
         ("ELQ446", "report", pipeline, data, "dev.jsonl"),
         ("ELQ447", "report", pipeline, data, other),
         ("ELQ446", "evaluate", pipeline, data, "--output", "dev.jsonl"),
-        ("ELQ446", "evaluate", pipeline, data, "--train", other, "--output", other),
+        ("ELQ446", "evaluate", pipeline, data, "--baseline", other, "--output", other),
         ("ELQ446", "evaluate", pipeline, data, "--part", f"x={other}", "--output", other),
         ("ELQ446", "convert", data, "dev.jsonl", "--to", "elq-raw"),
         ("ELQ446", "tune", pipeline, tuned, "--from", "spans-jsonl", "--output", "tuned"),
@@ -222,12 +251,14 @@ def test_table_is_aligned_and_leaves_out_what_nobody_has():
         [
             Result("dev", "linker", "", 1000, {**scores, "elq_r1": 1.0}, 148.4),
             Result("dev", "linker", "unseen", 9, scores),
+            Result("dev", "linker", "seen", 0, scores),
         ]
     )
     assert text.splitlines() == [
         "set  system    texts  weak P    R@1  links/text  texts/s",
         "dev  linker     1000   0.250  1.000        1.50      148",
         "       unseen      9   0.250      -        1.50        -",
+        "       seen        0       -      -           -        -",
     ]
 
 
