@@ -38,8 +38,9 @@ class Display:
         """RETURNS (Display): What suits stdout: colours on a terminal, unless NO_COLOR is set."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         colours = sys.stdout.isatty() and not plain and supports_ansi()
+        sized = sys.stdout.isatty() or "COLUMNS" in os.environ
         columns = shutil.get_terminal_size((WIDTH, 24)).columns
-        return cls(colours, max(60, columns) if sys.stdout.isatty() else WIDTH)
+        return cls(colours, max(60, columns) if sized else WIDTH)
 
     def paint(self, text: str, colour: str = "", *, bold: bool = False) -> str:
         """RETURNS (str): The text in a colour of wasabi's, or as it is."""
@@ -81,24 +82,34 @@ class Display:
         return f"{heading}\n{self._table(rows, ('id', 'title', 'log P'), (12, 50), 'llr')}"
 
     def explanation(self, explained: Explanation, limit: int, candidates: int) -> str:
-        """Spans and their scores, then the candidates of the links.
+        """Spans and their scores, then the candidates of the links, and the best one of the others.
+        Spans that no mention can have, of special tokens or parts of words, are left out.
 
         limit (int): Spans shown beside the links.
-        candidates (int): Candidates shown of each link.
+        candidates (int): Candidates shown of each link; with 0, no candidates are shown below.
         """
+        from ..explain import INVALID, NOT_A_WORD
+
         text = explained.text
         linked = [span for span in explained.spans if not span.cut]
-        shown = explained.spans[: len(linked) + limit]
+        hidden = ("", INVALID, NOT_A_WORD)
+        others = [span for span in explained.spans if span.cut not in hidden]
+        shown = [*linked, *others[:limit]]
         rows = [self._span_row(text, span) for span in shown]
         header = ("span", "mention", "entity", "none", "joint", "best candidate", "names", "cut")
-        widths = (18, 7, 6, 5, 6, 20, 14)
+        spare = max(0, self.width - WIDTH)
+        widths = (16 + spare // 3, 7, 6, 5, 6, 18 + spare // 3, 10 + spare // 10)
         parts = [
             f"threshold {explained.threshold:g}, index {explained.index}",
             self._table(rows, header, widths, "lrrrrlll"),
         ]
         if len(explained.spans) > len(shown):
             parts.append(f"… and {len(explained.spans) - len(shown)} more spans")
-        parts += [self._span_candidates(span, candidates) for span in linked if candidates]
+        if candidates:
+            parts += [self._span_candidates(span, candidates) for span in linked]
+            parts.append(
+                self._best_candidates([span for span in others[:limit] if span.candidates])
+            )
         return "\n".join(part for part in parts if part)
 
     def _span_row(self, text: str, span: ExplainedSpan) -> tuple[str, ...]:
@@ -127,6 +138,12 @@ class Display:
         header = ("id", "title", "log P", "score", "name", "description")
         heading = self.paint(span.text, bold=True)
         return f"{heading}\n{self._table(rows, header, (12, 24, 6, 6, 5), 'llrrll')}"
+
+    def _best_candidates(self, spans: Sequence[ExplainedSpan]) -> str:
+        best = [(span.text, span.candidates[0]) for span in spans]
+        rows = [(text, c.id, c.title, _number(c.score), c.description) for text, c in best]
+        header = ("best of what was cut", "id", "title", "log P", "description")
+        return self._table(rows, header, (24, 12, 24, 6), "lllrl")
 
     def _table(
         self, rows: Sequence[Sequence[str]], header: Sequence[str], most: Sequence[int], aligns: str

@@ -36,7 +36,8 @@ def explain_command(
     quiet: Quiet = False,
 ) -> None:
     """Tell why a text is linked as it is: the spans considered, their scores and candidates, and
-    what cut those that were not linked."""
+    what cut those that were not linked. Spans that take in [CLS], [SEP] or parts of words are in
+    --json alone."""
     import json
     from dataclasses import asdict
 

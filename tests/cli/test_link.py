@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from spacy_elq.cli import app
 from spacy_elq.cli._display import Display
 from spacy_elq.cli._interactive import Conversation
+from spacy_elq.explain import ExplainedCandidate, ExplainedSpan, Explanation
 from spacy_elq.kb.knowledge_base import FaissKB
 
 from ..conftest import TEXTS
@@ -172,15 +173,41 @@ def test_help_has_an_example(command):
     assert f"python -m spacy elq {command}" in " ".join(result.stdout.split())
 
 
-def test_explain_prints_a_table_that_fits(trained_path):
+def test_explain_prints_a_table_that_fits(trained_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     result = run("explain", trained_path, QUESTION, "--candidates", 2, "--limit", 3)
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[1].split()[:5] == ["span", "mention", "entity", "none", "joint"]
     assert lines[2].split()[0] == "georgia" and lines[2].endswith("linked")
     assert lines[6].startswith("… and ")
-    assert [line.split()[0] for line in lines[7:]] == ["georgia", "id", "Q3", "Q4"]
+    assert [line.split()[0] for line in lines[7:12]] == ["georgia", "id", "Q3", "Q4", "best"]
+    assert len(lines) == 15
     assert "\x1b" not in result.stdout
+
+
+def test_explain_shows_what_can_be_a_mention_and_why_it_was_cut(trained_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    found = json.loads(run("explain", trained_path, QUESTION, "--json").stdout)["spans"]
+    assert {"invalid", "not a word boundary"} & {span["cut"] for span in found}
+    result = run("explain", trained_path, QUESTION, "--limit", 40)
+    assert "[CLS]" not in result.stdout and "[SEP]" not in result.stdout
+    assert "invalid" not in result.stdout and "not a word" not in result.stdout
+    assert "mention threshold" in result.stdout or "joint threshold" in result.stdout
+
+
+def test_tables_are_as_wide_as_columns_says(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert Display.of_terminal().width == 100
+    monkeypatch.setenv("COLUMNS", "200")
+    assert Display.of_terminal().width == 200
+    candidates = (ExplainedCandidate("Q" * 10, "title " * 4, "", 0.0, 1.0, ""),)
+    span = ExplainedSpan("mention " * 4, 0, 31, 0, 0, 0, 0, 0, (), candidates, "mention threshold")
+    explained = Explanation("mention " * 4, 0.0, 0.0, "exact", (span,))
+    narrow, wide = (Display(width=w).explanation(explained, 1, 1) for w in (100, 200))
+    assert "mention threshold" in narrow and "mention threshold" in wide
+    assert "…" in narrow and "…" not in wide
+    assert max(map(len, narrow.splitlines())) <= 100
 
 
 def test_explain_as_json(trained_path):
