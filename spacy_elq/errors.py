@@ -105,7 +105,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     # ELQ2xx: knowledge base
     ELQ200 = (
-        "There is no knowledge base at {path}: the directory does not exist. Check the path, or "
+        "There is no knowledge base at {path}: that is no directory. Check the path, or "
         "build one with: python -m spacy elq kb build ENTITIES {path}"
     )
     ELQ201 = (
@@ -206,7 +206,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ232 = "{where}: the entity has no {name!r}. Every entity needs an id and a title."
     ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
     ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
-    ELQ235 = "{where}: the file cannot be read any further ({reason})."
+    ELQ235 = (
+        "{where}: the file cannot be read any further ({reason}). Save text files as UTF-8; a file "
+        "whose name ends in .gz, .bz2 or .xz must be compressed so."
+    )
     ELQ236 = "{value!r} is no amount of memory. Write it as 800MB or 2GB."
     ELQ237 = (
         "No entity of the knowledge base has the type {types}. Known types, the most frequent "
@@ -518,6 +521,15 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ454 = "{path}: several columns of the table are called {name!r}. Give each its own name."
     ELQ457 = "{option} does nothing without {other}. Give both, or neither."
+    ELQ458 = (
+        "No knowledge base is given: `path` of spacy-elq.KBFromDirectory.v1 is null. Name the "
+        "directory that 'python -m spacy elq kb build' made; for a config with [paths] kb, with "
+        "--paths.kb KB."
+    )
+    ELQ459 = (
+        "{name} is a knowledge base, not a pipeline. Make a pipeline that links to it with: python "
+        "-m spacy elq start OUT --kb {name}"
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -143,7 +143,7 @@ class Display:
         best = [(span.text, span.candidates[0]) for span in spans]
         rows = [(text, c.id, c.title, _number(c.score), c.description) for text, c in best]
         header = ("best of what was cut", "id", "title", "log P", "description")
-        return self._table(rows, header, (24, 12, 24, 6), "lllrl")
+        return self._table(rows, header, (24 + max(0, self.width - WIDTH) // 3, 12, 24, 6), "lllrl")
 
     def _table(
         self, rows: Sequence[Sequence[str]], header: Sequence[str], most: Sequence[int], aligns: str

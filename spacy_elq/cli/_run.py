@@ -127,6 +127,9 @@ def load_pipeline(name: str, gpu_id: int = -1) -> Language:
     import spacy
 
     use_gpu(gpu_id)
+    path = Path(name)
+    if (path / "manifest.json").is_file() and not (path / "meta.json").exists():
+        raise ElqError(Errors.ELQ459.format(name=name))
     try:
         return spacy.load(name)
     except ElqError:

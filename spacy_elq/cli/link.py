@@ -39,7 +39,7 @@ EXAMPLE = (
     "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
     "or without any text, on a terminal: type questions"
 )
-STDOUT = "-"
+STDIN = STDOUT = "-"
 GO_ON = "Whole lines are kept in --output; run the same command again to go on."
 
 
@@ -47,7 +47,8 @@ GO_ON = "Whole lines are kept in --output; run the same command again to go on."
 def link_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to link")
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="Texts to link; - for standard input"),
     ] = None,
     source: Annotated[
         Path | None,
@@ -80,6 +81,8 @@ def link_command(
     are typed. Writes spans JSONL, a line a text, in the order and with the fields of the input."""
     if texts and source is not None:
         raise ElqError(Errors.ELQ423)
+    if texts == [STDIN]:
+        texts, source = None, Path(STDIN)
     if output is not None and source is not None and is_same(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
     rows = _read(texts, source)
@@ -132,7 +135,7 @@ def _is_conversation(texts: list[str] | None, source: Path | None, output: Path 
 
 
 def _read(texts: list[str] | None, source: Path | None) -> Iterator[Row]:
-    from ..corpora.questions import STDIN, read_questions, read_stdin
+    from ..corpora.questions import read_questions, read_stdin
     from ..corpora.spans import Row
 
     if texts:

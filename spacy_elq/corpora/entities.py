@@ -179,8 +179,19 @@ def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], di
     try:
         return parse_aliases(value)
     except (TypeError, KeyError):
-        expected = 'a list of strings, or of objects {"name", "count"}'
-        raise _wrong_type(where, "aliases", expected, value) from None
+        if not isinstance(value, list):
+            raise _wrong_type(where, "aliases", "a list", value) from None
+        i = next(i for i in range(len(value)) if not _is_alias(value[i]))
+        expected = 'a string, or an object {"name", "count"}'
+        raise _wrong_type(where, f"aliases[{i}]", expected, value[i]) from None
+
+
+def _is_alias(value: Any) -> bool:
+    try:
+        parse_aliases([value])
+    except (TypeError, KeyError):
+        return False
+    return True
 
 
 def _wrong_type(where: str, name: str, expected: str, value: Any) -> ElqError:

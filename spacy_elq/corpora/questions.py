@@ -14,7 +14,6 @@ from .files import parse_object, read_jsonl
 from .predictions import GOLD_FIELD
 from .spans import Row, row_from_dict
 
-STDIN = "-"
 # Suffix of a table → how `csv` reads it: as tables of entities are.
 DIALECTS: dict[str, dict[str, Any]] = {
     ".csv": {"delimiter": ",", "strict": True},

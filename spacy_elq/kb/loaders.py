@@ -30,10 +30,11 @@ class KBLoader(Protocol):
     def __call__(self, vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB: ...
 
 
-def kb_from_directory(path: str | Path, device: int = -1) -> KBLoader:
+def kb_from_directory(path: str | Path | None, device: int = -1) -> KBLoader:
     """Registered as "spacy-elq.KBFromDirectory.v1" in `misc`: open a knowledge base directory.
 
-    path (str | Path): What `python -m spacy elq kb build` made.
+    path (str | Path | None): What `python -m spacy elq kb build` made. None, as in a config whose
+        paths are not filled in, is refused when the knowledge base is loaded.
     device (int): GPU to search on, where FAISS has it; -1 for the CPU.
     RETURNS (KBLoader): Refuses an encoder other than the one that made the vectors.
     """
@@ -41,6 +42,8 @@ def kb_from_directory(path: str | Path, device: int = -1) -> KBLoader:
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
         from .knowledge_base import FaissKB
 
+        if path is None:
+            raise ElqError(Errors.ELQ458)
         kb = FaissKB.open(path, vocab, device=device)
         if encoder is not None:
             check_fingerprint(kb, encoder)

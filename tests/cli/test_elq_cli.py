@@ -116,6 +116,7 @@ def test_convert_there_and_back(data, tmp_path):
         (("convert", "dev.jsonl", "."), "ELQ312"),
         (("evaluate", "no-such-pipeline", "dev.jsonl"), "ELQ401"),
         (("evaluate", "pipeline", "none.jsonl"), "none.jsonl"),
+        (("evaluate", "kb", "dev.jsonl"), "python -m spacy elq start OUT --kb kb"),
         (("evaluate", "pipeline", "empty.jsonl"), "ELQ406"),
         (("evaluate", "pipeline", "dev.jsonl", "--part", "x"), "ELQ405"),
         (("evaluate", "pipeline", "dev.jsonl", "--to", "nif"), "ELQ457"),
@@ -133,6 +134,8 @@ def test_bad_input_is_one_line_and_exit_1(
     arguments, message, data, pipeline, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    Path("kb").mkdir()
+    Path("kb", "manifest.json").touch()
     Path("bad.jsonl").write_text("no json\n")
     Path("large.jsonl").write_text('{"text": "a", "n": 18446744073709551616}\n')
     Path("deep.jsonl").write_text('{"text": "a", "n": ' + "[" * 600 + "]" * 600 + "}\n")

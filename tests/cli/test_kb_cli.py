@@ -128,6 +128,7 @@ def test_info(kb):
     assert rows["encoder"] == "title-minilm"
     assert rows["source"] == "entities.jsonl"
     fails(run("info", kb / "nowhere"), "ELQ200")
+    fails(run("info", kb / "manifest.json"), "that is no directory")
 
 
 def test_check(kb):

@@ -64,6 +64,8 @@ def test_standard_input_and_settings(trained_path):
     assert ids(result.stdout) == [["Q3"], []]
     result = run("link", trained_path, "-i", "-", "-q", "--threshold", 0, stdin=QUESTION)
     assert ids(result.stdout) == [[]]
+    result = run("link", trained_path, "-", "-q", stdin=f"{QUESTION}\n")
+    assert ids(result.stdout) == [["Q3"]]
     one = json.dumps({"text": QUESTION, "n": 1})
     result = run("link", trained_path, "-i", "-", "-q", "--top-k", 1, "-b", 1, stdin=one)
     (line,) = map(json.loads, result.stdout.splitlines())

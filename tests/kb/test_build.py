@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb import work
@@ -266,3 +267,8 @@ def test_rebuild_embeds_the_live_entities_again(directory, vocab, encoder):
     assert (again.fingerprint, again.entity_vector_length) == ("other", 5)
     expected = other.vector(ENTITIES[3], ENTITIES[3].title)
     np.testing.assert_array_equal(again.get_vector("Q3"), expected)
+
+
+def test_a_path_that_is_not_filled_in_is_told():
+    with pytest.raises(ElqError, match=r"ELQ458.*--paths\.kb"):
+        kb_from_directory(None)(Vocab())
