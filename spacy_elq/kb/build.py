@@ -28,6 +28,9 @@ from .work import PROGRESS, Digest, Progress, finish, resume, working, write_cat
 
 DTYPES = (AUTO, "float32", "float16")
 
+# Entities that are embedded and kept at first, before it is known how long that takes.
+FIRST_BATCH = 64
+
 
 class EntityEncoder(Protocol):
     """What turns entities into vectors.
@@ -234,7 +237,7 @@ def _embed(
     with closing(sink), closing(bar):
         done = state.entities
         rest = catalogue.iterate(done)
-        pace = Pace(max(1, batch_size // 8), batch_size)
+        pace = Pace(FIRST_BATCH, batch_size)
         while chunk := list(islice(rest, pace.size)):
             began = time.perf_counter()
             ids = [entity.id for entity in chunk]
