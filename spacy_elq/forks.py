@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
+from threading import Lock
 
 
 @cache
@@ -13,6 +14,17 @@ def survive_forks() -> None:
     wait forever for the other threads of their pools, which a fork does not copy."""
     if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
         os.register_at_fork(after_in_child=_use_one_thread)
+
+
+def not_while_forking(lock: Lock) -> Lock:
+    """Let no process be forked while a lock is held: nobody would release it there.
+
+    RETURNS (Lock): The lock.
+    """
+    if hasattr(os, "register_at_fork"):
+        release = lock.release
+        os.register_at_fork(before=lock.acquire, after_in_parent=release, after_in_child=release)
+    return lock
 
 
 def _use_one_thread() -> None:

@@ -8,7 +8,6 @@ so the mention lies whole in that window, with context on both sides.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..forks import not_while_forking
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -32,14 +33,7 @@ MIN_LENGTH = 3
 WHOLE = (0, np.iinfo(np.int32).max)
 
 # Held while a tokenizer is called: each call sets its lengths, which another thread may be using.
-# A process is not forked meanwhile: nobody would release it there.
-TOKENIZING = Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=TOKENIZING.acquire,
-        after_in_parent=TOKENIZING.release,
-        after_in_child=TOKENIZING.release,
-    )
+TOKENIZING = not_while_forking(Lock())
 
 
 @dataclass
