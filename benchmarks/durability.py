@@ -34,8 +34,8 @@ from spacy.vocab import Vocab
 
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.check import check_files
+from spacy_elq.kb.files.names import fold
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.names import fold
 from spacy_elq.types import Entity
 
 WIDTH = 8

@@ -31,11 +31,11 @@ import torch
 import wasabi
 from speed import Bare, in_turns
 
-from spacy_elq.bulk import link_rows
+from spacy_elq.bulk.link import link_rows
+from spacy_elq.bulk.resume import to_line
+from spacy_elq.bulk.workers import Workers
 from spacy_elq.cli._run import BATCH
-from spacy_elq.corpora.questions import read_questions
-from spacy_elq.corpora.resume import to_line
-from spacy_elq.workers import Workers
+from spacy_elq.corpora.input_texts import read_questions
 
 BY_CHARACTERS = "bare forward, by characters"
 BY_WORDPIECES = "bare forward, by wordpieces"

@@ -18,8 +18,8 @@ import numpy as np
 from spacy.vocab import Vocab
 
 from spacy_elq.kb.build import build_kb_from_vectors
+from spacy_elq.kb.files.store import EXACT
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.store import EXACT
 from spacy_elq.types import Entity
 
 K = 10

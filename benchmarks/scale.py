@@ -48,8 +48,8 @@ def entities(count: int) -> Iterator[Entity]:
 def build(vectors: Path, queries: Path, out: Path) -> dict[str, float]:
     """RETURNS (dict): Seconds and peak memory of a build; nothing if it is there already."""
     from spacy_elq.kb.build import build_kb_from_vectors
-    from spacy_elq.kb.indexing import IndexOptions
-    from spacy_elq.kb.tune import Queries
+    from spacy_elq.kb.build.index_stage import IndexOptions
+    from spacy_elq.kb.build.tune_index import Queries
 
     if out.exists():
         return {}
@@ -124,9 +124,9 @@ def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
     import torch
     from spacy.vocab import Vocab
 
-    from spacy_elq.kb.base import exact_table
+    from spacy_elq.kb.build.tune_index import recall
     from spacy_elq.kb.knowledge_base import FaissKB
-    from spacy_elq.kb.tune import recall
+    from spacy_elq.kb.search.stored_kb import exact_table
 
     vocab, result = Vocab(), {}
     torch.set_num_threads(1)

@@ -30,12 +30,12 @@ from spacy.training import Example
 from thinc.api import Adam
 from torch.nn import functional as F
 
-from spacy_elq.boundaries import boundaries
 from spacy_elq.corpora.spans import docs_from_rows, read_rows
 from spacy_elq.encoders.windows import cut_windows, pad
-from spacy_elq.heads import span_logits
-from spacy_elq.model import get_encoder, get_heads
-from spacy_elq.targets import find_targets
+from spacy_elq.linking.boundaries import boundaries
+from spacy_elq.ml.heads import span_logits
+from spacy_elq.ml.model import get_encoder, get_heads
+from spacy_elq.training.targets import find_targets
 
 BATCH = 64
 

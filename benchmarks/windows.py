@@ -21,14 +21,15 @@ import spacy
 import wasabi
 from spacy.util import minibatch
 
-from spacy_elq.corpora.spans import Row, read_rows
-from spacy_elq.metrics import LinkMetrics, Triple
+from spacy_elq.corpora.spans import LinkedText, read_rows
+from spacy_elq.evaluation.metrics import LinkMetrics
+from spacy_elq.types import Triple
 
 # Of the joined texts, so that a row of the table takes about as long as another.
 CHARACTERS = 40_000
 
 
-def join(rows: Iterable[Row]) -> tuple[str, list[Triple]]:
+def join(rows: Iterable[LinkedText]) -> tuple[str, list[Triple]]:
     """RETURNS (tuple[str, list[Triple]]): One text, and the gold mentions in it."""
     text, gold = "", []
     for row in rows:
@@ -37,8 +38,8 @@ def join(rows: Iterable[Row]) -> tuple[str, list[Triple]]:
     return text, gold
 
 
-def related(rows: Iterable[Row], most: int) -> list[list[Row]]:
-    """RETURNS (list[list[Row]]): Texts with one entity in common."""
+def related(rows: Iterable[LinkedText], most: int) -> list[list[LinkedText]]:
+    """RETURNS (list[list[LinkedText]]): Texts with one entity in common."""
     groups = defaultdict(list)
     for row in rows:
         for id_ in {span.id for span in row.spans}:
@@ -46,7 +47,7 @@ def related(rows: Iterable[Row], most: int) -> list[list[Row]]:
     return [group[:most] for group in groups.values() if len(group) > 1]
 
 
-def weak_f1(nlp, groups: Iterable[Iterable[Row]]) -> float:
+def weak_f1(nlp, groups: Iterable[Iterable[LinkedText]]) -> float:
     metrics, characters = LinkMetrics(), 0
     for text, gold in map(join, groups):
         links = [(e.kb_id_, e.start_char, e.end_char) for e in nlp(text).ents if e.kb_id_]

@@ -9,14 +9,14 @@ from threading import Lock
 
 
 @cache
-def survive_forks() -> None:
+def single_thread_after_fork() -> None:
     """Let torch and FAISS use one thread in processes that this one forks from now on: they would
     wait forever for the other threads of their pools, which a fork does not copy."""
     if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
         os.register_at_fork(after_in_child=_use_one_thread)
 
 
-def not_while_forking(lock: Lock) -> Lock:
+def fork_safe(lock: Lock) -> Lock:
     """Let no process be forked while a lock is held: nobody would release it there.
 
     RETURNS (Lock): The lock.

@@ -6,7 +6,7 @@ from __future__ import annotations
 SECONDS = 2.0
 
 
-class Pace:
+class AdaptiveChunkSize:
     """The size of the next chunk: small at first, then as much as is done in some seconds."""
 
     def __init__(self, first: int, most: int) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import ElqError, Errors
+from .types import Entity
+
+# Values of `mentions`; any other value is the key of a span group whose spans are the mentions.
+FIND = "find"
+ENTS = "ents"
 
 # What annotations call a type → what its values are instances of, and what messages call those.
 VALUE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -96,3 +101,15 @@ def restore(configured: Mapping[str, Any], stored: Mapping[str, list[Any]]) -> d
         if restored.get(name) == then:
             restored[name] = value
     return restored
+
+
+def as_list(values: Iterable[Any], what: str) -> list[Any]:
+    """RETURNS (list): The values, of which there may be one or none.
+    RAISES (ElqError): If it is one value itself: the parts of a string or a dict are values too,
+        but never those that were meant.
+
+    what (str): What they are, for the message.
+    """
+    if isinstance(values, (str, bytes, Mapping, Entity)) or not isinstance(values, Iterable):
+        raise ElqError(Errors.ELQ270.format(what=what, found=type(values).__name__))
+    return list(values)

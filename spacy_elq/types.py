@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+# (entity id, start, end): end exclusive, any one unit of offsets.
+Triple = tuple[str, int, int]
+
 # Label of a linked span whose entity has no type: spaCy drops entities whose label is empty.
 DEFAULT_LABEL = "ENTITY"
 

@@ -86,16 +86,16 @@ def elq_config(tiny_bert: Path) -> dict[str, Any]:
         "training": {
             "freeze": [],
             "precision": "fp32",
-            "names_hidden": 0.0,
-            "entities_hidden": 0.0,
+            "name_dropout": 0.0,
+            "entity_dropout": 0.0,
         },
     }
 
 
 @pytest.fixture(scope="session")
 def kb_path(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, entities_path: Path) -> Path:
-    from spacy_elq.corpora.entities import read_entities
     from spacy_elq.encoders.entity import EntityEncoder
+    from spacy_elq.entities.reader import read_entities
     from spacy_elq.kb.build import build_kb
 
     out = tmp_path_factory.mktemp("kb") / "kb"

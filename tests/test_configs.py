@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from spacy_elq import ElqError
 from spacy_elq.annotate import LINKS
-from spacy_elq.callbacks import create_adapter
 from spacy_elq.corpora.docbin import write_docbin
-from spacy_elq.corpora.entities import entity_from_dict, read_entities
 from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from spacy_elq.entities.reader import read_entities
+from spacy_elq.entities.records import entity_from_dict
 from spacy_elq.kb.build import build_kb
-from spacy_elq.model import get_encoder
+from spacy_elq.ml.model import get_encoder
+from spacy_elq.training.callbacks import configure_sourced_component
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, TEXTS
@@ -183,7 +184,7 @@ def test_another_knowledge_base_is_attached(run, tiny_bert, tmp_path):
 def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
-    create_adapter(
+    configure_sourced_component(
         settings={"threshold": -1.25, "top_k": 3},
         training={"entity_loss": "in_batch"},
         kb=kb_path,
@@ -193,7 +194,7 @@ def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
     assert (settings.entity_loss, settings.precision) == ("in_batch", "fp32")  # others are kept
     assert elq.kb.path == kb_path
     assert elq.kb_path is None
-    create_adapter(settings={"kb_path": str(kb_path)})(nlp)
+    configure_sourced_component(settings={"kb_path": str(kb_path)})(nlp)
     assert (elq.kb.path, elq.kb_path) == (kb_path, str(kb_path))
 
 
@@ -207,4 +208,4 @@ def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
 )
 def test_adapter_refuses_unknown_settings(make_nlp, changes, code):
     with pytest.raises(ElqError, match=code):
-        create_adapter(**changes)(make_nlp())
+        configure_sourced_component(**changes)(make_nlp())

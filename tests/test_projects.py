@@ -88,11 +88,11 @@ def named_files(line, project):
 def test_steps_depend_on_the_data_that_they_read(project):
     for command in load_project_config(project)["commands"]:
         groups = (command.get(name, ()) for name in ("deps", "outputs", "outputs_no_cache"))
-        listed = [Path(file) for group in groups for file in group]
+        as_list = [Path(file) for group in groups for file in group]
         files = {w for line in command["script"] for w in named_files(line, project)}
         for file in files:
             if Path(file).suffix in (".jsonl", ".txt", ".bin", ".t7", ".pkl"):
-                assert Path(file) in listed, (command["name"], file)
+                assert Path(file) in as_list, (command["name"], file)
 
 
 def test_pipelines_count_as_changed_with_their_knowledge_base():

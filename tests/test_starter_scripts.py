@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import srsly
 
-from spacy_elq.kb.names import fold
+from spacy_elq.kb.files.names import fold
 
 SCRIPTS = Path(__file__).parents[1] / "projects" / "starter" / "scripts"
 

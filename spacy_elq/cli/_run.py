@@ -162,7 +162,7 @@ def gold_docs(
 
 def note_unknown(elq: Any | None, references: Iterable[Doc], name: str, *, quiet: bool) -> None:
     """Tell which gold entities a linker can't find, since its knowledge base has not got them."""
-    from ..corpora.gold import gold_spans
+    from ..gold import gold_spans
 
     find = getattr(getattr(elq, "kb", None), "entity", None)
     if find is None:
@@ -178,7 +178,7 @@ def note_unknown(elq: Any | None, references: Iterable[Doc], name: str, *, quiet
 def linker(nlp: Language, name: str) -> Any:
     """RETURNS (Any): The component "elq" of a pipeline; `name` is what messages call it.
     RAISES (ElqError): If it has none."""
-    from ..evaluate import find_elq
+    from ..pipeline.component import find_elq
 
     elq = find_elq(nlp)
     if elq is None:

@@ -11,12 +11,12 @@ import srsly
 
 from ..about import __version__
 from ..errors import ElqError, Errors
-from ..evaluate import Result
+from ..evaluation.evaluate import Result
 
 
 def save_scores(path: Path, results: Sequence[Result], **settings: Any) -> None:
     """Write results, and the settings they were measured with, replacing the file as a whole."""
-    from ..corpora.files import write_json
+    from ..files import write_json
 
     write_json(
         path,

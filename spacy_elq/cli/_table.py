@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..evaluate import COLUMNS, Column, Result
+from ..evaluation.evaluate import COLUMNS, Column, Result
 
 
 def table(results: Sequence[Result]) -> str:

@@ -40,7 +40,7 @@ def convert_command(
     elevant (*linked_articles.jsonl), elevant-benchmark (*.benchmark.jsonl), nif (.ttl, .nif, .nt),
     elq (ELQ's tokenized/*.jsonl), elq-raw (its {"id", "text"} input) and elq-outs (its output)."""
     from ..corpora.convert import convert
-    from ..pipelines import blank
+    from ..pipeline.directories import blank
 
     check_output(target, [source, entities])
     nlp = blank(lang)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-    from ..baseline import AliasDictionary
-    from ..evaluate import Result
+    from ..evaluation.baseline import AliasDictionary
+    from ..evaluation.evaluate import Result
 
 EXAMPLE = "Example: python -m spacy elq evaluate training/model-best dev.jsonl --output scores.json"
 
@@ -90,7 +90,8 @@ def evaluate_command(
     ranks, links a text, texts a second."""
     from ..corpora.convert import write_any
     from ..corpora.predictions import row_from_prediction
-    from ..evaluate import evaluate_set, find_elq
+    from ..evaluation.evaluate import evaluate_set
+    from ..pipeline.component import find_elq
     from ._scores import of_set, read_scores, save_scores
     from ._table import table
 
@@ -178,8 +179,8 @@ def _baseline(
 ) -> AliasDictionary | None:
     if entities is None:
         return None
-    from ..baseline import AliasDictionary
-    from ..corpora.entities import read_entities
+    from ..entities.reader import read_entities
+    from ..evaluation.baseline import AliasDictionary
 
     return AliasDictionary(
         read_entities(entities),

@@ -41,7 +41,8 @@ def explain_command(
     import json
     from dataclasses import asdict
 
-    from ..explain import LIMIT, doc_before
+    from ..linking.explain import LIMIT
+    from ..pipeline.component import doc_before
     from ._display import Display
 
     nlp = load_pipeline(pipeline, gpu_id)

@@ -13,10 +13,10 @@ from ..errors import ElqError, Errors
 from ._run import Gpu, Quiet, guarded, load_pipeline, note, progress, use_gpu
 
 if TYPE_CHECKING:
-    from ..kb.build import EntityEncoder
-    from ..kb.indexing import QuerySource
+    from ..kb.build.builder import EntityEncoder
+    from ..kb.build.index_stage import QuerySource
+    from ..kb.files.store import Manifest
     from ..kb.knowledge_base import FaissKB
-    from ..kb.store import Manifest
     from ..types import Entity
 
 PREFIX = "Example: python -m spacy elq kb"
@@ -104,10 +104,10 @@ def build_command(
     Up to 50,000 vectors, a query is compared with each. For more, an index is chosen, built, and
     searched as far as it takes to find what exact search finds. How far that is depends on the
     queries: give the mentions that will be linked."""
-    from ..corpora.entities import read_entities
-    from ..kb.build import build_kb
-    from ..kb.choose import parse_size
-    from ..kb.indexing import IndexOptions
+    from ..entities.reader import read_entities
+    from ..kb.build.builder import build_kb
+    from ..kb.build.choose_index import parse_size
+    from ..kb.build.index_stage import IndexOptions
 
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
@@ -162,7 +162,7 @@ def info_command(path: KBPath, quiet: Quiet = False) -> None:
 def check_command(path: KBPath, quiet: Quiet = False) -> None:
     """Check that a knowledge base is whole and that its index finds what it should."""
     from ..kb.check import check_files, index_recall
-    from ..kb.store import Manifest
+    from ..kb.files.store import Manifest
 
     note("Reading every file …", quiet=quiet)
     try:
@@ -218,8 +218,8 @@ def add_command(
 ) -> None:
     """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
     open see them at their next call."""
-    from ..corpora.entities import read_entities
-    from ..kb.vectors import unique
+    from ..entities.reader import read_entities
+    from ..kb.search.file_vectors import unique
 
     use_gpu(gpu_id)
     kb = _open_to_write(path)
@@ -274,8 +274,9 @@ def export_command(
     quiet: Quiet = False,
 ) -> None:
     """Write all entities as JSONL, live additions included."""
-    from ..corpora.entities import entity_to_dict, is_jsonl
-    from ..corpora.files import write_jsonl
+    from ..entities.reader import is_jsonl
+    from ..entities.records import entity_to_dict
+    from ..files import write_jsonl
 
     if str(out) != "-" and not is_jsonl(out):
         raise ElqError(Errors.ELQ449.format(path=out))
@@ -291,8 +292,8 @@ def export_command(
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:
     """Checks the file now; what has to be embedded is read when the index is there."""
-    from ..corpora.files import check_file
-    from ..kb.queries import read_queries
+    from ..files import check_file
+    from ._queries import read_queries
 
     check_file(path, "queries file")
     if path.suffix == ".npy":
@@ -302,9 +303,9 @@ def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> Q
 
 
 def _index_facts(manifest: Manifest) -> dict[str, str]:
-    from ..kb.milvus_server import is_milvus
-    from ..kb.store import INDEX
-    from ..kb.tune import SearchSettings
+    from ..kb.files.store import INDEX
+    from ..kb.milvus.server import is_milvus
+    from ..kb.search.faiss_index import SearchSettings
 
     if not manifest.search:
         return {}

@@ -32,8 +32,8 @@ from ._run import (
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from ..corpora.spans import Row
-    from ..workers import Workers
+    from ..bulk.workers import Workers
+    from ..corpora.spans import LinkedText
 
 EXAMPLE = (
     "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
@@ -97,7 +97,7 @@ def link_command(
 
         converse(nlp, elq)
         return
-    from ..bulk import link_rows
+    from ..bulk.link import link_rows
 
     with _workers(load, n_process) as workers:
         link = partial(link_rows, nlp, rows, batch_size, workers=workers)
@@ -105,7 +105,7 @@ def link_command(
             hidden = quiet or bool(texts) or sys.stdout.isatty()
             _write(link, typer.get_binary_stream("stdout"), quiet=hidden)
         else:
-            from ..corpora.resume import begin
+            from ..bulk.resume import begin
 
             file, done = begin(output, _made_with(nlp, elq), rows, overwrite=overwrite)
             if done:
@@ -124,7 +124,7 @@ def _load(pipeline: str, gpu_id: int, threshold: float | None, top_k: int | None
 def _workers(load: Callable[[], Language], count: int) -> AbstractContextManager[Workers | None]:
     if count == 1:
         return nullcontext()
-    from ..workers import Workers
+    from ..bulk.workers import Workers
 
     return Workers(load, count)
 
@@ -134,12 +134,12 @@ def _is_conversation(texts: list[str] | None, source: Path | None, output: Path 
     return not given and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _read(texts: list[str] | None, source: Path | None) -> Iterator[Row]:
-    from ..corpora.questions import read_questions, read_stdin
-    from ..corpora.spans import Row
+def _read(texts: list[str] | None, source: Path | None) -> Iterator[LinkedText]:
+    from ..corpora.input_texts import read_questions, read_stdin
+    from ..corpora.spans import LinkedText
 
     if texts:
-        return (Row(text) for text in texts)
+        return (LinkedText(text) for text in texts)
     if source is None or str(source) == STDIN:
         return read_stdin(typer.get_binary_stream("stdin"))
     if not source.is_file():
@@ -149,7 +149,7 @@ def _read(texts: list[str] | None, source: Path | None) -> Iterator[Row]:
 
 def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
     """What decides the output, beside the input."""
-    from ..corpora.resume import fingerprint
+    from ..bulk.resume import fingerprint
 
     made_with = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
     if elq.kb_path is not None:  # outside of the pipeline's directory
@@ -166,7 +166,7 @@ def _count_lines(source: Path | None) -> int | None:
 
 
 def _write(
-    link: Callable[..., Iterator[list[Row]]],
+    link: Callable[..., Iterator[list[LinkedText]]],
     file: IO[bytes],
     *,
     done: int = 0,
@@ -177,7 +177,7 @@ def _write(
     RETURNS (int): How many texts were linked."""
     from tqdm import tqdm
 
-    from ..corpora.resume import to_line
+    from ..bulk.resume import to_line
 
     with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
         written = 0

@@ -11,7 +11,7 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ..page import ENTITY_PAGE
+from ..evaluation.page import ENTITY_PAGE
 from ._run import (
     BATCH,
     EntityUri,
@@ -30,7 +30,7 @@ from ._run import (
 if TYPE_CHECKING:
     from spacy.training import Example
 
-    from ..report import Sweep
+    from ..evaluation.report import Sweep
 
 EXAMPLE = "Example: python -m spacy elq report training/model-best dev.jsonl report.html"
 # The curves begin here, or at the pipeline's threshold where that is lower.
@@ -55,11 +55,12 @@ def report_command(
     kinds of errors, and the texts with their links beside the gold ones, to filter and search."""
     from spacy.training import Example
 
-    from ..corpora.files import write_text
-    from ..evaluate import find_elq, keep_countable, rank_gold, seen_ids
-    from ..report import render
-    from ..scorer import score_links
-    from ..sweep import can_sweep, floor_at
+    from ..evaluation.evaluate import keep_countable, rank_gold, seen_ids
+    from ..evaluation.report import render
+    from ..evaluation.scorer import score_links
+    from ..evaluation.threshold_curve import can_sweep, floor_at
+    from ..files import write_text
+    from ..pipeline.component import find_elq
 
     check_output(output, [data])
     _check_page(output)
@@ -97,9 +98,9 @@ def _check_page(path: Path) -> None:
 
 
 def _swept(elq: Any, examples: Sequence[Example]) -> Sweep:
-    from ..calibration import Calibration
-    from ..report import Sweep
-    from ..sweep import scored_text
+    from ..evaluation.report import Sweep
+    from ..evaluation.threshold_curve import scored_text
+    from ..linking.calibration import Calibration
 
     return Sweep(
         [scored_text(each.predicted, each.reference, elq.spans_key) for each in examples],

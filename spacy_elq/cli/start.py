@@ -33,7 +33,7 @@ def start_command(
     quiet: Quiet = False,
 ) -> None:
     """Make a pipeline that links to your own entities, with no training."""
-    from ..start import start
+    from ..pipeline.start import start
 
     use_gpu(gpu_id)
     manifest = start(

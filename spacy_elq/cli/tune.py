@@ -27,8 +27,8 @@ from ._run import (
 )
 
 if TYPE_CHECKING:
-    from ..sweep import Curve
-    from ..tune import Calibrated, Tuning
+    from ..evaluation.threshold_curve import Curve
+    from ..evaluation.tune import Calibrated, Tuning
 
 EXAMPLE = (
     "Example: python -m spacy elq tune training/model-best dev.jsonl --precision 0.9 "
@@ -65,9 +65,9 @@ def tune_command(
 ) -> None:
     """Choose a threshold on a development set, from one pass over it, and calibrate scores to
     probabilities (span._.elq.prob). Needs the extra "tune"."""
-    from ..sweep import floor_at, scored_text
-    from ..tune import check_installed, settings_file, tune
-    from ..tune import save as save_settings
+    from ..evaluation.threshold_curve import floor_at, scored_text
+    from ..evaluation.tune import check_installed, settings_file, tune
+    from ..evaluation.tune import save as save_settings
 
     check_installed(pictures=output is not None)  # before the work, not after it
     if output is not None:
@@ -107,8 +107,8 @@ def tune_command(
 
 def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:
     """Write the files of a tuning into a directory. RETURNS (list[str]): Their names."""
-    from ..corpora.files import write_json
-    from ..plots import plot_curve, plot_reliability
+    from ..evaluation.plots import plot_curve, plot_reliability
+    from ..files import write_json
 
     write_json(output / "tune.json", {**origin, **tuning.to_dict()})
     plot_curve(tuning.curve, tuning.chosen, output / "curve.png")

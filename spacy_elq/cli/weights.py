@@ -26,7 +26,7 @@ def weights_command(
 ) -> None:
     """Write what training changed of the encoder as a small file, for
     `[components.elq.model] pretrained`."""
-    from ..pretrained import save_changes, untrained_encoder
+    from ..ml.pretrained import save_changes, untrained_encoder
 
     loaded = [load_pipeline(pipeline) for pipeline in pipelines]
     elqs = [linker(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]

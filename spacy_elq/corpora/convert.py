@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spacy.language import Language
 
-from ..encoders.sources import MINILM
+from ..encoders.model_paths import MINILM
 from ..errors import ElqError, Errors
 from . import elevant
 from .docbin import read_docbin, write_docbin
@@ -20,7 +20,7 @@ from .elq_format import ElqReader, ElqWriter, write_raw
 from .elq_outs import OutsReader, OutsWriter
 from .entity_lines import EntityLines
 from .nif import WIKIDATA, EntityUris, read_nif, write_nif
-from .spans import Row, Tally, docs_from_rows, read_rows, row_from_doc, write_rows
+from .spans import ConversionStats, LinkedText, docs_from_rows, read_rows, row_from_doc, write_rows
 from .wordpieces import Wordpieces
 
 
@@ -32,14 +32,14 @@ class Context:
     catalogue (Path | None): The entities that formats with line numbers count.
     tokenizer (str): Of the model whose wordpieces a file counts: "minilm", directory or hub id.
     entity_uri (str): What precedes an entity's id in formats that name entities by addresses.
-    tally (Tally): Counts what is converted and what has to be changed.
+    tally (ConversionStats): Counts what is converted and what has to be changed.
     """
 
     nlp: Language
     catalogue: Path | None = None
     tokenizer: str = MINILM
     entity_uri: str = WIKIDATA
-    tally: Tally = field(default_factory=Tally)
+    tally: ConversionStats = field(default_factory=ConversionStats)
 
     @cached_property
     def entities(self) -> EntityLines | None:
@@ -61,73 +61,73 @@ class Format:
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, Context], Iterator[Row]]
-    write: Callable[[Iterable[Row], Path, Context], None]
+    read: Callable[[Path, Context], Iterator[LinkedText]]
+    write: Callable[[Iterable[LinkedText], Path, Context], None]
 
 
-def _read_spans_jsonl(path: Path, _context: Context) -> Iterator[Row]:
+def _read_spans_jsonl(path: Path, _context: Context) -> Iterator[LinkedText]:
     return read_rows(path)
 
 
-def _write_spans_jsonl(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_spans_jsonl(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     write_rows(_counted(rows, context.tally), path)
 
 
-def _read_spacy(path: Path, context: Context) -> Iterator[Row]:
+def _read_spacy(path: Path, context: Context) -> Iterator[LinkedText]:
     return map(row_from_doc, read_docbin(path, context.nlp.vocab))
 
 
-def _write_spacy(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_spacy(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     write_docbin(docs_from_rows(context.nlp, rows, context.tally), path)
 
 
-def _read_elq(path: Path, context: Context) -> Iterator[Row]:
+def _read_elq(path: Path, context: Context) -> Iterator[LinkedText]:
     return ElqReader(context.wordpieces, context.entities, context.tally).read(path)
 
 
-def _write_elq(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_elq(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     writer = ElqWriter(context.wordpieces, context.entities)
     writer.write(_counted(rows, context.tally), path)
 
 
-def _write_elq_raw(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_elq_raw(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     write_raw(_counted(rows, context.tally), path)
 
 
-def _read_elq_outs(path: Path, context: Context) -> Iterator[Row]:
+def _read_elq_outs(path: Path, context: Context) -> Iterator[LinkedText]:
     return OutsReader(context.wordpieces, context.entities).read(path)
 
 
-def _write_elq_outs(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_elq_outs(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     writer = OutsWriter(context.wordpieces, context.entities)
     writer.write(_counted(rows, context.tally), path)
 
 
-def _read_elevant(path: Path, context: Context) -> Iterator[Row]:
+def _read_elevant(path: Path, context: Context) -> Iterator[LinkedText]:
     return elevant.read_linked(path, context.tally)
 
 
-def _write_elevant(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_elevant(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     elevant.write_linked(_counted(rows, context.tally), path)
 
 
-def _read_benchmark(path: Path, context: Context) -> Iterator[Row]:
+def _read_benchmark(path: Path, context: Context) -> Iterator[LinkedText]:
     return elevant.read_benchmark(path, context.tally)
 
 
-def _write_benchmark(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_benchmark(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     elevant.write_benchmark(_counted(rows, context.tally), path)
 
 
-def _read_nif(path: Path, context: Context) -> Iterator[Row]:
+def _read_nif(path: Path, context: Context) -> Iterator[LinkedText]:
     return read_nif(path, EntityUris(context.entity_uri), context.tally)
 
 
-def _write_nif(rows: Iterable[Row], path: Path, context: Context) -> None:
+def _write_nif(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     write_nif(_counted(rows, context.tally), path, EntityUris(context.entity_uri))
 
 
-def _counted(rows: Iterable[Row], tally: Tally) -> Iterator[Row]:
+def _counted(rows: Iterable[LinkedText], tally: ConversionStats) -> Iterator[LinkedText]:
     for row in rows:
         tally.texts += 1
         tally.spans += len(row.spans)
@@ -185,8 +185,8 @@ def convert(
     entities: Path | None = None,
     tokenizer: str = MINILM,
     entity_uri: str = WIKIDATA,
-    watch: Callable[[Iterator[Row]], Iterable[Row]] = iter,
-) -> Tally:
+    watch: Callable[[Iterator[LinkedText]], Iterable[LinkedText]] = iter,
+) -> ConversionStats:
     """Convert one file.
 
     source, target (Path): The files; the target is replaced as a whole.
@@ -196,7 +196,7 @@ def convert(
     tokenizer (str): Of the model whose wordpieces ELQ's files count.
     entity_uri (str): What precedes an entity's id in NIF.
     watch (Callable): Wraps the stream of rows, for example in a progress bar.
-    RETURNS (Tally): What was converted, and what had to be changed.
+    RETURNS (ConversionStats): What was converted, and what had to be changed.
     """
     reader, writer = find_format(source, read_as), find_format(target, write_as)
     context = Context(nlp, entities, tokenizer, entity_uri)
@@ -206,14 +206,14 @@ def convert(
 
 def read_any(
     path: Path, nlp: Language, *, read_as: str = "", entity_uri: str = WIKIDATA
-) -> Iterator[Row]:
+) -> Iterator[LinkedText]:
     """Stream the rows of a file, and warn at its end about what had to be left out.
 
     path (Path): The file.
     nlp (Language): Whose vocabulary is used where the format needs one.
     read_as (str): Its format; by suffix where empty.
     entity_uri (str): What precedes an entity's id in NIF.
-    YIELDS (Row): The rows.
+    YIELDS (LinkedText): The rows.
     """
     context = Context(nlp, entity_uri=entity_uri)
     yield from find_format(path, read_as).read(path, context)
@@ -221,7 +221,12 @@ def read_any(
 
 
 def write_any(
-    rows: Iterable[Row], path: Path, nlp: Language, write_as: str, *, entity_uri: str = WIKIDATA
+    rows: Iterable[LinkedText],
+    path: Path,
+    nlp: Language,
+    write_as: str,
+    *,
+    entity_uri: str = WIKIDATA,
 ) -> None:
     """Write rows, replacing the file as a whole.
 

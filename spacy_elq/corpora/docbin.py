@@ -9,7 +9,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..errors import ElqError, Errors
-from .files import atomic_file
+from ..files import atomic_file
 
 
 def read_docbin(path: Path, vocab: Vocab) -> Iterator[Doc]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .files import read_jsonl, write_jsonl
-from .gold import EVALUATION_SPAN, OPTIONAL
+from ..files import read_jsonl, write_jsonl
+from ..gold import EVALUATION_SPAN, OPTIONAL
 from .predictions import GOLD_FIELD
-from .spans import Row, RowSpan, Tally, row_from_dict
+from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
 
 LABELS, MENTIONS = "labels", "entity_mentions"
 SYSTEM = "spacy-elq"
@@ -28,11 +28,11 @@ LITERALS = ("QUANTITY", "DATETIME")
 NUMBERING = ("id", "parent", "children")
 
 
-def read_benchmark(path: Path, tally: Tally) -> Iterator[Row]:
+def read_benchmark(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
     """Stream a benchmark.
 
-    tally (Tally): Counts labels without an entity, which are left out.
-    YIELDS (Row): Its labels as spans with `title` and `type`; labels that a linker need not find
+    tally (ConversionStats): Counts labels without an entity, which are left out.
+    YIELDS (LinkedText): Its labels as spans with `title` and `type`; labels that a linker need not find
         as the field "optional", `evaluation_span` and all others as they are.
     """
     for where, record in read_jsonl(path):
@@ -46,10 +46,10 @@ def read_benchmark(path: Path, tally: Tally) -> Iterator[Row]:
         yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
 
-def read_linked(path: Path, tally: Tally) -> Iterator[Row]:
+def read_linked(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
     """Stream linked articles.
 
-    YIELDS (Row): Their mentions as spans; their labels, if any, as the field "gold".
+    YIELDS (LinkedText): Their mentions as spans; their labels, if any, as the field "gold".
     """
     for where, record in read_jsonl(path):
         fields = _other_fields(record)
@@ -62,12 +62,12 @@ def read_linked(path: Path, tally: Tally) -> Iterator[Row]:
         yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
 
-def write_benchmark(rows: Iterable[Row], path: Path) -> None:
+def write_benchmark(rows: Iterable[LinkedText], path: Path) -> None:
     """Write rows as a benchmark, spans as labels, replacing the file as a whole."""
     write_jsonl(path, (_benchmark_record(row, number) for number, row in enumerate(rows)))
 
 
-def write_linked(rows: Iterable[Row], path: Path) -> None:
+def write_linked(rows: Iterable[LinkedText], path: Path) -> None:
     """Write rows as linked articles, spans as mentions and the field "gold" as labels, replacing
     the file as a whole."""
     write_jsonl(path, (_linked_record(row, number) for number, row in enumerate(rows)))
@@ -101,7 +101,7 @@ def _has_entity(label: Mapping[str, Any]) -> bool:
 
 
 def _from_labels(
-    labels: Sequence[Mapping[str, Any]], where: str, tally: Tally
+    labels: Sequence[Mapping[str, Any]], where: str, tally: ConversionStats
 ) -> list[dict[str, Any]]:
     known = [label for label in labels if _has_entity(label)]
     tally.unlinked += len(labels) - len(known)
@@ -124,20 +124,20 @@ def _from_mention(mention: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {**span, **rest}
 
 
-def _benchmark_record(row: Row, number: int) -> dict[str, Any]:
+def _benchmark_record(row: LinkedText, number: int) -> dict[str, Any]:
     spans = [(span, False) for span in row.spans]
     spans += [(span, True) for span in _field_spans(row, OPTIONAL)]
     return {**_article(row, number), LABELS: _labels(spans)}
 
 
-def _linked_record(row: Row, number: int) -> dict[str, Any]:
+def _linked_record(row: LinkedText, number: int) -> dict[str, Any]:
     record = {**_article(row, number), MENTIONS: [_mention(span) for span in row.spans]}
     if GOLD_FIELD in row.fields:
         record[LABELS] = _labels([(span, False) for span in _field_spans(row, GOLD_FIELD)])
     return record
 
 
-def _article(row: Row, number: int) -> dict[str, Any]:
+def _article(row: LinkedText, number: int) -> dict[str, Any]:
     """What both kinds of files say of a text. ELEVANT's ids are whole numbers."""
     id_ = row.fields.get("id")
     is_number = isinstance(id_, int) and not isinstance(id_, bool)
@@ -152,12 +152,12 @@ def _article(row: Row, number: int) -> dict[str, Any]:
     }
 
 
-def _field_spans(row: Row, name: str) -> Sequence[RowSpan]:
+def _field_spans(row: LinkedText, name: str) -> Sequence[LinkedSpan]:
     record = {"text": row.text, "spans": row.fields.get(name) or []}
     return row_from_dict(record, f'field "{name}"').spans
 
 
-def _mention(span: RowSpan) -> dict[str, Any]:
+def _mention(span: LinkedSpan) -> dict[str, Any]:
     return {
         "recognized_by": SYSTEM,
         "linked_by": SYSTEM,
@@ -168,7 +168,7 @@ def _mention(span: RowSpan) -> dict[str, Any]:
     }
 
 
-def _labels(spans: Sequence[tuple[RowSpan, bool]]) -> list[dict[str, Any]]:
+def _labels(spans: Sequence[tuple[LinkedSpan, bool]]) -> list[dict[str, Any]]:
     """Gold spans, and whether each is optional, as labels that know which holds which."""
     parents = [_parent(i, [span for span, _ in spans]) for i in range(len(spans))]
     return [
@@ -187,7 +187,7 @@ def _labels(spans: Sequence[tuple[RowSpan, bool]]) -> list[dict[str, Any]]:
     ]
 
 
-def _parent(i: int, spans: Sequence[RowSpan]) -> int | None:
+def _parent(i: int, spans: Sequence[LinkedSpan]) -> int | None:
     """The shortest span that holds another one and is longer."""
     inner = spans[i]
     length = inner.end - inner.start

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
+from ..files import read_jsonl, write_jsonl
 from .entity_lines import EntityLines
 from .fields import is_int
-from .files import read_jsonl, write_jsonl
-from .spans import Row, RowSpan, Tally, row_from_dict
+from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
 from .wordpieces import Pieces, Wordpieces
 
 PIECES, PLACES = "tokenized_text_ids", "tokenized_mention_idxs"
@@ -39,32 +39,32 @@ class ElqReader:
         self,
         wordpieces: Wordpieces,
         entities: EntityLines | None = None,
-        tally: Tally | None = None,
+        tally: ConversionStats | None = None,
     ) -> None:
         """
         wordpieces (Wordpieces): Places the mentions of rows without character offsets.
         entities (EntityLines): Which entity a line number is; without it, rows must have
             `wikidata_id`.
-        tally (Tally): Counts mentions without an entity.
+        tally (ConversionStats): Counts mentions without an entity.
         """
         self.wordpieces = wordpieces
         self.entities = entities
-        self.tally = Tally() if tally is None else tally
+        self.tally = ConversionStats() if tally is None else tally
 
-    def read(self, path: Path) -> Iterator[Row]:
+    def read(self, path: Path) -> Iterator[LinkedText]:
         """Stream a file, gzipped or not.
 
-        YIELDS (Row): One row a line; a raw one has no spans.
+        YIELDS (LinkedText): One row a line; a raw one has no spans.
         RAISES (ElqError): On the first bad line, with its file and number.
         """
         for where, record in read_jsonl(path):
             yield self.row(record, where)
 
-    def row(self, record: Mapping[str, Any], where: str) -> Row:
+    def row(self, record: Mapping[str, Any], where: str) -> LinkedText:
         """One parsed line. Mentions without an entity are counted and left out.
 
         where (str): What messages call the line.
-        RETURNS (Row): Its spans keep `label_id`, `title` and `description` where the line has
+        RETURNS (LinkedText): Its spans keep `label_id`, `title` and `description` where the line has
             them; the row keeps `id` and whatever is not ELQ's. Wordpieces are not kept.
         """
         rest = {name: value for name, value in record.items() if name not in FIELDS}
@@ -126,14 +126,14 @@ class RowWriter(ABC):
         self.entities = entities
 
     @abstractmethod
-    def record(self, row: Row, number: int) -> dict[str, Any]:
+    def record(self, row: LinkedText, number: int) -> dict[str, Any]:
         """One row.
 
         number (int): Its place in the file, from 0; its id, where it has none.
         RETURNS (dict[str, Any]): The line.
         """
 
-    def write(self, rows: Iterable[Row], path: Path) -> None:
+    def write(self, rows: Iterable[LinkedText], path: Path) -> None:
         """Write rows as they come, replacing the file as a whole."""
         write_jsonl(path, map(self.record, rows, count()))
 
@@ -141,7 +141,7 @@ class RowWriter(ABC):
 class ElqWriter(RowWriter):
     """Rows with spans as ELQ's labelled rows."""
 
-    def record(self, row: Row, number: int) -> dict[str, Any]:
+    def record(self, row: LinkedText, number: int) -> dict[str, Any]:
         """RETURNS (dict[str, Any]): The line of one row; `number` is its id if it has none."""
         where = f"text {number}"
         pieces = self.wordpieces.encode(row.text)
@@ -160,7 +160,7 @@ class ElqWriter(RowWriter):
         }
 
 
-def write_raw(rows: Iterable[Row], path: Path) -> None:
+def write_raw(rows: Iterable[LinkedText], path: Path) -> None:
     """Write ids and texts alone, ELQ's input for inference, replacing the file as a whole."""
     write_jsonl(
         path,
@@ -169,7 +169,7 @@ def write_raw(rows: Iterable[Row], path: Path) -> None:
 
 
 def name_entities(
-    spans: Sequence[RowSpan], entities: EntityLines | None, where: str
+    spans: Sequence[LinkedSpan], entities: EntityLines | None, where: str
 ) -> list[tuple[int, str, str]]:
     """RETURNS (list): Line number, title and description of the entity of each span.
     RAISES (ElqError): If a line number is not known."""
@@ -186,7 +186,7 @@ def name_entities(
     return named
 
 
-def piece_range(pieces: Pieces, span: RowSpan, where: str) -> Range:
+def piece_range(pieces: Pieces, span: LinkedSpan, where: str) -> Range:
     """RETURNS (tuple[int, int]): The wordpieces [first, last) of a span.
     RAISES (ElqError): If it has none, as a span of white space."""
     found = pieces.span_of(span.start, span.end)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
+from ..files import read_jsonl
 from .elq_format import TITLE, RowWriter, chars_of, name_entities, piece_range, wrong_field
 from .entity_lines import EntityLines
-from .files import read_jsonl
 from .predictions import GOLD_FIELD
-from .spans import Row, RowSpan, row_from_dict
+from .spans import LinkedSpan, LinkedText, row_from_dict
 from .wordpieces import Pieces, Wordpieces
 
 PREDICTED, GOLD = "pred", "gold"
@@ -38,17 +38,17 @@ class OutsReader:
         self.wordpieces = wordpieces
         self.entities = entities
 
-    def read(self, path: Path) -> Iterator[Row]:
+    def read(self, path: Path) -> Iterator[LinkedText]:
         """Stream a file, gzipped or not.
 
-        YIELDS (Row): One row a line.
+        YIELDS (LinkedText): One row a line.
         RAISES (ElqError): On the first bad line, with its file and number.
         """
         for where, record in read_jsonl(path):
             yield self.row(record, where)
 
-    def row(self, record: Mapping[str, Any], where: str) -> Row:
-        """RETURNS (Row): One parsed line; `where` is what messages call it."""
+    def row(self, record: Mapping[str, Any], where: str) -> LinkedText:
+        """RETURNS (LinkedText): One parsed line; `where` is what messages call it."""
         text = str(record.get("text"))
         pieces = self.wordpieces.encode(text)
         if not _holds(pieces.ids, _list(record, TOKENS, where)):
@@ -92,7 +92,7 @@ class OutsReader:
 class OutsWriter(RowWriter):
     """Rows with predicted spans as ELQ's output, links by descending score."""
 
-    def record(self, row: Row, number: int) -> dict[str, Any]:
+    def record(self, row: LinkedText, number: int) -> dict[str, Any]:
         """RETURNS (dict[str, Any]): The line of one row; `number` is its id if it has none."""
         where = f"text {number}"
         pieces = self.wordpieces.encode(row.text)
@@ -110,7 +110,7 @@ class OutsWriter(RowWriter):
         return record
 
     def _links(
-        self, spans: Sequence[RowSpan], of: str, pieces: Pieces, where: str
+        self, spans: Sequence[LinkedSpan], of: str, pieces: Pieces, where: str
     ) -> dict[str, list[Any]]:
         named = name_entities(spans, self.entities, where)
         ranges = [piece_range(pieces, span, where) for span in spans]
@@ -126,7 +126,7 @@ class OutsWriter(RowWriter):
         }
 
 
-def _score(span: RowSpan) -> float:
+def _score(span: LinkedSpan) -> float:
     return float(span.fields.get("score") or 0.0)
 
 

@@ -11,7 +11,7 @@ from ..errors import ElqError, Errors
 from ..types import Entity
 
 if TYPE_CHECKING:
-    from ..kb.catalogue import Catalogue
+    from ..kb.files.catalogue import Catalogue
 
 
 class EntityLines:
@@ -49,12 +49,12 @@ class EntityLines:
         return [None if line is None else (line, records[line]) for line in lines]
 
     def _open(self) -> Catalogue:
-        from ..kb.catalogue import Catalogue
-        from ..kb.store import CATALOGUE
+        from ..kb.files.catalogue import Catalogue
+        from ..kb.files.store import CATALOGUE
 
         if (self.path / CATALOGUE).is_file():
             return Catalogue(self.path / CATALOGUE)
-        from .elq_entities import read_elq_entities
+        from ..entities.elq import read_elq_entities
 
         self._directory = tempfile.TemporaryDirectory(prefix="spacy-elq-entities-")
         return Catalogue.build(Path(self._directory.name) / CATALOGUE, read_elq_entities(self.path))

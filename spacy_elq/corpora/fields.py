@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ElqError, Errors
-from .gold import EVALUATION_SPAN, OPTIONAL, TOPIC
+from ..gold import EVALUATION_SPAN, OPTIONAL, TOPIC
 
 # What a value must be: a test, and its name in messages.
 Check = tuple[Callable[[Any], bool], str]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ..errors import ElqError, Errors
-from .files import atomic_file
-from .spans import Row, RowSpan, Tally, row_from_dict
+from ..files import atomic_file
+from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -63,13 +63,13 @@ class EntityUris:
         return uri if found is None else unquote(uri[found.end() :])
 
 
-def read_nif(path: Path, entities: EntityUris, tally: Tally) -> Iterator[Row]:
+def read_nif(path: Path, entities: EntityUris, tally: ConversionStats) -> Iterator[LinkedText]:
     """Read a Turtle (or N-Triples) file; RDF has no order, so it is in memory as a whole.
 
     entities (EntityUris): Which entity an address is.
-    tally (Tally): Counts mentions without an entity, which are left out, and mentions whose text is
+    tally (ConversionStats): Counts mentions without an entity, which are left out, and mentions whose text is
         not what the file says it is.
-    YIELDS (Row): Texts in the order of their addresses, numbers in them as numbers; spans in the
+    YIELDS (LinkedText): Texts in the order of their addresses, numbers in them as numbers; spans in the
         order of the text, with the field "confidence" where the file has it.
     RAISES (ElqError): If the file is no Turtle, or lacks what NIF demands.
     """
@@ -88,7 +88,7 @@ def read_nif(path: Path, entities: EntityUris, tally: Tally) -> Iterator[Row]:
         yield row_from_dict(record, f"{path}, {context}")
 
 
-def write_nif(rows: Iterable[Row], path: Path, entities: EntityUris) -> None:
+def write_nif(rows: Iterable[LinkedText], path: Path, entities: EntityUris) -> None:
     """Write rows as Turtle, a text at a time, replacing the file as a whole.
 
     entities (EntityUris): The addresses of entities.
@@ -148,7 +148,7 @@ def _its(name: str) -> Node:
 
 
 def _spans(
-    graph: Graph, phrase: Node, text: str, entities: EntityUris, tally: Tally, path: Path
+    graph: Graph, phrase: Node, text: str, entities: EntityUris, tally: ConversionStats, path: Path
 ) -> list[dict[str, Any]]:
     """A phrase as spans: one for each entity that it names."""
     start, end = (_index(graph, phrase, name, path) for name in ("beginIndex", "endIndex"))
@@ -182,7 +182,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _graph(row: Row, base: str, entities: EntityUris) -> Graph:
+def _graph(row: LinkedText, base: str, entities: EntityUris) -> Graph:
     from rdflib import RDF, XSD, Graph, Literal, URIRef
 
     graph = Graph(bind_namespaces="none")
@@ -214,7 +214,7 @@ def _graph(row: Row, base: str, entities: EntityUris) -> Graph:
     return graph
 
 
-def _confidence(span: RowSpan) -> float | None:
+def _confidence(span: LinkedSpan) -> float | None:
     """What the file says of a link: its probability, calibrated where that is known."""
     for name in (CONFIDENCE, "prob"):
         if span.fields.get(name) is not None:

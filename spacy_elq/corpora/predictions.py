@@ -7,39 +7,39 @@ from typing import Any
 from spacy.tokens import Doc, Span
 
 from ..annotate import read_links
+from ..gold import gold_fields, gold_spans
 from ..types import Link
-from .gold import gold_fields, gold_spans
-from .spans import Row, RowSpan
+from .spans import LinkedSpan, LinkedText
 
 # Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
 GOLD_FIELD = "gold"
 
 
-def row_from_prediction(doc: Doc, reference: Doc | None = None) -> Row:
+def row_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
     """The linked entities of a document, in the order of the text.
 
     doc (Doc): What the pipeline returned.
     reference (Doc | None): The gold document, whose links become the field "gold" and whose other
         fields are kept.
-    RETURNS (Row): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated pipeline),
+    RETURNS (LinkedText): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated pipeline),
         `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
     """
     spans = linked_spans(doc)
     if reference is None:
-        return Row(doc.text, spans)
+        return LinkedText(doc.text, spans)
     gold = [
         {"start": span.start_char, "end": span.end_char, "id": span.kb_id_}
         for span in gold_spans(reference)
     ]
-    return Row(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
+    return LinkedText(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
 
 
-def linked_spans(doc: Doc) -> tuple[RowSpan, ...]:
+def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:
     """RETURNS (tuple[RowSpan, ...]): The linked entities of a document, in the order of the text,
     with what the pipeline tells about them."""
     links = read_links(doc.spans.values())
     return tuple(
-        RowSpan(
+        LinkedSpan(
             ent.start_char,
             ent.end_char,
             ent.kb_id_,

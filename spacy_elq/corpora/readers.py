@@ -11,11 +11,11 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.training import Example
 
-from ..encoders.sources import MINILM
+from ..encoders.model_paths import MINILM
 from ..errors import ElqError, Errors
 from .elq_format import ElqReader
 from .entity_lines import EntityLines
-from .spans import Row, Tally, docs_from_rows, read_rows
+from .spans import ConversionStats, LinkedText, docs_from_rows, read_rows
 from .wordpieces import Wordpieces
 
 Corpus = Callable[[Language], Iterator[Example]]
@@ -67,7 +67,7 @@ def create_elq_jsonl_reader(
         return EntityLines(entities) if entities else None
 
     def read(nlp: Language) -> Iterator[Example]:
-        file, tally = _existing(path), Tally()
+        file, tally = _existing(path), ConversionStats()
         rows = ElqReader(Wordpieces(tokenizer), lines(), tally).read(file)
         some = islice(rows, limit or None)
         yield from _examples(nlp, shuffled(some, shuffle_buffer), tally)
@@ -76,13 +76,13 @@ def create_elq_jsonl_reader(
     return read
 
 
-def shuffled(rows: Iterable[Row], buffer: int) -> Iterator[Row]:
+def shuffled(rows: Iterable[LinkedText], buffer: int) -> Iterator[LinkedText]:
     """Shuffle a stream within a buffer, with Python's random generator, which spaCy seeds.
 
     buffer (int): Rows that are kept at once; with fewer than two the order stays.
-    YIELDS (Row): Each row once.
+    YIELDS (LinkedText): Each row once.
     """
-    kept: list[Row] = []
+    kept: list[LinkedText] = []
     for row in rows:
         if len(kept) < buffer:
             kept.append(row)
@@ -103,6 +103,8 @@ def _existing(path: str | Path | None) -> Path:
     return Path(path)
 
 
-def _examples(nlp: Language, rows: Iterable[Row], tally: Tally | None) -> Iterator[Example]:
+def _examples(
+    nlp: Language, rows: Iterable[LinkedText], tally: ConversionStats | None
+) -> Iterator[Example]:
     for reference in docs_from_rows(nlp, rows, tally):
         yield Example(nlp.make_doc(reference.text), reference)

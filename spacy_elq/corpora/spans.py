@@ -13,17 +13,17 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from ..errors import ElqError, Errors, Warnings
+from ..files import read_jsonl, write_jsonl
+from ..gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 from ..types import DEFAULT_LABEL
 from .fields import OF_ROWS, OF_SPANS, check_fields, is_int, is_text
-from .files import read_jsonl, write_jsonl
-from .gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 
 # How links are called in other formats.
 OTHER_NAMES = ("ents", "entities", "mentions")
 
 
 @dataclass(frozen=True)
-class RowSpan:
+class LinkedSpan:
     """One linked mention of a row.
 
     start, end (int): Character offsets, end exclusive.
@@ -44,19 +44,19 @@ class RowSpan:
 
 
 @dataclass(frozen=True)
-class Row:
+class LinkedText:
     """One text with its linked mentions, as the file formats hold it.
 
     fields (Mapping[str, Any]): Whatever other fields the row had, kept as they came.
     """
 
     text: str
-    spans: tuple[RowSpan, ...] = ()
+    spans: tuple[LinkedSpan, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class Tally:
+class ConversionStats:
     """What has been read.
 
     misaligned (int): Spans that begin or end inside a token and were widened to whole tokens.
@@ -86,11 +86,11 @@ class Tally:
             warnings.warn(Warnings.ELQ354.format(count=self.displaced), stacklevel=2)
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[LinkedText]:
     """Stream the rows of a spans JSONL file, gzipped or not.
 
     path (Path): The file.
-    YIELDS (Row): One row a line. A row without "spans" has none.
+    YIELDS (LinkedText): One row a line. A row without "spans" has none.
     RAISES (ElqError): On the first bad line, with its file and number.
     """
     told = False
@@ -109,17 +109,17 @@ def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
     return False
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> None:
+def write_rows(rows: Iterable[LinkedText], path: Path) -> None:
     """Write rows as spans JSONL, replacing the file as a whole."""
     write_jsonl(path, map(row_to_dict, rows))
 
 
-def row_from_dict(record: Mapping[str, Any], where: str) -> Row:
+def row_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     """Check one parsed line.
 
     record (Mapping[str, Any]): The line's object.
     where (str): What messages call it: "file:line".
-    RETURNS (Row): The row.
+    RETURNS (LinkedText): The row.
     RAISES (ElqError): If a field is missing, of a wrong type, or outside the text.
     """
     fields = dict(record)
@@ -133,7 +133,7 @@ def row_from_dict(record: Mapping[str, Any], where: str) -> Row:
         _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
     )
     check_fields(fields, OF_ROWS, where)
-    return Row(text, checked, fields)
+    return LinkedText(text, checked, fields)
 
 
 def check_text(text: str, most: int) -> None:
@@ -147,44 +147,46 @@ def check_text(text: str, most: int) -> None:
         raise ElqError(Errors.ELQ432.format(text=text[:60]))
 
 
-def row_to_dict(row: Row) -> dict[str, Any]:
+def row_to_dict(row: LinkedText) -> dict[str, Any]:
     """RETURNS (dict[str, Any]): The row as one line of spans JSONL."""
     spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in row.spans]
     return {"text": row.text, "spans": spans, **row.fields}
 
 
-def row_from_doc(doc: Doc) -> Row:
-    """RETURNS (Row): A reference document's text, its gold mentions and its other fields."""
+def row_from_doc(doc: Doc) -> LinkedText:
+    """RETURNS (LinkedText): A reference document's text, its gold mentions and its other fields."""
     extras = doc.spans[GOLD_KEY].attrs.get(SPAN_FIELDS) if GOLD_KEY in doc.spans else None
     spans = gold_spans(doc)
     fields = extras or [_label_field(span) for span in spans]
-    return Row(
+    return LinkedText(
         doc.text,
         tuple(
-            RowSpan(span.start_char, span.end_char, span.kb_id_, extra)
+            LinkedSpan(span.start_char, span.end_char, span.kb_id_, extra)
             for span, extra in zip(spans, fields, strict=True)
         ),
         gold_fields(doc),
     )
 
 
-def docs_from_rows(nlp: Language, rows: Iterable[Row], tally: Tally | None = None) -> Iterator[Doc]:
+def docs_from_rows(
+    nlp: Language, rows: Iterable[LinkedText], tally: ConversionStats | None = None
+) -> Iterator[Doc]:
     """Tokenize rows into reference documents with their gold mentions.
 
     nlp (Language): Whose tokenizer is used.
-    rows (Iterable[Row]): The rows.
-    tally (Tally | None): Filled while documents are drawn, for callers that report it themselves.
+    rows (Iterable[LinkedText]): The rows.
+    tally (ConversionStats | None): Filled while documents are drawn, for callers that report it themselves.
         Without one, a warning at the end says what was changed or left out.
     YIELDS (Doc): One document a row: `doc.spans["elq_gold"]`, `doc.ents`, `doc.user_data["elq"]`.
     """
-    counts = Tally() if tally is None else tally
+    counts = ConversionStats() if tally is None else tally
     for row in rows:
         yield _doc_from_row(nlp, row, counts)
     if tally is None:
         counts.warn()
 
 
-def _doc_from_row(nlp: Language, row: Row, tally: Tally) -> Doc:
+def _doc_from_row(nlp: Language, row: LinkedText, tally: ConversionStats) -> Doc:
     check_text(row.text, nlp.max_length)
     doc = nlp.make_doc(row.text)
     if doc.text != row.text:
@@ -201,7 +203,7 @@ def _doc_from_row(nlp: Language, row: Row, tally: Tally) -> Doc:
     return doc
 
 
-def _place(doc: Doc, span: RowSpan, tally: Tally) -> Span | None:
+def _place(doc: Doc, span: LinkedSpan, tally: ConversionStats) -> Span | None:
     """The tokens that a span covers, or touches; None if it holds white space only."""
     tally.spans += 1
     surface = doc.text[span.start : span.end]
@@ -217,7 +219,7 @@ def _place(doc: Doc, span: RowSpan, tally: Tally) -> Span | None:
     return placed
 
 
-def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> RowSpan:
+def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> LinkedSpan:
     fields = dict(record)
     start, end, entity = (fields.pop(name, None) for name in ("start", "end", "id"))
     if not (is_int(start) and is_int(end)):
@@ -227,7 +229,7 @@ def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> RowSpan
     if not is_text(entity) or not entity:
         raise ElqError(Errors.ELQ308.format(where=where))
     check_fields(fields, OF_SPANS, where)
-    return RowSpan(start, end, entity, fields)
+    return LinkedSpan(start, end, entity, fields)
 
 
 def _label_field(span: Span) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders.sources import MINILM, resolve_source
+from ..encoders.model_paths import MINILM, resolve_source
 from ..errors import ElqError, Errors
 
 

@@ -20,11 +20,11 @@ import numpy as np
 import srsly
 
 from ..errors import ElqError, Errors
-from ..kb.store import link_or_copy
+from ..files import link_or_copy
 from ..settings import check_least, check_types
 from ..types import Entity
-from .forward import last_layer
-from .sources import MINILM, resolve_source
+from .fast_bert import last_layer
+from .model_paths import MINILM, resolve_source
 from .windows import MIN_LENGTH, TOKENIZING, batch_by_length, pad
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from thinc.api import Model
 
 from ..errors import ElqError, Errors
 from ..settings import check_least, check_types, plain
-from .forward import last_layer
-from .sources import resolve_source
+from .fast_bert import last_layer
+from .model_paths import resolve_source
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..forks import not_while_forking
+from ..forks import fork_safe
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -33,7 +33,7 @@ MIN_LENGTH = 3
 WHOLE = (0, np.iinfo(np.int32).max)
 
 # Held while a tokenizer is called: each call sets its lengths, which another thread may be using.
-TOKENIZING = not_while_forking(Lock())
+TOKENIZING = fork_safe(Lock())
 
 
 @dataclass
@@ -199,3 +199,11 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndar
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask] = np.concatenate(rows) if rows else []
     return ids, mask
+
+
+def locate(window: Window, start: int, end: int) -> tuple[int, int] | None:
+    """RETURNS (Optional[tuple[int, int]]): First and last wordpiece (inclusive) that share a
+    character with [start, end); None if there is none."""
+    begins, ends = window.chars[:, 0], window.chars[:, 1]
+    inside = np.flatnonzero((begins != NO_CHARS) & (ends > start) & (begins < end))
+    return (int(inside[0]), int(inside[-1])) if len(inside) else None

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..decoding import JOINT
 from ..errors import ElqError, Errors, Warnings
-from ..kb.build import build_kb, build_kb_from_vectors
-from ..kb.store import EXACT, Manifest
-from ..pipelines import PIPELINE, check_target, publish
+from ..kb.build.builder import build_kb, build_kb_from_vectors
+from ..kb.files.store import EXACT, Manifest
+from ..linking.decoding import JOINT
+from ..pipeline.directories import PIPELINE, check_target, publish
 from ..types import Entity
 from .encoders import (
     ENTITY_SETTINGS,
@@ -157,10 +157,10 @@ def exact_config(
         },
         "training": {
             "entity_loss": "hard_negatives",
-            "mention_mean": "span",
-            "names_hidden": 0.0,
-            "entities_hidden": 0.0,
-            "head_rate": 1.0,
+            "mention_loss_mean": "span",
+            "name_dropout": 0.0,
+            "entity_dropout": 0.0,
+            "head_lr_factor": 1.0,
             "freeze": [],
             "precision": "fp32",
             "exact": True,
@@ -191,7 +191,7 @@ def _fill(
 
     from ..encoders.entity import load_entity_encoder
     from ..kb.knowledge_base import FaissKB
-    from ..model import get_encoder, get_heads, make_heads
+    from ..ml.model import get_encoder, get_heads, make_heads
 
     elq: Any = nlp.get_pipe(PIPE)
     set_question_encoder(get_encoder(elq.model), weights, architecture)

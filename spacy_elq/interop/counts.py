@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..metrics import PRF, Triple, count_matches, strong_match, weak_match
+from ..evaluation.metrics import PRF, count_matches, strong_match, weak_match
+from ..types import Triple
 from .windows import PublishedWindow, Range
 
 

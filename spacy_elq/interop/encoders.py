@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
-from ..encoders.sources import resolve_source
+from ..encoders.model_paths import resolve_source
 from ..errors import ElqError, Errors
 from .params import CheckpointParams
 from .weights import CheckpointWeights, State

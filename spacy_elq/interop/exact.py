@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from spacy.tokens import Doc
 
-from ..corpora.elq_entities import LINE_FIELD
-from ..decoding import JOINT, TOP_ENTITY, without_overlaps
+from ..entities.elq import LINE_FIELD
 from ..errors import ElqError, Errors
-from ..model import get_encoder
+from ..linking.decoding import JOINT, TOP_ENTITY, without_overlaps
+from ..ml.model import get_encoder
 from .windows import window_start
 
 if TYPE_CHECKING:
-    from ..component import ElqLinker
-    from ..linking import Mentions
+    from ..linking.rank import RankedMentions
+    from ..pipeline.component import ElqLinker
 
 
 class PieceLink(NamedTuple):
@@ -68,13 +68,13 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
     return result
 
 
-def _ranked(score: np.ndarray, mentions: Mentions, threshold_type: str) -> list[int]:
+def _ranked(score: np.ndarray, mentions: RankedMentions, threshold_type: str) -> list[int]:
     """Best first; overlaps stay where mentions are chosen by their own score alone."""
     if threshold_type == TOP_ENTITY:
         return np.argsort(-score, kind="stable").tolist()
     return without_overlaps(score, mentions.first, mentions.last + 1)
 
 
-def _names(elq: ElqLinker, mentions: Mentions) -> list[str]:
+def _names(elq: ElqLinker, mentions: RankedMentions) -> list[str]:
     entities = elq.kb.records(mentions.rows[:, 0])
     return [str(entity.extra.get(LINE_FIELD, entity.id)) for entity in entities]

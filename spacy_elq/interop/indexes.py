@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ElqError, Errors
-from ..kb.store import EXACT
+from ..kb.files.store import EXACT
 
 if TYPE_CHECKING:
-    from ..kb.build import VectorRows
-    from ..kb.faiss_index import FaissIndex
+    from ..kb.build.builder import VectorRows
+    from ..kb.search.faiss_index import FaissIndex
 
 # Vectors that an index is tried with, neighbours asked for, and how far a score may be off.
 SAMPLES, NEIGHBOURS, TOLERANCE = 8, 10, 1e-3
@@ -28,7 +28,7 @@ def check_index(path: Path, vectors: VectorRows) -> str:
         needed beside the vectors.
     RAISES (ElqError): If it is damaged, of another kind, or of other vectors.
     """
-    from ..kb.faiss_index import FaissIndex
+    from ..kb.search.faiss_index import FaissIndex
 
     if not path.is_file():
         raise ElqError(Errors.ELQ218.format(path=path, what="index"))

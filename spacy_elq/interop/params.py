@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
-from ..heads import AGGREGATIONS, MENTION_SCORERS
+from ..ml.heads import AGGREGATIONS, MENTION_SCORERS
 
 # An old name of the published code for the same scorer.
 OLD_NAMES = {"qa": "qa_mlp"}

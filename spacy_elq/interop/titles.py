@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..corpora.elq_entities import LINE_FIELD, read_elq_entities
+from ..entities.elq import LINE_FIELD, read_elq_entities
 from ..errors import ElqError, Errors
 from ..types import Entity
 

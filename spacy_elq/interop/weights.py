@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ..heads import Heads
+    from ..ml.heads import Heads
 
 State = dict[str, "torch.Tensor"]
 # Prefix in a checkpoint → field of `CheckpointWeights`.

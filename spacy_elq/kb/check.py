@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import ElqError, Errors
-from .base import Base, exact_table
-from .indexing import kept_queries
+from .build.index_stage import kept_queries
+from .build.tune_index import held_queries, recall, thin
 from .knowledge_base import FaissKB
-from .milvus import MilvusTable
-from .tune import held_queries, recall, thin
-from .vectors import VectorTable
+from .milvus.vectors import MilvusTable
+from .search.file_vectors import FileVectorStore
+from .search.stored_kb import StoredKB, exact_table
 
 # Queries that the index is tried with.
 SAMPLE = 200
@@ -28,7 +28,7 @@ def check_files(kb: FaissKB) -> None:
         raise ElqError(Errors.ELQ223.format(path=kb.path, problem=problem))
 
 
-def _contradictions(base: Base) -> Iterator[str]:
+def _contradictions(base: StoredKB) -> Iterator[str]:
     manifest, rows = base.manifest, base.names.entries["row"]
     if len(base.catalogue) != manifest.entities:
         yield f"there are {len(base.catalogue)} records for {manifest.entities} entities"
@@ -55,12 +55,12 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     return recall(truth, kb.base.table.search(vectors, truth.shape[1]).rows)
 
 
-def _exact(base: Base | None) -> VectorTable | None:
+def _exact(base: StoredKB | None) -> FileVectorStore | None:
     """The vectors to be compared with each query; None where a search does that anyway."""
     if base is None:
         return None
-    if isinstance(base.table, VectorTable):
+    if isinstance(base.table, FileVectorStore):
         return exact_table(base.path, base.manifest)
     if isinstance(base.table, MilvusTable) and not base.table.is_exact:
-        return VectorTable(*base.table.matrix(), len(base))
+        return FileVectorStore(*base.table.matrix(), len(base))
     return None

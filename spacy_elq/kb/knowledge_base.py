@@ -18,17 +18,17 @@ from spacy.tokens import Span
 from spacy.vocab import Vocab
 
 from ..errors import ElqError, Errors, Warnings
+from ..settings import as_list
 from ..types import Entity
-from . import serialize
-from .arguments import listed
-from .delta import Change, Delta
-from .live import Live
-from .priors import priors
-from .restriction import Restriction
-from .store import Manifest
+from .files.names import fold
+from .files.store import Manifest
+from .live import serialize
+from .live.delta import Change, Delta
+from .live.directory import KBDirectory
+from .live.restriction import Restriction
+from .live.view import View
+from .search.file_vectors import check_size, check_vectors, unique
 from .updates import checked
-from .vectors import check_size, check_vectors, unique
-from .view import View
 
 
 class FaissKB(View, KnowledgeBase):
@@ -60,7 +60,7 @@ class FaissKB(View, KnowledgeBase):
         self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
-        self._live: Live | None = None
+        self._live: KBDirectory | None = None
         self._in_place = False
         self._unsaved = False
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -77,7 +77,7 @@ class FaissKB(View, KnowledgeBase):
         in_place (bool): Write changes to the directory. Otherwise they are kept in memory.
         device (int): GPU to search on, where FAISS has it; -1 for the CPU.
         """
-        kb = cls(vocab, 0)._take(Live(Path(path), device))
+        kb = cls(vocab, 0)._take(KBDirectory(Path(path), device))
         kb._in_place = in_place
         return kb
 
@@ -171,7 +171,7 @@ class FaissKB(View, KnowledgeBase):
 
         RETURNS (int): How many were removed.
         """
-        ids = list(dict.fromkeys(listed(ids, "ids")))
+        ids = list(dict.fromkeys(as_list(ids, "ids")))
         with self._changing() as changes:
             unknown = [id_ for id_, row in zip(ids, self.rows(ids), strict=True) if row is None]
             if unknown:
@@ -188,7 +188,7 @@ class FaissKB(View, KnowledgeBase):
         progress (bool): Whether to show a progress bar on stderr.
         RETURNS (bool): Whether there were any changes.
         """
-        from .compact import compact
+        from .live.compact import compact
 
         with self._lock:
             if self._live is None or not self._is_durable():
@@ -286,7 +286,7 @@ class FaissKB(View, KnowledgeBase):
             else:
                 serialize.write_directory(path, self.manifest, *self._now)
 
-    def _save_in_place(self, live: Live) -> None:
+    def _save_in_place(self, live: KBDirectory) -> None:
         """Write what its directory lacks: changes that are in memory alone."""
         if self._unsaved:
             live.rewrite(self._now[1].changes())
@@ -297,9 +297,9 @@ class FaissKB(View, KnowledgeBase):
 
         RETURNS (FaissKB): This object.
         """
-        return self._take(Live(Path(path)))
+        return self._take(KBDirectory(Path(path)))
 
-    def _take(self, live: Live) -> FaissKB:
+    def _take(self, live: KBDirectory) -> FaissKB:
         if live.manifest.width != self.entity_vector_length:
             # The attribute is read-only in Python; the constructor of the Cython class sets it.
             KnowledgeBase.__init__(self, self.vocab, live.manifest.width)
@@ -382,3 +382,20 @@ def _restore(
         kb._now, kb._in_place, kb._unsaved = (kb.base, delta), False, True
     kb.restriction = restriction
     return kb
+
+
+def priors(name: str, entities: Sequence[Entity]) -> list[float]:
+    """Prior probabilities from the counts that entities came with; a name without any counts once.
+
+    name (str): The name, in any spelling that folds to the same.
+    entities (Sequence[Entity]): All that have it.
+    RETURNS (list[float]): One for each; their sum is 1.
+    """
+    folded = fold(name)
+    counted = [
+        [count for own, count in entity.counts.items() if fold(own) == folded]
+        for entity in entities
+    ]
+    counts = [sum(known) if known else 1 for known in counted]
+    total = sum(counts)
+    return [count / total if total else 1 / len(entities) for count in counts]

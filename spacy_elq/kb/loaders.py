@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spacy.vocab import Vocab
 
     from ..types import Entity
-    from .build import EntityEncoder
+    from .build.builder import EntityEncoder
     from .knowledge_base import FaissKB
 
 
@@ -62,8 +62,8 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
     """
 
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
-        from ..corpora.entities import read_entities
-        from ..corpora.files import check_file
+        from ..entities.reader import read_entities
+        from ..files import check_file
 
         if encoder is None:
             raise ElqError(Errors.ELQ217)
@@ -132,7 +132,7 @@ def _build_temporary(
 ) -> FaissKB:
     import tempfile
 
-    from .build import build_kb
+    from .build.builder import build_kb
     from .knowledge_base import FaissKB
 
     directory = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
@@ -142,9 +142,9 @@ def _build_temporary(
 
 
 def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
-    from ..corpora.entities import read_entities
-    from .build import build_kb
-    from .locks import alone
+    from ..entities.reader import read_entities
+    from .build.builder import build_kb
+    from .files.locks import alone
 
     kb = _cached(path, cache, vocab, encoder)
     if kb is None:
@@ -163,10 +163,10 @@ def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -
 def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB | None:
     """The knowledge base in a cache, if it is of these entities and this encoder; an ElqError if
     it is none that may be replaced."""
-    from ..corpora.entities import read_entities
+    from ..entities.reader import read_entities
+    from .build.build_state import digest_of
+    from .files.store import MANIFEST
     from .knowledge_base import FaissKB
-    from .store import MANIFEST
-    from .work import digest_of
 
     if not (cache / MANIFEST).exists():
         return None

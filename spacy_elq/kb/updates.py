@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..corpora.entities import entity_from_dict, entity_to_dict
+from ..entities.records import entity_from_dict, entity_to_dict
 from ..errors import ElqError, Errors
 from ..types import Entity
-from .vectors import merge
-from .view import View
+from .live.view import View
+from .search.file_vectors import merge
 
 if TYPE_CHECKING:
-    from .build import EntityEncoder
+    from .build.builder import EntityEncoder
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:

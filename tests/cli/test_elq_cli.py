@@ -16,8 +16,8 @@ from spacy_elq.cli import app
 from spacy_elq.cli._run import BATCH, guarded
 from spacy_elq.cli._table import table
 from spacy_elq.corpora.convert import FORMATS
-from spacy_elq.evaluate import Result, evaluate_set
-from spacy_elq.scorer import make_elq_scorer
+from spacy_elq.evaluation.evaluate import Result, evaluate_set
+from spacy_elq.evaluation.scorer import make_elq_scorer
 
 ROWS = [
     {"text": "is Paris big", "spans": [{"start": 3, "end": 8, "id": "Q90"}]},
@@ -178,7 +178,7 @@ def test_an_interrupt_says_what_is_kept(data, pipeline, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return evaluate_set(*args, **kwargs)
 
-    monkeypatch.setattr("spacy_elq.evaluate.evaluate_set", interrupt)
+    monkeypatch.setattr("spacy_elq.evaluation.evaluate.evaluate_set", interrupt)
     result = run("evaluate", pipeline, data, other, "--predictions", links, "-q")
     assert result.exit_code == 130
     assert [path.name for path in links.iterdir()] == ["dev.jsonl"]

@@ -7,7 +7,7 @@ import pytest
 
 from spacy_elq import ElqError
 from spacy_elq.cli._scores import of_set, read_scores, save_scores
-from spacy_elq.evaluate import Result
+from spacy_elq.evaluation.evaluate import Result
 
 from .test_elq_cli import data, pipeline, run  # noqa: F401 (fixtures)
 

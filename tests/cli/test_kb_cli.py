@@ -273,7 +273,7 @@ def places(tmp_path, count=1500):
 
 
 def test_build_with_an_index_that_is_chosen_and_tuned(tmp_path, monkeypatch):
-    monkeypatch.setattr("spacy_elq.kb.choose.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("spacy_elq.kb.build.choose_index.EXACT_UP_TO", 1000)
     entities, queries = places(tmp_path), tmp_path / "names.txt"
     queries.write_text("".join(f"Place {i}\n" for i in range(0, 1500, 7)))
     settings = ("--queries", queries, "--min-recall", "0.9", "--max-ram", "1GB")

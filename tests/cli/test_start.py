@@ -8,7 +8,7 @@ import srsly
 from typer.testing import CliRunner
 
 from spacy_elq.cli import app
-from spacy_elq.pretrained import resolve_weights
+from spacy_elq.ml.pretrained import resolve_weights
 
 ENTITIES = [
     {

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from spacy_elq.corpora.spans import Row, RowSpan
+from spacy_elq.corpora.spans import LinkedSpan, LinkedText
 
 # More often than chance would: what is two units in UTF-16, what combines, what XML forbids.
 characters = st.one_of(
@@ -35,5 +35,5 @@ def rows(draw):
         places = draw(st.sets(st.tuples(start, st.integers(1, 9)), max_size=4))
         bounds = {(start, min(start + width, len(text))) for start, width in places}
         for start, end in sorted(bounds, key=lambda place: (place[0], -place[1])):
-            spans.append(RowSpan(start, end, draw(ids)))
-    return Row(text, tuple(spans))
+            spans.append(LinkedSpan(start, end, draw(ids)))
+    return LinkedText(text, tuple(spans))

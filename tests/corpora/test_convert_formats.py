@@ -7,9 +7,9 @@ from spacy.training import Corpus
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.convert import FORMATS, convert, find_format, read_any
-from spacy_elq.corpora.gold import gold_fields, gold_spans
 from spacy_elq.corpora.readers import create_spans_jsonl_reader
-from spacy_elq.corpora.spans import Tally
+from spacy_elq.corpora.spans import ConversionStats
+from spacy_elq.gold import gold_fields, gold_spans
 
 ROWS = [
     {
@@ -44,7 +44,7 @@ def read_json(path):
 
 def test_round_trip_through_spacy_keeps_everything(nlp, source, tmp_path):
     tally = convert(source, tmp_path / "a.spacy", nlp)
-    assert tally == Tally(texts=3, spans=2)
+    assert tally == ConversionStats(texts=3, spans=2)
     # Another vocabulary knows none of the strings yet.
     back = convert(tmp_path / "a.spacy", tmp_path / "back.jsonl", spacy.blank("en"))
     assert back == tally

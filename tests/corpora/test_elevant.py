@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.elevant import read_benchmark, read_linked, write_benchmark, write_linked
-from spacy_elq.corpora.spans import Row, RowSpan, Tally, row_from_dict, row_to_dict
+from spacy_elq.corpora.spans import (
+    ConversionStats,
+    LinkedSpan,
+    LinkedText,
+    row_from_dict,
+    row_to_dict,
+)
 
 from .strategies import rows
 
@@ -37,7 +43,7 @@ def read_lines(path):
 
 
 def test_a_benchmark(tmp_path):
-    tally = Tally()
+    tally = ConversionStats()
     (row,) = read_benchmark(write_lines(tmp_path / "a.jsonl", [ARTICLE]), tally)
     assert row_to_dict(row) == {
         "text": ARTICLE["text"],
@@ -60,7 +66,7 @@ def test_linked_articles_have_what_elevant_reads(tmp_path):
     }  # fmt: skip
     gold = [{"start": 3, "end": 8, "id": "Q2", "title": "Paris Hilton"}]
     row = row_from_dict({"text": "in Paris", "spans": [link], "gold": gold, "id": "dev-1"}, "test")
-    write_linked([row, Row("é")], tmp_path / "a.jsonl")
+    write_linked([row, LinkedText("é")], tmp_path / "a.jsonl")
     first, second = read_lines(tmp_path / "a.jsonl")
     assert first == {
         "id": 0,
@@ -85,14 +91,14 @@ def test_linked_articles_have_what_elevant_reads(tmp_path):
         ],
     }  # fmt: skip
     assert (second["id"], second["entity_mentions"]) == (1, [])
-    back, _ = read_linked(tmp_path / "a.jsonl", Tally())
+    back, _ = read_linked(tmp_path / "a.jsonl", ConversionStats())
     assert back.fields["gold"] == [{**gold[0], "type": "OTHER"}]
     assert back.spans[0].fields["candidates"] == [{"id": "Q90"}, {"id": "Q2"}]
 
 
 def test_mentions_without_an_entity_are_counted(tmp_path):
     record = {"id": 1, "text": "ab", "entity_mentions": [{"span": [0, 1]}]}
-    tally = Tally()
+    tally = ConversionStats()
     (row,) = read_linked(write_lines(tmp_path / "a.jsonl", [record]), tally)
     assert (row.spans, tally.unlinked) == ((), 1)
 
@@ -100,10 +106,13 @@ def test_mentions_without_an_entity_are_counted(tmp_path):
 def test_null_is_as_good_as_no_field(tmp_path):
     nulls = dict.fromkeys(("entity_mentions", "labels", "evaluation_span"))
     path = write_lines(tmp_path / "a.jsonl", [{"id": 1, "text": "ab", **nulls}])
-    (linked,), (benchmark,) = read_linked(path, Tally()), read_benchmark(path, Tally())
+    (linked,), (benchmark,) = (
+        read_linked(path, ConversionStats()),
+        read_benchmark(path, ConversionStats()),
+    )
     assert linked.spans == benchmark.spans == ()
-    span = RowSpan(0, 1, "Q1", {"candidates": None})
-    write_linked([Row("ab", (span,), {"evaluation_span": None, "gold": None})], path)
+    span = LinkedSpan(0, 1, "Q1", {"candidates": None})
+    write_linked([LinkedText("ab", (span,), {"evaluation_span": None, "gold": None})], path)
     (record,) = read_lines(path)
     assert record["entity_mentions"][0]["candidates"] == record["labels"] == []
     assert record["evaluation_span"] == [0, 2]
@@ -114,12 +123,17 @@ def test_candidates_that_are_no_ids_are_named(tmp_path, candidates):
     mention = {"span": [0, 1], "id": "Q1", "candidates": candidates}
     record = {"id": 1, "text": "ab", "entity_mentions": [mention]}
     with pytest.raises(ElqError, match=r"ELQ323.*a\.jsonl:1.*candidates"):
-        list(read_linked(write_lines(tmp_path / "a.jsonl", [record]), Tally()))
+        list(read_linked(write_lines(tmp_path / "a.jsonl", [record]), ConversionStats()))
 
 
 def test_nested_labels_know_each_other(tmp_path):
-    spans = (RowSpan(0, 12, "A"), RowSpan(0, 5, "B"), RowSpan(1, 4, "C"), RowSpan(0, 12, "D"))
-    write_benchmark([Row("abcdefghijklm", spans)], tmp_path / "a.jsonl")
+    spans = (
+        LinkedSpan(0, 12, "A"),
+        LinkedSpan(0, 5, "B"),
+        LinkedSpan(1, 4, "C"),
+        LinkedSpan(0, 12, "D"),
+    )
+    write_benchmark([LinkedText("abcdefghijklm", spans)], tmp_path / "a.jsonl")
     ((labels),) = [record["labels"] for record in read_lines(tmp_path / "a.jsonl")]
     assert [label["parent"] for label in labels] == [None, 0, 1, None]
     assert [label["children"] for label in labels] == [[1], [2], [], []]
@@ -132,7 +146,7 @@ def test_nested_labels_know_each_other(tmp_path):
 def test_round_trip(write, read, texts, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "elevant.jsonl"
     write(texts, path)
-    back = list(read(path, Tally()))
+    back = list(read(path, ConversionStats()))
     assert [row.text for row in back] == [row.text for row in texts]
     assert [[(s.start, s.end, s.id) for s in row.spans] for row in back] == [
         [(s.start, s.end, s.id) for s in row.spans] for row in texts
@@ -157,7 +171,7 @@ def test_round_trip(write, read, texts, tmp_path_factory):
 )
 def test_bad_articles_are_named(tmp_path, record, code):
     with pytest.raises(ElqError, match=rf"{code}.*a\.jsonl:1"):
-        list(read_benchmark(write_lines(tmp_path / "a.jsonl", [record]), Tally()))
+        list(read_benchmark(write_lines(tmp_path / "a.jsonl", [record]), ConversionStats()))
 
 
 @pytest.mark.parametrize(
@@ -168,5 +182,5 @@ def test_bad_articles_are_named(tmp_path, record, code):
 def test_labels_of_no_entity(tmp_path, entity, is_one):
     label = {"id": 0, "span": [0, 1], "entity_id": entity, "name": "A"}
     path = write_lines(tmp_path / "a.jsonl", [{"id": 0, "text": "A", "labels": [label]}])
-    (row,) = read_benchmark(path, Tally())
+    (row,) = read_benchmark(path, ConversionStats())
     assert len(row.spans) == is_one

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from spacy_elq import ElqError
 from spacy_elq.cli import app
 from spacy_elq.corpora.convert import convert
-from spacy_elq.corpora.elq_entities import read_elq_entities
 from spacy_elq.corpora.elq_format import ElqReader, ElqWriter
 from spacy_elq.corpora.elq_outs import OutsReader, OutsWriter
 from spacy_elq.corpora.entity_lines import EntityLines
-from spacy_elq.corpora.gold import gold_spans
 from spacy_elq.corpora.readers import create_elq_jsonl_reader, shuffled
-from spacy_elq.corpora.spans import Row, RowSpan, row_from_dict, row_to_dict
+from spacy_elq.corpora.spans import LinkedSpan, LinkedText, row_from_dict, row_to_dict
 from spacy_elq.corpora.wordpieces import Pieces, Wordpieces
+from spacy_elq.entities.elq import read_elq_entities
+from spacy_elq.gold import gold_spans
 
 # The vocabulary spells "ohio" as four wordpieces, "governor" as one or eight.
 ENTITIES = [
@@ -151,11 +151,13 @@ def test_bad_rows_are_named(wordpieces, labelled, tmp_path, changes, message):
 def test_written_rows_are_the_rows_that_were_read(wordpieces, labelled, entities):
     row = ElqReader(wordpieces).row(labelled, "here")
     assert ElqWriter(wordpieces).record(row, 0) == labelled
-    bare = Row(row.text, tuple(RowSpan(s.start, s.end, s.id) for s in row.spans), row.fields)
+    bare = LinkedText(
+        row.text, tuple(LinkedSpan(s.start, s.end, s.id) for s in row.spans), row.fields
+    )
     assert ElqWriter(wordpieces, entities).record(bare, 0) == labelled
     with pytest.raises(ElqError, match=r"ELQ327.*text 5.*Q1397"):
         ElqWriter(wordpieces).record(bare, 5)
-    unknown = Row("ohio", (RowSpan(0, 4, "Q404", {"label_id": 3}),))
+    unknown = LinkedText("ohio", (LinkedSpan(0, 4, "Q404", {"label_id": 3}),))
     with pytest.raises(ElqError, match=r"ELQ327.*Q404"):
         ElqWriter(wordpieces, entities).record(unknown, 5)
 
@@ -310,7 +312,7 @@ def test_reader_is_registered():
 
 @given(st.lists(st.integers(), max_size=30), st.integers(0, 40))
 def test_shuffling_keeps_every_row_once_and_near_its_place(numbers, buffer):
-    rows = [Row(str(number)) for number in numbers]
+    rows = [LinkedText(str(number)) for number in numbers]
     read = 0
 
     def counted():
@@ -329,7 +331,7 @@ def test_shuffling_keeps_every_row_once_and_near_its_place(numbers, buffer):
 
 
 def test_shuffling_is_by_the_seed():
-    rows = [Row(str(i)) for i in range(100)]
+    rows = [LinkedText(str(i)) for i in range(100)]
     orders = []
     for seed in (1, 1, 2):
         random.seed(seed)

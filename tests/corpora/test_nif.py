@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.nif import WIKIDATA, EntityUris, read_nif, write_nif
-from spacy_elq.corpora.spans import Row, RowSpan, Tally, row_to_dict
+from spacy_elq.corpora.spans import ConversionStats, LinkedSpan, LinkedText, row_to_dict
 
 from .strategies import rows
 
@@ -45,11 +45,11 @@ DOCUMENT = (
 def parse(text, tmp_path, tally=None, entities=None):
     path = tmp_path / "a.ttl"
     path.write_text(text, encoding="utf8")
-    return list(read_nif(path, entities or EntityUris(), tally or Tally()))
+    return list(read_nif(path, entities or EntityUris(), tally or ConversionStats()))
 
 
 def test_a_document_by_hand(tmp_path):
-    tally = Tally()
+    tally = ConversionStats()
     empty, row = parse(DOCUMENT, tmp_path, tally)
     assert row_to_dict(empty) == {"text": "", "spans": [], "uri": "http://x/set/doc9"}
     brad = {"start": 2, "end": 6, "confidence": 0.25}
@@ -64,7 +64,7 @@ def test_a_document_by_hand(tmp_path):
 
 
 def test_offsets_in_utf_16_are_noticed(tmp_path):
-    tally = Tally()
+    tally = ConversionStats()
     parse(DOCUMENT.replace("nif:beginIndex 2 ; nif:endIndex 6", "nif:beginIndex 3 ; "
                            "nif:endIndex 7"), tmp_path, tally)  # fmt: skip
     assert tally.displaced == 1
@@ -74,11 +74,11 @@ def test_offsets_in_utf_16_are_noticed(tmp_path):
 
 def test_what_is_written_is_nif(tmp_path):
     spans = (
-        RowSpan(2, 6, "Q35332", {"score": -0.5}),
-        RowSpan(8, 11, "Q1", {"score": -0.5, "prob": 0.75}),
-        RowSpan(8, 9, "Q2"),
+        LinkedSpan(2, 6, "Q35332", {"score": -0.5}),
+        LinkedSpan(8, 11, "Q1", {"score": -0.5, "prob": 0.75}),
+        LinkedSpan(8, 9, "Q2"),
     )
-    write_nif([Row("🚀 Brad, Jon .", spans)], tmp_path / "a.ttl", EntityUris())
+    write_nif([LinkedText("🚀 Brad, Jon .", spans)], tmp_path / "a.ttl", EntityUris())
     found = (
         rdflib.Graph()
         .parse(tmp_path / "a.ttl")
@@ -106,7 +106,7 @@ def test_what_is_written_is_nif(tmp_path):
 @given(texts=st.lists(rows(), max_size=4), prefix=st.sampled_from([WIKIDATA, "urn:kb:"]))
 def test_round_trip(texts, prefix, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "round.ttl"
-    tally = Tally()
+    tally = ConversionStats()
     write_nif(texts, path, EntityUris(prefix))
     back = list(read_nif(path, EntityUris(prefix), tally))
     assert [(row.text, row.spans) for row in back] == [(row.text, row.spans) for row in texts]
@@ -119,12 +119,12 @@ def test_other_addresses_are_ids(uri):
 
 
 def test_texts_keep_their_addresses_and_their_order(tmp_path):
-    texts = [Row(str(n), (), {"uri": f"http://x/{n}"}) for n in (2, 10, 33)]
+    texts = [LinkedText(str(n), (), {"uri": f"http://x/{n}"}) for n in (2, 10, 33)]
     write_nif(texts, tmp_path / "a.ttl", EntityUris())
-    assert list(read_nif(tmp_path / "a.ttl", EntityUris(), Tally())) == texts
+    assert list(read_nif(tmp_path / "a.ttl", EntityUris(), ConversionStats())) == texts
     with pytest.raises(ElqError, match="ELQ345"):
         write_nif([texts[0], texts[0]], tmp_path / "a.ttl", EntityUris())
-    assert list(read_nif(tmp_path / "a.ttl", EntityUris(), Tally())) == texts
+    assert list(read_nif(tmp_path / "a.ttl", EntityUris(), ConversionStats())) == texts
 
 
 @pytest.mark.parametrize(

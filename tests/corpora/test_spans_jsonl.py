@@ -9,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.corpora.files import atomic_file
-from spacy_elq.corpora.gold import GOLD_KEY, gold_fields, gold_spans
 from spacy_elq.corpora.spans import (
-    Row,
-    RowSpan,
-    Tally,
+    ConversionStats,
+    LinkedSpan,
+    LinkedText,
     docs_from_rows,
     read_rows,
     row_from_dict,
@@ -22,6 +20,8 @@ from spacy_elq.corpora.spans import (
     row_to_dict,
     write_rows,
 )
+from spacy_elq.files import atomic_file
+from spacy_elq.gold import GOLD_KEY, gold_fields, gold_spans
 
 BERLIN = {"text": "is Berlin big?", "spans": [{"start": 3, "end": 9, "id": "Q64"}]}
 
@@ -41,15 +41,17 @@ def test_reads_texts_spans_and_other_fields(tmp_path):
     record["spans"] = [{**BERLIN["spans"][0], "score": -0.5}]
     path = write(tmp_path / "a.jsonl", json.dumps(record), "", '{"text": "nothing"}')
     rows = list(read_rows(path))
-    span = RowSpan(3, 9, "Q64", {"score": -0.5})
-    assert rows[0] == Row("is Berlin big?", (span,), {"topic": "Q64", "nested": {"a": [1, None]}})
-    assert rows[1] == Row("nothing")
+    span = LinkedSpan(3, 9, "Q64", {"score": -0.5})
+    assert rows[0] == LinkedText(
+        "is Berlin big?", (span,), {"topic": "Q64", "nested": {"a": [1, None]}}
+    )
+    assert rows[1] == LinkedText("nothing")
     assert row_to_dict(rows[0]) == record
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_write_and_read_again(tmp_path, name):
-    rows = [row_from_dict(BERLIN, ""), Row("Zürich — 東京\u2028x", (), {"id": "7"})]
+    rows = [row_from_dict(BERLIN, ""), LinkedText("Zürich — 東京\u2028x", (), {"id": "7"})]
     write_rows(rows, tmp_path / name)
     assert list(read_rows(tmp_path / name)) == rows
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -110,7 +112,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = write(tmp_path / "a.jsonl", "old")
 
     def rows():
-        yield Row("new")
+        yield LinkedText("new")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -170,7 +172,7 @@ def test_gold_spans_fall_back_on_linked_entities(nlp):
     linked = doc.char_span(0, 5, label="GPE", kb_id="Q90")
     doc.set_ents([linked, doc.char_span(10, 16, label="GPE")])
     assert [span.text for span in gold_spans(doc)] == ["Paris"]
-    assert row_from_doc(doc).spans == (RowSpan(0, 5, "Q90", {"label": "GPE"}),)
+    assert row_from_doc(doc).spans == (LinkedSpan(0, 5, "Q90", {"label": "GPE"}),)
     doc.spans[GOLD_KEY] = []
     assert gold_spans(doc) == []
 
@@ -186,12 +188,12 @@ def test_spans_inside_tokens_are_widened_and_counted(nlp):
 def test_white_space_is_trimmed_or_reported(nlp):
     spans = [{"start": 2, "end": 9, "id": "Q1"}, {"start": 8, "end": 10, "id": "Q2"}]
     row = row_from_dict({"text": "in Rome   now", "spans": spans}, "")
-    tally = Tally()
+    tally = ConversionStats()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (doc,) = docs_from_rows(nlp, [row], tally)
     assert [span.text for span in gold_spans(doc)] == ["Rome"]
-    assert tally == Tally(texts=1, spans=2, misaligned=1, blank=1)
+    assert tally == ConversionStats(texts=1, spans=2, misaligned=1, blank=1)
     with pytest.warns(UserWarning, match=r"ELQ352.* 1 of 2 spans"):
         list(docs_from_rows(nlp, [row]))
 
@@ -204,7 +206,7 @@ def test_a_tokenizer_that_changes_texts_is_refused():
     nlp = spacy.blank("en")
     nlp.tokenizer = Lossy()
     with pytest.raises(ElqError, match="ELQ309"):
-        list(docs_from_rows(nlp, [Row("two  spaces")]))
+        list(docs_from_rows(nlp, [LinkedText("two  spaces")]))
 
 
 @given(st.data())
@@ -212,8 +214,8 @@ def test_every_widened_span_covers_what_was_marked(nlp, data):
     text = data.draw(st.text("ab.'é東 -\n", min_size=1, max_size=20))
     start = data.draw(st.integers(0, len(text) - 1))
     end = data.draw(st.integers(start + 1, len(text)))
-    tally = Tally()
-    (doc,) = docs_from_rows(nlp, [Row(text, (RowSpan(start, end, "Q1"),))], tally)
+    tally = ConversionStats()
+    (doc,) = docs_from_rows(nlp, [LinkedText(text, (LinkedSpan(start, end, "Q1"),))], tally)
     marked = text[start:end].strip()
     assert tally.blank == (not marked)
     for span in gold_spans(doc):
@@ -225,14 +227,14 @@ def test_every_widened_span_covers_what_was_marked(nlp, data):
 
 def test_pairs_of_surrogates_are_characters(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "x", "note": "\\ud83d\\ude00"}')
-    assert list(read_rows(path)) == [Row("x", (), {"note": "😀"})]
+    assert list(read_rows(path)) == [LinkedText("x", (), {"note": "😀"})]
 
 
 @pytest.mark.parametrize(("text", "code"), [("x" * 21, "ELQ424.* 21 "), ("caf\udce9", "ELQ432")])
 def test_texts_that_a_pipeline_cannot_read_are_named(nlp, monkeypatch, text, code):
     monkeypatch.setattr(nlp, "max_length", 20)
     with pytest.raises(ElqError, match=code):
-        list(docs_from_rows(nlp, [Row(text)]))
+        list(docs_from_rows(nlp, [LinkedText(text)]))
 
 
 PARIS = {"start": 0, "end": 1, "id": "Q90"}

@@ -6,7 +6,7 @@ import torch
 
 from spacy_elq import ElqError, Entity
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
-from spacy_elq.encoders.sources import resolve_source
+from spacy_elq.encoders.model_paths import resolve_source
 
 ENTITIES = [
     Entity("1", "paris", "capital city", ("city of light",)),

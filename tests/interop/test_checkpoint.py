@@ -14,7 +14,7 @@ import torch
 from spacy_elq.errors import ElqError
 from spacy_elq.interop import checkpoint
 from spacy_elq.interop.checkpoint import LinkingOptions, import_checkpoint, working_directory
-from spacy_elq.model import get_heads
+from spacy_elq.ml.model import get_heads
 
 from ..conftest import WIDTH
 from .conftest import IDS

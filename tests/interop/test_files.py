@@ -147,7 +147,7 @@ def test_wrong_indexes_are_refused_by_name(tmp_path):
 
 
 def test_an_imported_index_searches_as_far_as_its_file_says(tmp_path):
-    from spacy_elq.kb.faiss_index import FaissIndex
+    from spacy_elq.kb.search.faiss_index import FaissIndex
 
     path = write_index(tmp_path / "index.pkl", ivf(8), vectors())
     assert FaissIndex.open(path).index.nprobe == 3

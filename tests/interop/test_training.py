@@ -10,9 +10,9 @@ import spacy
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from spacy_elq.model import get_encoder, get_heads
-from spacy_elq.targets import without_gold_ranks
-from spacy_elq.training import Trainer, TrainingSettings
+from spacy_elq.ml.model import get_encoder, get_heads
+from spacy_elq.training.targets import without_gold_ranks
+from spacy_elq.training.trainer import Trainer, TrainingSettings
 
 from ..conftest import docs_from_rows, row_from_dict
 

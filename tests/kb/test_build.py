@@ -5,11 +5,11 @@ import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import work
 from spacy_elq.kb.build import build_kb, build_kb_from_vectors
+from spacy_elq.kb.build import build_state as work
+from spacy_elq.kb.build.build_state import digest_of, working_directory
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.loaders import empty_kb, kb_from_directory, kb_from_entities, rebuild
-from spacy_elq.kb.work import digest_of, working_directory
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, HashEncoder

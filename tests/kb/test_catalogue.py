@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb.catalogue import RECENT, Catalogue
+from spacy_elq.kb.files.catalogue import RECENT, Catalogue
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
-from spacy_elq.kb import delta as delta_module
-from spacy_elq.kb.delta import Change, Delta
 from spacy_elq.kb.knowledge_base import FaissKB
+from spacy_elq.kb.live import delta as delta_module
+from spacy_elq.kb.live.delta import Change, Delta
 from spacy_elq.types import Entity
 
 FAR = np.full((1, 8), 9.0, "f4")

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import train
-from spacy_elq.kb.faiss_index import FaissIndex
-from spacy_elq.kb.train import VectorFile, build_index, check_spec
+from spacy_elq.kb.build import train_index as train
+from spacy_elq.kb.build.train_index import VectorFile, build_index, check_spec
+from spacy_elq.kb.search.faiss_index import FaissIndex
 
 SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8", "RR16,IVF8,SQ8,RFlat"]
 

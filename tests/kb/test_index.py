@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_elq.kb import index as index_module
-from spacy_elq.kb.index import ExactIndex, best, top_k
+from spacy_elq.kb.search import exact_index as index_module
+from spacy_elq.kb.search.exact_index import FlatIndex, best, top_k
 
 
 def random(*shape, seed=0):
@@ -38,7 +38,7 @@ def test_best_pads():
 def test_exact_search_by_blocks(monkeypatch, dtype):
     monkeypatch.setattr(index_module, "SCORES_AT_ONCE", 700)
     vectors, queries = random(500, 8).astype(dtype), random(3, 8, seed=1)
-    scores, rows = ExactIndex(vectors).search(queries, 7)
+    scores, rows = FlatIndex(vectors).search(queries, 7)
     expected = queries.astype("f8") @ vectors.astype("f8").T
     assert rows.tolist() == plain_top(expected, 7)
     np.testing.assert_allclose(scores, np.take_along_axis(expected, rows, 1), rtol=1e-4, atol=1e-5)
@@ -47,7 +47,7 @@ def test_exact_search_by_blocks(monkeypatch, dtype):
 def test_exact_search_of_many_queries(monkeypatch):
     monkeypatch.setattr(index_module, "QUERIES_AT_ONCE", 4)
     vectors, queries = random(500, 8), random(11, 8, seed=1)
-    scores, rows = ExactIndex(vectors).search(queries, 7)
+    scores, rows = FlatIndex(vectors).search(queries, 7)
     assert (rows.shape, scores.shape) == ((11, 7), (11, 7))
     assert rows.tolist() == plain_top(queries @ vectors.T, 7)
 
@@ -56,7 +56,7 @@ def test_exact_search_among_some():
     vectors, queries = random(500, 8), random(3, 8, seed=1)
     live = np.zeros(500, dtype=bool)
     live[[4, 70, 499]] = True
-    scores, rows = ExactIndex(vectors).search(queries, 5, live)
+    scores, rows = FlatIndex(vectors).search(queries, 5, live)
     expected = np.where(live, queries @ vectors.T, -np.inf)
     assert rows[:, :3].tolist() == plain_top(expected, 3)
     assert (rows[:, 3:] == -1).all()

@@ -11,8 +11,8 @@ from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
+from spacy_elq.kb.files.names import ALIAS, TITLE, fold, loose_key, name_words, verbatim_hash
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.names import ALIAS, TITLE, fold, loose_key, name_words, verbatim_hash
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, WIDTH, HashEncoder, reference_scores
@@ -245,7 +245,7 @@ def test_interrupted_save_keeps_what_was_there(kb, encoder, queries, tmp_path, v
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spacy_elq.kb.log.ChangeLog.write", interrupt)
+    monkeypatch.setattr("spacy_elq.kb.live.change_log.ChangeLog.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         kb.to_disk(tmp_path / "other")
     assert len(FaissKB.open(tmp_path / "other", vocab)) == 1
@@ -264,7 +264,7 @@ def test_interrupted_delta_write_keeps_the_old_delta(kb, encoder, directory, mon
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spacy_elq.kb.log.ChangeLog.write", interrupt)
+    monkeypatch.setattr("spacy_elq.kb.live.change_log.ChangeLog.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         other.to_disk(directory)
     again = FaissKB.open(directory, Vocab())

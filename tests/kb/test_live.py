@@ -13,13 +13,13 @@ from spacy.vocab import Vocab
 from benchmarks import durability
 from benchmarks.durability import kill_builds, kill_writers, run_operations, share_memory
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import build as build_module
-from spacy_elq.kb import log as log_module
 from spacy_elq.kb.build import build_kb
+from spacy_elq.kb.build import builder as build_module
 from spacy_elq.kb.check import check_files
-from spacy_elq.kb.delta import MANY
+from spacy_elq.kb.files.store import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.store import Manifest
+from spacy_elq.kb.live import change_log as log_module
+from spacy_elq.kb.live.delta import MANY
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, HashEncoder

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import milvus, sinks
 from spacy_elq.kb.build import build_kb, build_kb_from_vectors
+from spacy_elq.kb.build import vector_writers as sinks
+from spacy_elq.kb.build.build_state import working_directory
 from spacy_elq.kb.check import check_files, index_recall
+from spacy_elq.kb.files.store import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.milvus import MilvusTable, expressions
-from spacy_elq.kb.milvus_server import Address, Collection
-from spacy_elq.kb.store import Manifest
-from spacy_elq.kb.vectors import VectorTable
-from spacy_elq.kb.work import working_directory
+from spacy_elq.kb.milvus import vectors as milvus
+from spacy_elq.kb.milvus.server import Address, Collection
+from spacy_elq.kb.milvus.vectors import MilvusTable, expressions
+from spacy_elq.kb.search.file_vectors import FileVectorStore
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, WIDTH, HashEncoder
@@ -65,7 +66,7 @@ def table(uri, data):
 
 @pytest.fixture(scope="module")
 def local(data):
-    return VectorTable(*data, COUNT)
+    return FileVectorStore(*data, COUNT)
 
 
 def build(out, index, encoder=None, entities=ENTITIES, **kwargs):
@@ -159,7 +160,7 @@ def test_recall_of_other_kinds_is_measured(tmp_path, uri, monkeypatch):
     build(tmp_path / "kb", f"milvus:{uri}?index=HNSW")
     kb = FaissKB.open(tmp_path / "kb", Vocab())
     assert index_recall(kb) == 1.0
-    reverse = lambda self, queries, k, alive=None: VectorTable(  # noqa: E731
+    reverse = lambda self, queries, k, alive=None: FileVectorStore(  # noqa: E731
         *self.matrix(), self.entities
     ).search(-queries, k)
     monkeypatch.setattr(MilvusTable, "search", reverse)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.strings import hash_string
 
-from spacy_elq.kb.names import (
+from spacy_elq.kb.files.names import (
     ALIAS,
     TITLE,
     NameIndex,

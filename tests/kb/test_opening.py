@@ -7,10 +7,10 @@ from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.faiss_index import FaissIndex
+from spacy_elq.kb.files.store import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.store import Manifest
-from spacy_elq.kb.vectors import VectorTable
+from spacy_elq.kb.search.faiss_index import FaissIndex
+from spacy_elq.kb.search.file_vectors import FileVectorStore
 
 from .conftest import ENTITIES
 from .test_knowledge_base import NEW
@@ -70,7 +70,9 @@ def test_settings_of_a_later_release_are_passed_over(tmp_path, encoder):
 
 def test_searches_stay_on_the_gpu(directory, encoder, monkeypatch):
     devices = []
-    monkeypatch.setattr(VectorTable, "use_gpu", lambda self, device: devices.append((self, device)))
+    monkeypatch.setattr(
+        FileVectorStore, "use_gpu", lambda self, device: devices.append((self, device))
+    )
     kb = FaissKB.open(directory, Vocab(), device=3)
     other = FaissKB.open(directory, Vocab())
     other.add([NEW], *encoder.encode([NEW]))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import vectors as vectors_module
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.catalogue import Catalogue
+from spacy_elq.kb.files.catalogue import Catalogue
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.loaders import rebuild
+from spacy_elq.kb.search import file_vectors as vectors_module
 from spacy_elq.types import Entity
 
 from .conftest import HashEncoder

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import locks, store
-from spacy_elq.kb.npy import NpyAppender
-from spacy_elq.kb.store import Manifest, atomic_directory
+from spacy_elq.kb.build.npy import NpyAppender
+from spacy_elq.kb.files import locks, store
+from spacy_elq.kb.files.store import Manifest, atomic_directory
 
 
 def edit(directory, **changes):

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import choose, indexing
-from spacy_elq.kb.base import exact_table
 from spacy_elq.kb.build import build_kb_from_vectors
+from spacy_elq.kb.build import choose_index as choose
+from spacy_elq.kb.build import index_stage as indexing
+from spacy_elq.kb.build.choose_index import lists, parse_size, plans
+from spacy_elq.kb.build.index_stage import IndexOptions, kept_queries
+from spacy_elq.kb.build.tune_index import Queries, held_queries, recall, thin
 from spacy_elq.kb.check import check_files, index_recall
-from spacy_elq.kb.choose import lists, parse_size, plans
-from spacy_elq.kb.indexing import IndexOptions, kept_queries
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.tune import Queries, SearchSettings, held_queries, recall, thin
+from spacy_elq.kb.search.faiss_index import SearchSettings
+from spacy_elq.kb.search.stored_kb import exact_table
 from spacy_elq.types import Entity
 
 WIDTH = 64
@@ -127,7 +129,7 @@ def test_a_recall_that_no_index_reaches_ends_in_exact_search(tmp_path, few_are_e
 
 
 def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeypatch, capsys):
-    monkeypatch.setattr("spacy_elq.kb.tune.DEPTHS", (10,))
+    monkeypatch.setattr("spacy_elq.kb.build.tune_index.DEPTHS", (10,))
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(4000)]
     options = IndexOptions(max_ram=200_000, min_recall=1.0)
     manifest = build_kb_from_vectors(
@@ -148,7 +150,7 @@ def test_an_interrupted_tuning_keeps_the_index(tmp_path, few_are_exact, monkeypa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(indexing, "tune", interrupt)
         build(tmp_path, vectors, min_recall=0.95)
-    monkeypatch.setattr("spacy_elq.kb.train._train", interrupt)
+    monkeypatch.setattr("spacy_elq.kb.build.train_index._train", interrupt)
     assert build(tmp_path, vectors, min_recall=0.95).index.endswith("RaBitQ")
 
 
@@ -183,7 +185,8 @@ def test_vectors_too_large_for_float16(tmp_path):
     vectors[1, 2] = 1e5
     entities = [Entity(f"E{i}", "t") for i in range(3)]
     build_kb_from_vectors(entities, tmp_path / "kb", vectors, fingerprint="f", progress=False)
-    from spacy_elq.kb.build import _GivenVectors, build_kb
+    from spacy_elq.kb.build import build_kb
+    from spacy_elq.kb.build.builder import _GivenVectors
 
     encoder = _GivenVectors(vectors, 0, "f", False)
     with pytest.raises(ElqError, match=r"ELQ229.*E1"):

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb import vectors as vectors_module
-from spacy_elq.kb.faiss_index import FaissIndex
-from spacy_elq.kb.train import VectorFile, build_index
-from spacy_elq.kb.vectors import VectorTable, check_vectors
+from spacy_elq.kb.build.train_index import VectorFile, build_index
+from spacy_elq.kb.search import file_vectors as vectors_module
+from spacy_elq.kb.search.faiss_index import FaissIndex
+from spacy_elq.kb.search.file_vectors import FileVectorStore, check_vectors
 
 WIDTH = 5
 
@@ -36,7 +36,7 @@ def tables(draw):
 def test_search_is_a_sort_of_all_live_entities(table, k):
     vectors, owners, queries, alive = table
     expected = plain_scores(vectors, owners, queries, len(alive))
-    found = VectorTable(vectors, owners, len(alive)).search(queries, k, alive)
+    found = FileVectorStore(vectors, owners, len(alive)).search(queries, k, alive)
     for line, rows, scores in zip(expected, found.rows, found.scores, strict=True):
         order = sorted(np.flatnonzero(alive).tolist(), key=lambda row: (-line[row], row))[:k]
         padding = k - len(order)
@@ -53,7 +53,7 @@ def test_dead_vectors_do_not_take_the_places_of_living_ones(tmp_path, spec, monk
     vectors[alive] -= 9
     np.save(tmp_path / "vectors.npy", vectors)
     index = build_index(tmp_path, VectorFile(tmp_path / "vectors.npy"), spec)
-    table = VectorTable(vectors, np.arange(600), 600, FaissIndex.open(index))
+    table = FileVectorStore(vectors, np.arange(600), 600, FaissIndex.open(index))
     found = table.search(np.ones((3, 4), "f4"), 10, alive)
     assert (found.rows >= 0).all()
     assert alive[found.rows].all()
@@ -65,7 +65,7 @@ def test_blocks_change_nothing(monkeypatch):
     vectors = rng.standard_normal((len(owners), WIDTH)).astype("f4")
     queries = rng.standard_normal((7, WIDTH)).astype("f4")
     rows = rng.integers(-1, 200, (7, 30))
-    table = VectorTable(vectors, owners, 200)
+    table = FileVectorStore(vectors, owners, 200)
     scores = table.scores(queries, rows)
     monkeypatch.setattr(vectors_module, "PAIRS_AT_ONCE", 11)
     assert (table.scores(queries, rows) == scores).all()
@@ -75,7 +75,7 @@ def test_scores_do_not_depend_on_the_batch():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((300, 384)).astype("f4")
     queries = rng.standard_normal((9, 384)).astype("f4")
-    table = VectorTable(vectors, np.arange(300), 300)
+    table = FileVectorStore(vectors, np.arange(300), 300)
     together = table.search(queries, 5)
     for i in range(9):
         alone = table.search(queries[i : i + 1], 5)
@@ -86,7 +86,7 @@ def test_scores_do_not_depend_on_the_batch():
 
 def test_equal_vectors_come_in_row_order():
     vectors = np.ones((500, 3), "f4")
-    found = VectorTable(vectors, np.arange(500), 500).search(np.ones((2, 3), "f4"), 4)
+    found = FileVectorStore(vectors, np.arange(500), 500).search(np.ones((2, 3), "f4"), 4)
     assert found.rows.tolist() == [[0, 1, 2, 3]] * 2
 
 
@@ -98,7 +98,7 @@ def test_scores_of_an_approximate_index_are_exact(tmp_path):
     np.save(tmp_path / "vectors.npy", vectors)
     path = build_index(tmp_path, VectorFile(tmp_path / "vectors.npy"), "SQ4")
     index = FaissIndex.open(path)
-    found = VectorTable(vectors, owners, 200, index).search(queries, 10)
+    found = FileVectorStore(vectors, owners, 200, index).search(queries, 10)
     expected = plain_scores(vectors, owners, queries, 200)
     np.testing.assert_allclose(
         found.scores, np.take_along_axis(expected, found.rows, 1), rtol=1e-5, atol=1e-5
@@ -130,7 +130,7 @@ def test_only_queries_with_equal_entities_are_searched_wider(monkeypatch):
     vectors = rng.standard_normal((500, WIDTH)).astype("f4")
     queries = rng.standard_normal((4, WIDTH)).astype("f4")
     vectors[100:200] = 9 * queries[2]
-    table = VectorTable(vectors, np.arange(500), 500)
+    table = FileVectorStore(vectors, np.arange(500), 500)
     search, asked, scored = table._exact.search, [], []
 
     def spy(of, k, live):
@@ -138,9 +138,9 @@ def test_only_queries_with_equal_entities_are_searched_wider(monkeypatch):
         return search(of, k, live)
 
     monkeypatch.setattr(table._exact, "search", spy)
-    real = VectorTable.scores
+    real = FileVectorStore.scores
     monkeypatch.setattr(
-        VectorTable,
+        FileVectorStore,
         "scores",
         lambda self, of, rows: scored.append(int((rows >= 0).sum())) or real(self, of, rows),
     )

@@ -25,7 +25,7 @@ from typing import Any
 
 import srsly
 
-Row = dict[str, Any]
+LinkedText = dict[str, Any]
 # Start, end and entity id of a mention.
 Mention = tuple[int, int, str]
 
@@ -81,7 +81,7 @@ class Text:
         moved = [(start + shift, end + shift, id_) for start, end, id_ in other.mentions]
         return Text(self.text + other.text, self.mentions + moved)
 
-    def row(self, *, lower: bool) -> Row:
+    def row(self, *, lower: bool) -> LinkedText:
         lowered = self.text.lower()
         # Some capitals become two characters: the offsets would be wrong.
         text = lowered if lower and len(lowered) == len(self.text) else self.text
@@ -90,9 +90,9 @@ class Text:
 
 
 class Augmenter:
-    """entities, questions (list[Row]): What to draw from. seed (int): Of all that is drawn."""
+    """entities, questions (list[LinkedText]): What to draw from. seed (int): Of all that is drawn."""
 
-    def __init__(self, entities: list[Row], questions: list[Row], seed: int) -> None:
+    def __init__(self, entities: list[LinkedText], questions: list[LinkedText], seed: int) -> None:
         self.random = random.Random(seed)
         self.questions = [row for row in questions if len(row["spans"]) == 1]
         self.people = {e["id"]: e["title"].split() for e in entities if _is_person(e)}
@@ -104,7 +104,7 @@ class Augmenter:
         names = (name for e in self.entities for name in (e["title"], *e["aliases"]))
         self.known = {name.lower() for name in names}
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[LinkedText]:
         described = [entity for entity in self.entities if len(entity.get("description") or "") > 4]
         chosen = self.random.sample(described, min(len(described), 2 * DESCRIPTIONS))
         texts = [self.describe(entity) for entity in chosen]
@@ -120,7 +120,7 @@ class Augmenter:
         for row in self.random.sample(self.questions, min(len(self.questions), STRANGERS)):
             yield from self.about_a_stranger(row)
 
-    def describe(self, entity: Row) -> Text:
+    def describe(self, entity: LinkedText) -> Text:
         """A text made of an entity's name, and its description or a part of it."""
         parts = [p.strip() for p in re.split(r",| and ", entity["description"]) if p.strip()]
         parts = parts or [entity["description"]]
@@ -137,7 +137,7 @@ class Augmenter:
             text += pieces.get(piece, piece)
         return text
 
-    def by_last_name(self, row: Row) -> Iterator[Row]:
+    def by_last_name(self, row: LinkedText) -> Iterator[LinkedText]:
         """A question about a person, by the last name alone."""
         (span,) = row["spans"]
         asked = row["text"][span["start"] : span["end"]]
@@ -146,14 +146,14 @@ class Augmenter:
             name = words[-1].lower() if asked == asked.lower() else words[-1]
             yield self._row(_in_place(row, Text(name, [(0, len(name), span["id"])])))
 
-    def join(self, first: Row, second: Row) -> Text:
+    def join(self, first: LinkedText, second: LinkedText) -> Text:
         """A question with its mention, and after it that of another question."""
         (a,), (b,) = first["spans"], second["spans"]
         word = self.random.choice((" and ", " or ", ", ", " in ", " with "))
         names = _mention(first, a) + word + _mention(second, b)
         return _in_place(first, names)
 
-    def about_a_stranger(self, row: Row) -> Iterator[Row]:
+    def about_a_stranger(self, row: LinkedText) -> Iterator[LinkedText]:
         """A question about somebody or something that is no entity."""
         if self.random.random() < 0.6:
             people = list(self.people.values())
@@ -165,13 +165,13 @@ class Augmenter:
             lower = row["text"] == row["text"].lower()
             yield self._row(_in_place(row, Text(name.lower() if lower else name, [])))
 
-    def _with_last_name(self, entity: Row) -> Row:
+    def _with_last_name(self, entity: LinkedText) -> LinkedText:
         aliases = list(entity.get("aliases") or ())
         if entity["id"] in self.people:
             aliases = list(dict.fromkeys((*aliases, self.people[entity["id"]][-1])))
         return {**entity, "aliases": aliases}
 
-    def _name(self, entity: Row) -> Text:
+    def _name(self, entity: LinkedText) -> Text:
         names = [entity["title"], *entity["aliases"]]
         if entity["id"] in self.people and self.random.random() < LAST_NAMES:
             name = self.people[entity["id"]][-1]
@@ -190,11 +190,11 @@ class Augmenter:
             first, second = self.random.sample(items, 2)
             yield first, second
 
-    def _row(self, text: Text) -> Row:
+    def _row(self, text: Text) -> LinkedText:
         return text.row(lower=self.random.random() < LOWERED)
 
 
-def _is_person(entity: Row) -> bool:
+def _is_person(entity: LinkedText) -> bool:
     description = entity.get("description") or ""
     return bool(
         FULL_NAME.match(entity["title"])
@@ -203,12 +203,12 @@ def _is_person(entity: Row) -> bool:
     )
 
 
-def _mention(row: Row, span: Row) -> Text:
+def _mention(row: LinkedText, span: LinkedText) -> Text:
     name = row["text"][span["start"] : span["end"]]
     return Text(name, [(0, len(name), span["id"])])
 
 
-def _in_place(row: Row, name: Text) -> Text:
+def _in_place(row: LinkedText, name: Text) -> Text:
     """A question of one mention with another one in its place."""
     (span,) = row["spans"]
     return Text(row["text"][: span["start"]], []) + name + row["text"][span["end"] :]

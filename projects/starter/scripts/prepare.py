@@ -27,15 +27,15 @@ from urllib.parse import unquote
 
 import srsly
 
-from spacy_elq.kb.names import fold, words
+from spacy_elq.kb.files.names import fold, words
 
 WEBQUESTIONS_DEV = 7  # one part in so many
 
-Row = dict[str, Any]
+LinkedText = dict[str, Any]
 
 
-def read_entities(path: Path) -> list[Row]:
-    entities: dict[str, Row] = {}
+def read_entities(path: Path) -> list[LinkedText]:
+    entities: dict[str, LinkedText] = {}
     for freebase, record in json.loads(path.read_text(encoding="utf8")).items():
         if record["wikidata_id"] and record["label"]:
             entity = {
@@ -50,7 +50,7 @@ def read_entities(path: Path) -> list[Row]:
     return list(entities.values())
 
 
-def find_mention(question: str, entity: Row) -> tuple[int, int] | None:
+def find_mention(question: str, entity: LinkedText) -> tuple[int, int] | None:
     """RETURNS (tuple | None): Characters of the longest name of the entity in a question."""
     names = {fold(name) for name in (entity["title"], *entity["aliases"])}
     split = words(question)
@@ -64,13 +64,13 @@ def find_mention(question: str, entity: Row) -> tuple[int, int] | None:
     return best
 
 
-def to_row(question: str, entity: Row) -> Row:
+def to_row(question: str, entity: LinkedText) -> LinkedText:
     mention = find_mention(question, entity)
     spans = [{"start": mention[0], "end": mention[1], "id": entity["id"]}] if mention else []
     return {"text": question, "topic_id": entity["id"], "spans": spans}
 
 
-def simple_questions(path: Path, entities: Iterable[Row]) -> Iterator[Row]:
+def simple_questions(path: Path, entities: Iterable[LinkedText]) -> Iterator[LinkedText]:
     by_id = {entity["id"]: entity for entity in entities}
     for line in path.read_text(encoding="utf8").splitlines():
         subject, _, _, question = line.split("\t")
@@ -79,7 +79,7 @@ def simple_questions(path: Path, entities: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
-def web_questions(path: Path, entities: Iterable[Row]) -> Iterator[Row]:
+def web_questions(path: Path, entities: Iterable[LinkedText]) -> Iterator[LinkedText]:
     by_page = {_letters(entity["wikipedia"].rpartition("/wiki/")[2]): entity for entity in entities}
     for example in json.loads(bz2.decompress(path.read_bytes())):
         entity = by_page.get(_letters(example["url"].rpartition("/en/")[2]))

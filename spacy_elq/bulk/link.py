@@ -1,0 +1,72 @@
+"""Link any number of texts in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from spacy.language import Language
+
+from ..corpora.spans import LinkedText, check_text
+from ..pace import AdaptiveChunkSize
+from .workers import Spans, Watch, _unwatched, link_texts
+
+if TYPE_CHECKING:
+    from .workers import Workers
+
+# Batches that are read ahead at most, to be sorted by length.
+BATCHES_AHEAD = 8
+# Characters that are read ahead at most, but for one text.
+CHARS_AHEAD = 1 << 22
+
+
+def link_rows(
+    nlp: Language,
+    rows: Iterable[LinkedText],
+    batch_size: int,
+    *,
+    watch: Watch = _unwatched,
+    workers: Workers | None = None,
+) -> Iterator[list[LinkedText]]:
+    """Link texts in the order they come.
+
+    rows (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches for each
+        worker, some seconds' work at most; not at all with a `batch_size` of 1 and no workers.
+    batch_size (int): Texts a batch.
+    watch (Callable): Called with the number of texts that were linked since, for a progress bar.
+    workers (Workers | None): Processes that have the same pipeline; in this process where None.
+    YIELDS (list[LinkedText]): The next of the rows, with the spans that the pipeline linked.
+    """
+    ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
+    pace = AdaptiveChunkSize(max(1, batch_size // BATCHES_AHEAD), ahead)
+    chunks = _chunks(rows, pace, nlp.max_length)
+    linked: Iterable[tuple[list[LinkedText], list[Spans], float]] = (
+        ((chunk, *link_texts(nlp, _texts(chunk), batch_size, watch)) for chunk in chunks)
+        if workers is None
+        else workers.link(chunks, batch_size, watch)
+    )
+    for chunk, spans, seconds in linked:
+        pace.took(len(chunk), seconds)
+        yield [replace(row, spans=found) for row, found in zip(chunk, spans, strict=True)]
+
+
+def _texts(rows: Sequence[LinkedText]) -> list[str]:
+    return [row.text for row in rows]
+
+
+def _chunks(
+    rows: Iterable[LinkedText], pace: AdaptiveChunkSize, max_length: int
+) -> Iterator[list[LinkedText]]:
+    """YIELDS (list[LinkedText]): The next rows; an ElqError for a text that can't be read."""
+    chunk: list[LinkedText] = []
+    chars = 0
+    for row in rows:
+        check_text(row.text, max_length)
+        chunk.append(row)
+        chars += len(row.text)
+        if len(chunk) >= pace.size or chars >= CHARS_AHEAD:
+            yield chunk
+            chunk, chars = [], 0
+    if chunk:
+        yield chunk

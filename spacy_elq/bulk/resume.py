@@ -1,0 +1,142 @@
+"""A JSON lines file that a run appends to, and that an interrupted run goes on with.
+
+Beside it lies `FILE.run.json`: what the lines were made with. A run with other settings, or over
+other texts, is refused instead of mixed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+from ..corpora.spans import LinkedText, row_to_dict
+from ..errors import ElqError, Errors
+from ..files import OPENERS, parse_object, write_json
+
+# Bytes looked at at once for the end of the last whole line, and of a file that is hashed.
+BLOCK = 1 << 20
+
+
+def begin(
+    path: Path, made_with: Mapping[str, Any], rows: Iterator[LinkedText], *, overwrite: bool
+) -> tuple[IO[bytes], int]:
+    """Open an output: a new one, or one that an earlier run of the same began.
+
+    path (Path): The output.
+    made_with (Mapping[str, Any]): What decides the lines; values that JSON can hold.
+    rows (Iterator[LinkedText]): The input; what is in the output already is taken off it.
+    overwrite (bool): Start over.
+    RETURNS (tuple[IO[bytes], int]): The output, to be appended to, and how many lines it has.
+    RAISES (ElqError): If the output was made with something else, or of other texts.
+    """
+    run = Path(f"{path}.run.json")
+    made_with = json.loads(json.dumps(made_with))  # as it will be read back
+    if path.suffix in OPENERS:
+        raise ElqError(Errors.ELQ428.format(path=path))
+    if path.exists() and not path.is_file():  # a device or a pipe: nothing to go on with
+        return path.open("wb"), 0
+    if overwrite:
+        path.unlink(missing_ok=True)
+    if not path.exists() or not path.stat().st_size:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(run, made_with)
+        return path.open("wb"), 0
+    _check_settings(path, run, made_with)
+    output = path.open("r+b")
+    try:
+        output.truncate(_end_of_lines(output))
+        output.seek(0)
+        return output, _skip(path, output, rows)
+    except BaseException:
+        output.close()
+        raise
+
+
+def to_line(row: LinkedText) -> bytes:
+    """RETURNS (bytes): The row as a line of spans JSONL."""
+    return json.dumps(row_to_dict(row), ensure_ascii=False).encode() + b"\n"
+
+
+def fingerprint(directory: Path) -> str:
+    """What tells one saved pipeline, or knowledge base, from another: a hash of its files. The
+    large ones of a knowledge base count by the checksums in its manifest.
+
+    directory (Path): A pipeline or a knowledge base.
+    RETURNS (str): 128 bits as hexadecimal digits.
+    """
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    known = {each for path in files if path.name == "manifest.json" for each in _listed(path)}
+    total = blake2b(digest_size=16)
+    for path in files:
+        if path not in known:
+            total.update(f"{path.relative_to(directory).as_posix()}\n".encode())
+            total.update(_hash(path))
+    return total.hexdigest()
+
+
+def _listed(manifest: Path) -> list[Path]:
+    """The files that a knowledge base's manifest has the checksums of."""
+    try:
+        files = json.loads(manifest.read_text(encoding="utf8"))["files"]
+        return [manifest.parent / name for name in files]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _hash(path: Path) -> bytes:
+    total = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            total.update(block)
+    return total.digest()
+
+
+def _check_settings(path: Path, run: Path, made_with: Mapping[str, Any]) -> None:
+    if not run.exists():
+        raise ElqError(Errors.ELQ425.format(path=path, run=run.name))
+    try:
+        before = dict(json.loads(run.read_text(encoding="utf8")))
+    except (ValueError, TypeError) as err:
+        raise ElqError(Errors.ELQ430.format(path=run, reason=err)) from None
+    differences = [
+        f"{name} was {json.dumps(before.get(name))}, is {json.dumps(made_with.get(name))}"
+        for name in sorted(before.keys() | made_with.keys())
+        if before.get(name) != made_with.get(name)
+    ]
+    if differences:
+        raise ElqError(Errors.ELQ426.format(path=path, differences="; ".join(differences)))
+
+
+def _end_of_lines(output: IO[bytes]) -> int:
+    """RETURNS (int): Where the last whole line ends; a line torn by an interrupt comes after."""
+    end = output.seek(0, 2)
+    while end:
+        start = max(0, end - BLOCK)
+        output.seek(start)
+        at = output.read(end - start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
+
+
+def _skip(path: Path, output: IO[bytes], rows: Iterator[LinkedText]) -> int:
+    """Compare the lines with the input's, up to the end of the output."""
+    done = 0
+    while line := output.readline():
+        done += 1
+        where = f"{path}:{done}"
+        record = parse_object(line.decode("utf8", errors="replace"), where)
+        row = next(rows, None)
+        if row is None or _unlinked(record) != _unlinked(row_to_dict(row)):
+            raise ElqError(Errors.ELQ427.format(where=where))
+    return done
+
+
+def _unlinked(record: Mapping[str, Any]) -> str:
+    """What a line has of the input. As text: NaN does not equal itself."""
+    kept = {name: value for name, value in record.items() if name != "spans"}
+    return json.dumps(kept, sort_keys=True)

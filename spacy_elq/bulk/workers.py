@@ -1,0 +1,144 @@
+"""Processes that link texts at the same time, each with a pipeline of its own.
+
+Linking a text takes the encoder, which uses all cores, and then a third as long of Python, which
+uses one. `nlp.pipe(n_process=...)` would start its processes anew for each part of a stream, and
+send whole documents back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from types import TracebackType
+
+from spacy.language import Language
+
+from ..corpora.predictions import linked_spans
+from ..corpora.spans import LinkedSpan, LinkedText
+from ..errors import ElqError, Errors
+
+# The links of one text.
+Spans = tuple[LinkedSpan, ...]
+# Called with the number of texts that were linked since the last call.
+Watch = Callable[[int], object]
+
+# A worker's own pipeline.
+_nlp: Language | None = None
+
+
+class Workers:
+    """To be used in a `with` statement: at its end the processes end."""
+
+    def __init__(self, load: Callable[[], Language], count: int) -> None:
+        """
+        load (Callable): Loads the pipeline; it can be pickled.
+        count (int): How many processes share the cores that torch would use in this one.
+        """
+        import torch
+
+        threads = max(1, torch.get_num_threads() // count)
+        # Forked processes would inherit torch's threads in whatever state they are.
+        self._pool = ProcessPoolExecutor(
+            count, get_context("spawn"), initializer=_begin, initargs=(load, threads)
+        )
+        self.count = count
+
+    def link(
+        self, chunks: Iterable[list[LinkedText]], batch_size: int, watch: Watch
+    ) -> Iterator[tuple[list[LinkedText], list[Spans], float]]:
+        """Link texts, reading one chunk more than there are processes ahead.
+
+        watch (Callable): Called with the number of texts that were linked since.
+        YIELDS (tuple[list[LinkedText], list[Spans], float]): Each chunk in turn, with the links of each
+            text, and the seconds that they took.
+        RAISES (ElqError): If a process was killed.
+        """
+        waiting: deque[tuple[list[LinkedText], Future[tuple[list[Spans], float]]]] = deque()
+        for chunk in chunks:
+            texts = [row.text for row in chunk]
+            waiting.append((chunk, self._submit(texts, batch_size)))
+            if len(waiting) > self.count + 1:
+                yield self._next(waiting, watch)
+        while waiting:
+            yield self._next(waiting, watch)
+
+    def _submit(self, texts: list[str], batch_size: int) -> Future[tuple[list[Spans], float]]:
+        try:
+            return self._pool.submit(_link, texts, batch_size)
+        except BrokenProcessPool:
+            raise ElqError(Errors.ELQ433) from None
+
+    def _next(
+        self,
+        waiting: deque[tuple[list[LinkedText], Future[tuple[list[Spans], float]]]],
+        watch: Watch,
+    ) -> tuple[list[LinkedText], list[Spans], float]:
+        chunk, linked = waiting.popleft()
+        try:
+            spans, seconds = linked.result()
+        except BrokenProcessPool:
+            raise ElqError(Errors.ELQ433) from None
+        watch(len(chunk))
+        return chunk, spans, seconds
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(load: Callable[[], Language], threads: int) -> None:
+    import torch
+
+    global _nlp
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one ends it
+    torch.set_num_threads(threads)
+    _nlp = load()
+    gc.freeze()  # or else every full collection walks through all that was imported and loaded
+
+
+def _link(texts: list[str], batch_size: int) -> tuple[list[Spans], float]:
+    assert _nlp is not None
+    return link_texts(_nlp, texts, batch_size)
+
+
+def _unwatched(texts: int) -> None:
+    """Show nobody how far it is."""
+
+
+def link_texts(
+    nlp: Language, texts: Sequence[str], batch_size: int, watch: Watch = _unwatched
+) -> tuple[list[Spans], float]:
+    """RETURNS (tuple[list[Spans], float]): The links of each text, which are all held at once, and
+    the seconds that they took."""
+    began = time.perf_counter()
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    linked: list[Spans] = [()] * len(texts)
+    # Strings that only these texts have are forgotten at the end: nothing of a document is kept.
+    with nlp.memory_zone():
+        docs = nlp.pipe((texts[i] for i in order), batch_size=batch_size)
+        for i, doc in zip(order, docs, strict=True):
+            linked[i] = linked_spans(doc)
+            watch(1)
+    _give_back_memory()
+    return linked, time.perf_counter() - began
+
+
+def _give_back_memory() -> None:
+    """Where the C library is glibc: of freed arrays of ever other sizes it keeps more and more."""
+    trim = getattr(ctypes.pythonapi, "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,116 @@
+"""Mention vectors that an index is tuned with: the linker's own, or the next best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..corpora.spans import read_rows
+from ..errors import ElqError, Errors
+from ..files import broken_line, check_file
+from ..kb.build.tune_index import MOST_QUERIES, Queries
+from ..kb.files.names import ENTRY
+from ..kb.search.file_vectors import check_queries
+from ..types import Entity
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from ..kb.build.builder import EntityEncoder
+
+# Characters of a mention, end exclusive.
+CharSpan = tuple[int, int]
+# Texts that a pipeline reads at once.
+BATCH = 32
+
+
+def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None) -> Queries:
+    """Make queries of a file.
+
+    path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or plain
+        text, a line each.
+    encoder (EntityEncoder): Encodes the mentions as if they were entities, where there is no
+        pipeline: near to what a linker asks, but not the same.
+    nlp (Language): A trained pipeline, whose linker makes the vectors: of the given mentions, or of
+        those it finds in plain text.
+    RETURNS (Queries): A thousand at most.
+    RAISES (ElqError): If there are none.
+    """
+    check_file(path, "queries file")
+    if path.suffix == ".npy":
+        return Queries(_read_vectors(path, encoder.width), path.name)
+    texts = list(islice(_texts(path), MOST_QUERIES))
+    if not texts:
+        raise ElqError(Errors.ELQ228.format(path=path))
+    if nlp is not None:
+        vectors, how = mention_vectors(nlp, texts), "mentions as the linker sees them"
+    else:
+        mentions = [text[a:b] for text, spans in texts for a, b in spans or [(0, len(text))]]
+        entities = [Entity("", mention) for mention in mentions[:MOST_QUERIES]]
+        vectors, how = encoder.encode(entities)[0], "mentions, encoded as entities"
+    if not len(vectors):
+        raise ElqError(Errors.ELQ228.format(path=path))
+    return Queries(vectors, f"{path.name}, {how}")
+
+
+def _read_vectors(path: Path, width: int) -> np.ndarray:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+        finite = np.isfinite(vectors).all()
+    except (OSError, ValueError, TypeError, EOFError) as err:
+        raise ElqError(Errors.ELQ257.format(path=path, reason=err)) from None
+    if not finite:
+        raise ElqError(Errors.ELQ257.format(path=path, reason="it holds NaN or infinite values"))
+    if not len(check_queries(vectors, width)):
+        raise ElqError(Errors.ELQ228.format(path=path))
+    return vectors
+
+
+def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
+    """YIELDS (tuple): Each text, and the characters of its mentions, none where not known."""
+    if path.suffix == ".jsonl":
+        for row in read_rows(path):
+            yield row.text, [(span.start, span.end) for span in row.spans]
+        return
+    try:
+        lines = path.read_text(encoding="utf8").splitlines()
+    except UnicodeDecodeError as err:
+        where = broken_line(path, err) or path
+        raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
+    yield from ((line, []) for line in lines if line.strip())
+
+
+def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) -> np.ndarray:
+    """What a pipeline's linker asks its knowledge base.
+
+    texts (Sequence[tuple]): Texts with their mentions; where no text has any, they are found.
+    RETURNS (ndarray): (M, h), float32.
+    """
+    from ..linking.rank import find_spans
+    from ..pipeline.component import find_elq
+
+    elq = find_elq(nlp)
+    if elq is None:
+        raise ElqError(Errors.ELQ403.format(name=nlp.meta["name"]))
+    before = nlp.pipe_names[: nlp.pipe_names.index(elq.name)]
+    queries = [np.zeros((0, elq.kb.entity_vector_length), np.float32)]
+    known = any(spans for _, spans in texts)
+    with nlp.select_pipes(enable=before):
+        docs = list(nlp.pipe(text for text, _ in texts))
+    for start in range(0, len(docs), BATCH):
+        some = slice(start, start + BATCH)
+        given = [spans for _, spans in texts[some]] if known else None
+        found = find_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
+        queries += [part.queries for part in found]
+    return np.concatenate(queries)[:MOST_QUERIES]
+
+
+class _NoNames:
+    """The names of a knowledge base that is not there yet."""
+
+    def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=ENTRY)

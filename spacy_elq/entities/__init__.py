@@ -1,0 +1,1 @@
+"""Entity records, and the files that they are read from."""

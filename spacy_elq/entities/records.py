@@ -1,0 +1,119 @@
+"""Entity records as JSON objects, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ElqError, Errors
+from ..types import Entity
+
+FIELDS = ("id", "title", "description", "aliases", "type")
+
+
+def entity_from_dict(record: Any, where: str = "entity") -> Entity:
+    """Make an entity of a JSON object.
+
+    record (Any): The parsed JSON value.
+    where (str): Its place, which error messages start with.
+    """
+    if not isinstance(record, Mapping):
+        raise ElqError(Errors.ELQ231.format(where=where))
+    aliases, counts = _aliases(record, where)
+    id_ = _required(record, "id", where)
+    if "\0" in id_:  # SQLite's functions end a text there
+        raise ElqError(Errors.ELQ256.format(where=where, id=id_))
+    return Entity(
+        id=id_,
+        title=_required(record, "title", where),
+        description=_text(record, "description", where),
+        aliases=aliases,
+        type=_text(record, "type", where),
+        extra={name: value for name, value in record.items() if name not in FIELDS},
+        counts=counts,
+    )
+
+
+def entity_to_dict(entity: Entity) -> dict[str, Any]:
+    """RETURNS (dict): The JSON object that `entity_from_dict` reads as this entity."""
+    record: dict[str, Any] = {"id": entity.id, "title": entity.title}
+    if entity.description:
+        record["description"] = entity.description
+    if entity.aliases:
+        record["aliases"] = alias_list(entity)
+    if entity.type:
+        record["type"] = entity.type
+    # What the entity says itself counts, were a field of the same name among the others.
+    return record | {name: value for name, value in entity.extra.items() if name not in FIELDS}
+
+
+def _required(record: Mapping[str, Any], name: str, where: str) -> str:
+    if record.get(name) is None:
+        raise ElqError(Errors.ELQ232.format(where=where, name=name))
+    value = _text(record, name, where)
+    if not value.strip():
+        raise ElqError(Errors.ELQ234.format(where=where, name=name))
+    return value
+
+
+def _text(record: Mapping[str, Any], name: str, where: str) -> str:
+    value = record.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _wrong_type(where, name, "a string", value)
+    return value
+
+
+def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
+    """RETURNS (list): The aliases, as strings or, where there is a count, with it."""
+    counts = entity.counts
+    return [{"name": a, "count": counts[a]} if a in counts else a for a in entity.aliases]
+
+
+def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Read what `alias_list` returned.
+
+    RETURNS (tuple): The aliases that are not blank, and the counts of those that have one.
+    RAISES (TypeError, KeyError): If it is something else.
+    """
+    if not isinstance(values, list):
+        raise TypeError
+    counts: dict[str, int] = {}
+    for value in values:
+        if isinstance(value, dict):
+            counts[value["name"]] = value["count"]
+    names = tuple(value["name"] if isinstance(value, dict) else value for value in values)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    if not all(type(count) is int and count >= 0 for count in counts.values()):
+        raise TypeError
+    return tuple(name for name in names if name.strip()), counts
+
+
+def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    value = record.get("aliases")
+    if value is None:
+        return (), {}
+    try:
+        return parse_aliases(value)
+    except (TypeError, KeyError):
+        if not isinstance(value, list):
+            raise _wrong_type(where, "aliases", "a list", value) from None
+        i = next(i for i in range(len(value)) if not _is_alias(value[i]))
+        expected = 'a string, or an object {"name", "count"}'
+        raise _wrong_type(where, f"aliases[{i}]", expected, value[i]) from None
+
+
+def _is_alias(value: Any) -> bool:
+    try:
+        parse_aliases([value])
+    except (TypeError, KeyError):
+        return False
+    return True
+
+
+def _wrong_type(where: str, name: str, expected: str, value: Any) -> ElqError:
+    found = json.dumps(value, default=repr)
+    return ElqError(Errors.ELQ233.format(where=where, name=name, expected=expected, found=found))

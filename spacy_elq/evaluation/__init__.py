@@ -1,0 +1,1 @@
+"""Scores, curves, error analysis and reports."""

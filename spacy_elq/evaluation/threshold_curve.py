@@ -1,0 +1,172 @@
+"""Precision and recall at every threshold, from one pass over the texts.
+
+Overlaps are resolved best first, so whether a link stays depends on better links alone: those that
+stay at a threshold are those that stay at a lower one and are above it. One pass with a low floor
+tells all thresholds, and the component would give the same links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from spacy.tokens import Doc
+
+from ..errors import ElqError, Errors
+from ..gold import gold_spans, is_countable, triples
+from ..linking.decoding import JOINT, without_overlaps
+from ..settings import FIND
+from ..types import Triple
+from .metrics import Match, count_matches, weak_match
+
+
+@dataclass(frozen=True)
+class ScoredLinks:
+    """The gold mentions and the links of one text.
+
+    links (list[Triple]): Without overlaps, best first.
+    scores (list[float]): Their joint log-scores.
+    """
+
+    gold: list[Triple]
+    links: list[Triple]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Counts at N thresholds, the highest first: point i has the links of the i best scores.
+
+    scores (ndarray): The scores that links have, float64 (N - 1,), descending.
+    floor (float): Below all of them.
+    correct, predicted (ndarray): Links, int64 (N,).
+    gold (int): Gold mentions.
+    """
+
+    scores: np.ndarray
+    floor: float
+    correct: np.ndarray
+    predicted: np.ndarray
+    gold: int
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """RETURNS (ndarray): A threshold for each point, float64 (N,), descending: halfway between
+        scores, so that one computed in another batch stays on its side."""
+        below = np.append(self.scores[1:], self.floor)
+        middle = (self.scores + below) / 2
+        highest = self.scores[0] if len(self.scores) else self.floor
+        return np.append(highest, np.where(middle < self.scores, middle, below)[: len(self.scores)])
+
+    @property
+    def p(self) -> np.ndarray:
+        """RETURNS (ndarray): Precision, float64 (N,); 0 without links."""
+        return self.correct / np.maximum(self.predicted, 1)
+
+    @property
+    def r(self) -> np.ndarray:
+        """RETURNS (ndarray): Recall, float64 (N,); 0 without gold mentions."""
+        return self.correct / max(self.gold, 1)
+
+    @property
+    def f(self) -> np.ndarray:
+        """RETURNS (ndarray): F1, float64 (N,)."""
+        return 2 * self.correct / np.maximum(self.predicted + self.gold, 1)
+
+    def at(self, threshold: float) -> int:
+        """RETURNS (int): The point whose links are those above a threshold."""
+        return int(np.searchsorted(-self.scores, -threshold, side="left"))
+
+    def best(self) -> int:
+        """RETURNS (int): The point of the highest F1; of several, that of the highest threshold."""
+        return int(self.f.argmax())
+
+    def at_precision(self, wanted: float) -> int:
+        """RETURNS (int): The point of the highest recall whose precision is at least `wanted`.
+        RAISES (ElqError): If there is none."""
+        reached = np.flatnonzero((self.p >= wanted) & (self.predicted > 0))
+        if not len(reached):
+            raise ElqError(Errors.ELQ441.format(wanted=wanted, best=float(self.p.max())))
+        return int(reached[self.r[reached].argmax()])
+
+
+def can_sweep(elq: Any) -> bool:
+    """RETURNS (bool): Whether the joint score of found mentions alone decides a linker's links."""
+    return bool(elq.threshold_type == JOINT and elq.mentions == FIND)
+
+
+@contextmanager
+def floor_at(elq: Any, floor: float) -> Iterator[None]:
+    """Have a linker put all links above a floor into its span group, for a while.
+
+    elq (ElqLinker): The component.
+    floor (float): Joint log-score.
+    RAISES (ElqError): If its links are not decided by that score alone.
+    """
+    if not can_sweep(elq):
+        raise ElqError(
+            Errors.ELQ440.format(threshold_type=elq.threshold_type, mentions=elq.mentions)
+        )
+    before = elq.floor
+    elq.floor = floor
+    try:
+        yield
+    finally:
+        elq.floor = before
+
+
+def scored_text(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
+    """Links above the floor, as far as the set counts them.
+
+    doc (Doc): What the pipeline returned.
+    reference (Doc): The gold document.
+    spans_key (str): The linker's span group.
+    RETURNS (ScoredLinks): Gold mentions and links, by characters.
+    """
+    group = doc.spans[spans_key]
+    spans, scores = list(group), np.array(group.attrs["scores"], dtype=float)
+    start, end = (np.array([getattr(s, of) for s in spans], dtype=int) for of in ("start", "end"))
+    order = without_overlaps(scores, start, end)
+    kept = [i for i in order if is_countable(spans[i], reference)]
+    links = triples(spans[i] for i in kept)
+    return ScoredLinks(triples(gold_spans(reference)), links, scores[kept].tolist())
+
+
+def sweep(texts: Sequence[ScoredLinks], floor: float, match: Match = weak_match) -> Curve:
+    """Count at every threshold that makes a difference.
+
+    texts (Sequence[ScoredLinks]): Links above `floor`.
+    floor (float): The lowest threshold.
+    match (Match): What counts as correct.
+    RETURNS (Curve): One point for each score that links have, and one without links.
+    """
+    ranked = sorted(
+        ((score, i) for i, text in enumerate(texts) for score in text.scores), reverse=True
+    )
+    above = [0] * len(texts)
+    matched = [0] * len(texts)
+    # A score → correct and predicted links of at least that score.
+    counts: dict[float, tuple[int, int]] = {}
+    correct = 0
+    for rank, (score, i) in enumerate(ranked, start=1):
+        text, link = texts[i], texts[i].links[above[i]]
+        above[i] += 1
+        if any(match(gold, link) for gold in text.gold):  # no other link changes the count
+            now = count_matches(text.gold, text.links[: above[i]], match)
+            correct += now - matched[i]
+            matched[i] = now
+        counts[score] = (correct, rank)
+    totals = np.array([(0, 0), *counts.values()], dtype=np.int64)
+    n_gold = sum(len(text.gold) for text in texts)
+    return Curve(np.array(list(counts)), floor, totals[:, 0], totals[:, 1], n_gold)
+
+
+def is_correct(texts: Iterable[ScoredLinks], match: Match = weak_match) -> np.ndarray:
+    """RETURNS (ndarray): Whether each link, text after text, matches a gold mention, bool (N,)."""
+    return np.array(
+        [any(match(gold, link) for gold in text.gold) for text in texts for link in text.links],
+        dtype=bool,
+    )

@@ -1,0 +1,194 @@
+"""The directory that a knowledge base is built in: whose it is, how far the build came, and its
+end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ...entities.records import entity_to_dict
+from ...files import write_json
+from ...errors import ElqError, Errors
+from ...types import Entity
+from ..files.catalogue import Catalogue
+from .index_stage import say
+from ..files.locks import alone
+from ..milvus.server import is_milvus
+from .vector_writers import UPLOAD, discard_upload
+from ..files.store import CATALOGUE, IMMUTABLE, MANIFEST, Manifest, check_replaceable, describe_files, now, publish, recover
+from .train_index import UNFINISHED, UNFINISHED_INFO
+
+PROGRESS = "progress.json"
+# What a build puts into its directory; files that it is writing have a dot in front.
+OWN = (*IMMUTABLE, MANIFEST, PROGRESS, UPLOAD, UNFINISHED, UNFINISHED_INFO)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the vectors of an unfinished build have come, and of what they are.
+
+    digest (str): Checksum of the entities.
+    fingerprint (str): Of the entity encoder.
+    place (str): Address of the server that they go to; "" for files.
+    entities, vectors (int): How many are kept safely.
+    """
+
+    digest: str
+    fingerprint: str
+    dtype: str
+    place: str = ""
+    entities: int = 0
+    vectors: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Progress | None:
+        """RETURNS (Progress | None): What an earlier run wrote, if it can be read."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write, in place of what was there, in one step."""
+        write_json(path, asdict(self))
+
+    def of(self, entities: int, vectors: int) -> Progress:
+        """RETURNS (Progress): The same build, this far."""
+        return replace(self, entities=entities, vectors=vectors)
+
+
+@contextmanager
+def working(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Keep other builds of a knowledge base out.
+
+    out (Path): The knowledge base.
+    overwrite (bool): Whether one that is there may be replaced.
+    YIELDS (Path): The directory to build it in, made if it was not there.
+    RAISES (ElqError): If another process builds it, or if there is something else at one of the
+        two places.
+    """
+    work = working_directory(out)
+    _check_target(out, overwrite)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with alone(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ250.format(path=out)):
+        recover(out)
+        _check_target(out, overwrite)  # another build may just have ended
+        work.mkdir(exist_ok=True)
+        _check_own(work)
+        yield work
+
+
+def working_directory(out: Path) -> Path:
+    """RETURNS (Path): Where the knowledge base `out` is while it is being built."""
+    return out.with_name(f"{out.name}.building")
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    check_replaceable(out)
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise ElqError(Errors.ELQ211.format(path=out))
+
+
+def _check_own(work: Path) -> None:
+    for item in work.iterdir():
+        if not item.name.removeprefix(".").startswith(OWN):
+            raise ElqError(Errors.ELQ251.format(path=work, name=item.name))
+
+
+def digest_of(entities: Iterable[Entity]) -> str:
+    """RETURNS (str): The checksum that the manifest of a build from these entities has."""
+    digest = Digest(entities)
+    for _ in digest:
+        pass
+    return digest.hex
+
+
+class Digest:
+    """Entities on their way into the catalogue, counted and summed up."""
+
+    def __init__(self, entities: Iterable[Entity]) -> None:
+        self.entities = entities
+        self.count = 0
+        self._sum = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Entity]:
+        for entity in self.entities:
+            line = json.dumps(entity_to_dict(entity), sort_keys=True)
+            self._sum.update(line.encode("utf8") + b"\n")
+            self.count += 1
+            yield entity
+
+    @property
+    def hex(self) -> str:
+        return self._sum.hexdigest()
+
+
+def write_catalogue(work: Path, entities: Digest, expected: int | None = None) -> Catalogue:
+    """Write the records of a build.
+
+    expected (int | None): How many there must be, if that is known.
+    RETURNS (Catalogue): The records.
+    RAISES (ElqError): If an entity is wrong, or their number.
+    """
+    (work / CATALOGUE).unlink(missing_ok=True)
+    try:
+        catalogue = Catalogue.build(work / CATALOGUE, entities)
+        if not entities.count:
+            raise ElqError(Errors.ELQ214)
+        if expected is not None and expected != entities.count:
+            problem = f"there are {expected} of them for {entities.count} entities"
+            raise ElqError(Errors.ELQ209.format(problem=problem))
+    except ElqError:
+        if not (work / PROGRESS).exists():  # nothing here that a next run could use
+            _remove_all_but((), work)
+            work.rmdir()
+        raise
+    return catalogue
+
+
+def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) -> Progress:
+    """RETURNS (Progress): How far an earlier run came, if it was the same build; else nothing is
+    done yet, and what it left is removed."""
+    fresh = Progress(
+        digest=f"{manifest.digest} {identity}".rstrip(),
+        fingerprint=manifest.fingerprint,
+        dtype=manifest.dtype,
+        place=manifest.index if is_milvus(manifest.index) else "",
+    )
+    old = Progress.read(work / PROGRESS)
+    if old is not None and old.of(0, 0) == fresh:
+        say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
+        _remove_all_but(OWN, work)  # what it was writing when it broke off
+        return old
+    if old is not None:
+        text = "The entities or the encoder changed since the unfinished build: starting over"
+        say(text, show)
+    discard_upload(work)
+    _remove_all_but((CATALOGUE,), work)
+    return fresh
+
+
+def _remove_all_but(names: Collection[str], work: Path) -> None:
+    for item in work.iterdir():
+        if item.name not in names:
+            item.unlink()
+
+
+def finish(manifest: Manifest, work: Path, out: Path) -> Manifest:
+    """Give a finished build its name.
+
+    RETURNS (Manifest): With its files.
+    """
+    manifest = replace(manifest, created=now(), files=describe_files(work))
+    manifest.write(work)
+    publish(work, out)
+    # Not before: a build that can't be given its name is gone on with, and a collection is to be
+    # dropped until it is in use.
+    with suppress(OSError):
+        (out / PROGRESS).unlink(missing_ok=True)
+        (out / UPLOAD).unlink(missing_ok=True)
+    return manifest

@@ -1,0 +1,160 @@
+"""The stage of a build that gives the vectors an index: choose, build, measure."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...errors import ElqError, Errors
+from ..search.stored_kb import exact_table, open_index_table
+from .choose_index import Plan, plans
+from ..milvus.server import Address, connect, is_milvus
+from .vector_writers import finish_upload
+from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
+from .train_index import VectorFile, build_index, check_spec, forget_unfinished
+from .tune_index import MOST_QUERIES, Queries, held_queries, thin, tune
+from ..search.faiss_index import SearchSettings
+from ..search.file_vectors import check_queries
+
+QuerySource = Callable[[], Queries]
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What an index may take and must find.
+
+    max_ram (int): Most bytes of an index that "auto" chooses.
+    min_recall (float): Share of the exact 10 best entities that it has to find, where that can be.
+    queries (Callable): Returns what it is tried with; entity vectors, moved, where None.
+    device (int): GPU that k-means runs on, -1 for the CPU.
+    """
+
+    max_ram: int = 2 << 30
+    min_recall: float = 0.99
+    queries: QuerySource | None = None
+    device: int = -1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_recall <= 1:
+            raise ElqError(Errors.ELQ239.format(value=self.min_recall))
+
+
+def check_index(index: str, width: int, dtype: str) -> str:
+    """Check an index before hours are spent on its vectors.
+
+    index (str): "auto", "exact", a FAISS factory string, or the address of a Milvus server, which
+        has to answer.
+    dtype (str): How vectors are to be stored, or "auto".
+    RETURNS (str): The same, in full.
+    """
+    if not is_milvus(index):
+        return check_spec(index, width)
+    if dtype not in (AUTO, "float32"):
+        raise ElqError(Errors.ELQ266.format(dtype=dtype))
+    address = Address.parse(index)
+    connect(address)
+    return address.spec
+
+
+def make_index(
+    work: Path, manifest: Manifest, options: IndexOptions, *, progress: bool = False
+) -> Manifest:
+    """Build the index that a manifest asks for beside the vectors, and tune how it is searched.
+
+    work (Path): The directory, which has its vectors. A build that broke off is gone on with.
+    manifest (Manifest): Of the directory; `index` may be "auto".
+    progress (bool): Whether to tell on stderr what is done, chosen and found.
+    RETURNS (Manifest): With the index as it is, and how it is searched.
+    """
+    if is_milvus(manifest.index):
+        say(f"index: {manifest.index}", progress)
+        return finish_upload(work, manifest)
+    _forget(work)
+    candidates = [Plan(manifest.index, 0, "as asked for")]
+    if manifest.index == AUTO:
+        item_bytes = np.dtype(manifest.dtype).itemsize
+        candidates = plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
+    for plan in candidates:
+        say(f"index: {plan.spec} ({plan.reason})", progress)
+        if plan.spec == EXACT:
+            break
+        path = build_index(
+            work,
+            VectorFile(work / VECTORS),
+            plan.spec,
+            device=options.device,
+            progress=progress,
+        )
+        settings = _tune(work, path, manifest, options)
+        say(f"search: {describe(settings)}", progress)
+        if settings.recall >= options.min_recall or plan is candidates[-1]:
+            _warn(settings, options, progress)
+            path.rename(work / INDEX)
+            forget_unfinished(work)
+            return replace(manifest, index=plan.spec, search=settings.to_manifest())
+    forget_unfinished(work)
+    (work / QUERIES).unlink(missing_ok=True)
+    return replace(manifest, index=EXACT)
+
+
+def take_index(work: Path, index_file: Path) -> None:
+    """Copy an index of the vectors, in the place of what an unfinished build may have left."""
+    _forget(work)
+    forget_unfinished(work)
+    shutil.copyfile(index_file, work / INDEX)
+
+
+def _forget(work: Path) -> None:
+    for name in (INDEX, QUERIES):
+        (work / name).unlink(missing_ok=True)
+
+
+def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
+    exact = exact_table(work, manifest)
+    queries = held_queries(exact.vectors)
+    if options.queries is not None:
+        vectors, source = options.queries()
+        queries = Queries(thin(check_queries(vectors, manifest.width), MOST_QUERIES), source)
+        np.save(work / QUERIES, queries.vectors)  # for checks, and for when it is built again
+    return tune(open_index_table(work, path, manifest), exact, queries, options.min_recall)
+
+
+def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
+    """RETURNS (Queries | None): The queries that the index of a knowledge base was tuned with;
+    None where they were made of its own vectors."""
+    if QUERIES not in manifest.files:
+        return None
+    vectors = np.load(directory / QUERIES, allow_pickle=False)
+    return Queries(vectors, str(manifest.search.get("queries", "")))
+
+
+def describe(settings: SearchSettings) -> str:
+    """RETURNS (str): How far an index is searched, and what that finds at what cost."""
+    far = f"effort {settings.effort}, " if settings.effort else ""
+    found = f"finds {settings.recall:.4f} of the exact 10 best"
+    asked = f"{settings.sample} queries: {settings.queries}"
+    cost = f"{settings.ms:.1f} ms a query, exact search {settings.exact_ms:.0f} ms"
+    return f"{far}re-ranks {settings.depth}, {found} ({asked}); {cost}"
+
+
+def _warn(settings: SearchSettings, options: IndexOptions, show: bool) -> None:
+    if settings.recall < options.min_recall:
+        say(
+            f"That is less than the {options.min_recall} asked for. Allow more memory, or ask for "
+            "another index.",
+            show,
+        )
+    if options.queries is None:
+        say("Mentions may be further from the entities than that: tune with --queries.", show)
+
+
+def say(text: str, show: bool) -> None:
+    """Tell something on stderr, above a progress bar."""
+    if show:
+        tqdm.write(text, file=sys.stderr)

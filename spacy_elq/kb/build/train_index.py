@@ -1,0 +1,177 @@
+"""Vectors → a FAISS index, in bounded memory and resumable: train on a sample, then add."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ...files import atomic_file
+from ...errors import ElqError, Errors
+from ..search.faiss_index import last_line, many_threads, to_gpu
+from ..files.store import AUTO, EXACT
+
+# k-means learns from so many vectors a list, as long as they are no more than this many bytes.
+POINTS_PER_LIST = 64
+SAMPLE_BYTES = 640 << 20
+# Vectors read and added at once, and how many of them until what is there is saved.
+ADD_AT_ONCE = 1 << 15
+SAVE_EVERY = 1 << 20
+UNFINISHED = "index.part"
+UNFINISHED_INFO = "index.part.json"
+
+
+class VectorFile:
+    """The rows of a .npy file, read block by block. What was read does not stay in memory, as the
+    pages of one mapping would.
+
+    path (Path): File of a matrix (V, h).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shape = self._map().shape
+
+    def _map(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows: slice | np.ndarray) -> np.ndarray:
+        """RETURNS (ndarray): Some rows, float32."""
+        return np.array(self._map()[rows], dtype=np.float32)
+
+
+def check_spec(spec: str, width: int) -> str:
+    """Check an index before hours are spent on its vectors.
+
+    spec (str): "auto", "exact" or a FAISS factory string.
+    RETURNS (str): The same.
+    """
+    if spec not in (AUTO, EXACT):
+        factory(width, spec)
+    return spec
+
+
+def factory(width: int, spec: str) -> Any:
+    """RETURNS (faiss.Index): An untrained index over inner products.
+    RAISES (ElqError): If FAISS doesn't know the kind."""
+    import faiss
+
+    try:
+        return faiss.index_factory(width, spec, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as err:
+        raise ElqError(Errors.ELQ215.format(spec=spec, reason=last_line(err))) from None
+
+
+def build_index(
+    directory: Path, vectors: VectorFile, spec: str, *, device: int = -1, progress: bool = False
+) -> Path:
+    """Train an index and add all vectors, going on from where an earlier call broke off.
+
+    directory (Path): Where the unfinished index is kept.
+    spec (str): FAISS factory string, for example "SQfp16" or "HNSW32".
+    device (int): GPU that k-means runs on, -1 for the CPU.
+    progress (bool): Whether to show progress on stderr.
+    RETURNS (Path): The index, whole; its name is to be changed.
+    """
+    work = _Unfinished(directory, {"spec": spec, "vectors": len(vectors)})
+    try:
+        with many_threads():
+            index = work.load()
+            if index is None:
+                index = _train(vectors, spec, device, show=progress)
+                work.save(index)
+            _add(index, vectors, work, show=progress)
+    except RuntimeError as err:  # too few vectors to train on, above all
+        raise ElqError(Errors.ELQ215.format(spec=spec, reason=last_line(err))) from None
+    return work.path
+
+
+def forget_unfinished(directory: Path) -> None:
+    """Remove what `build_index` keeps beside the index, and one that was left unfinished."""
+    for name in (UNFINISHED, UNFINISHED_INFO):
+        (directory / name).unlink(missing_ok=True)
+
+
+class _Unfinished:
+    """An index on disk that has yet to get some or all of its vectors.
+
+    of (dict): What is built; one that was left of anything else is no use.
+    """
+
+    def __init__(self, directory: Path, of: dict[str, Any]) -> None:
+        self.path = directory / UNFINISHED
+        self._of = of
+        self._info = directory / UNFINISHED_INFO
+
+    def load(self) -> Any:
+        """RETURNS (Optional[faiss.Index]): The index as it was last saved."""
+        import faiss
+
+        try:
+            same = json.loads(self._info.read_text(encoding="utf8")) == self._of
+        except (OSError, ValueError):
+            return None
+        return faiss.read_index(str(self.path)) if same and self.path.exists() else None
+
+    def save(self, index: Any) -> None:
+        """Write the index in place of what was saved before, in one step."""
+        import faiss
+
+        with atomic_file(self.path) as work:
+            # What the old file is an index of must not be said of the new one.
+            self._info.unlink(missing_ok=True)
+            faiss.write_index(index, str(work))
+        self._info.write_text(json.dumps(self._of), encoding="utf8")
+
+
+def _train(vectors: VectorFile, spec: str, device: int, *, show: bool) -> Any:
+    """An index that has learned its lists and codes from a sample, and holds no vector."""
+    import faiss
+
+    index = factory(vectors.shape[1], spec)
+    if index.is_trained:
+        return index
+    ivf = faiss.try_extract_index_ivf(index)
+    wanted = len(vectors)
+    if ivf is not None:
+        wanted = min(wanted, POINTS_PER_LIST * ivf.nlist)
+        ivf.cp.max_points_per_centroid = POINTS_PER_LIST
+        if device >= 0:
+            ivf.clustering_index = to_gpu(faiss.IndexFlatIP(ivf.d), device)
+    sample = _sample(vectors, wanted)
+    with tqdm(total=1, desc=f"training on {len(sample)}", unit=" index", disable=not show) as bar:
+        index.train(sample)
+        bar.update()
+    return index
+
+
+def _sample(vectors: VectorFile, count: int) -> np.ndarray:
+    count = min(count, max(1, SAMPLE_BYTES // (4 * vectors.shape[1])))
+    if count >= len(vectors):
+        return vectors.take(slice(None))
+    rows = np.random.default_rng(0).choice(len(vectors), count, replace=False)
+    return vectors.take(np.sort(rows))
+
+
+def _add(index: Any, vectors: VectorFile, work: _Unfinished, *, show: bool) -> None:
+    bar = tqdm(
+        total=len(vectors),
+        initial=index.ntotal,
+        desc="adding",
+        unit=" vectors",
+        unit_scale=True,
+        disable=not show,
+    )
+    with bar:
+        while index.ntotal < len(vectors):
+            block = vectors.take(slice(index.ntotal, index.ntotal + ADD_AT_ONCE))
+            index.add(block)
+            bar.update(len(block))
+            if index.ntotal % SAVE_EVERY == 0 or index.ntotal == len(vectors):
+                work.save(index)

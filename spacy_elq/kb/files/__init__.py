@@ -1,0 +1,1 @@
+"""The files of a knowledge base: layout, locks, records and names."""

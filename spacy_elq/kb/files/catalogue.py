@@ -1,0 +1,206 @@
+"""Entity records in SQLite: read-only once built, and never all in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...entities.records import alias_list, parse_aliases
+from ...errors import ElqError, Errors
+from ...types import Entity
+
+BATCH = 10_000
+# Records kept in memory by `records`, some 10 MB.
+RECENT = 10_000
+COLUMNS = "id, title, description, aliases, type, extra"
+SCHEMA = """
+CREATE TABLE entities (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    title TEXT NOT NULL,
+    description TEXT NOT NULL,
+    aliases TEXT NOT NULL,
+    type TEXT NOT NULL,
+    extra TEXT NOT NULL
+)
+"""
+
+
+def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
+    aliases = json.dumps(alias_list(entity), ensure_ascii=False) if entity.aliases else ""
+    extra = json.dumps(dict(entity.extra), ensure_ascii=False) if entity.extra else ""
+    return row, entity.id, entity.title, entity.description, aliases, entity.type, extra
+
+
+def _to_entity(columns: Sequence[Any]) -> Entity:
+    id_, title, description, aliases, type_, extra = columns
+    names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
+    fields = json.loads(extra) if extra else {}
+    return Entity(id_, title, description, names, type_, fields, counts)
+
+
+class Catalogue:
+    """The records of a knowledge base by row (0..N-1) and by id.
+
+    Safe to share between threads, across a fork and through a pickle: each thread of each process
+    opens its own connection when it first asks.
+
+    path (Path): The SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._file = _identity(self.path)
+        self._local = threading.local()
+        self._recent: dict[int, Entity] = {}
+        self._one("SELECT 1 FROM sqlite_master")  # holds the file, should another get its name
+
+    @classmethod
+    def build(cls, path: Path, entities: Iterable[Entity]) -> Catalogue:
+        """Write a new catalogue; entities get their rows in the order in which they come.
+
+        path (Path): A file that does not exist yet.
+        """
+        db = sqlite3.connect(path)
+        try:
+            # Nothing is lost with these off: a build that breaks off starts over.
+            db.execute("PRAGMA journal_mode=OFF")
+            db.execute("PRAGMA synchronous=OFF")
+            db.execute(SCHEMA)
+            numbered = (_to_columns(row, entity) for row, entity in enumerate(entities))
+            while batch := list(islice(numbered, BATCH)):
+                db.executemany("INSERT INTO entities VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
+            _index_ids(db)
+            # With it the rows of a type are read without a look at the records.
+            db.execute("CREATE INDEX entities_type ON entities (type)")
+            db.commit()
+        finally:
+            db.close()
+        return cls(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        # SQLite connections must not be carried into a forked process.
+        if getattr(self._local, "pid", None) != os.getpid():
+            try:
+                found = _identity(self.path)
+            except OSError as err:
+                reason = err.strerror
+                raise ElqError(Errors.ELQ272.format(path=self.path, reason=reason)) from None
+            if found != self._file:
+                # Rows of another file would be other entities.
+                raise ElqError(Errors.ELQ222.format(path=self.path))
+            uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
+            self._local.db = sqlite3.connect(uri, uri=True)
+            self._local.pid = os.getpid()
+        return self._local.db
+
+    def __len__(self) -> int:
+        # Rows are 0..N-1 without gaps; COUNT(*) would read the whole table.
+        (last,) = self._one("SELECT MAX(row) FROM entities") or (None,)
+        return 0 if last is None else last + 1
+
+    def __iter__(self) -> Iterator[Entity]:
+        return self.iterate()
+
+    def iterate(self, start: int = 0) -> Iterator[Entity]:
+        """YIELDS (Entity): The records in row order, from row `start` on."""
+        query = f"SELECT {COLUMNS} FROM entities WHERE row >= ? ORDER BY row"
+        return map(_to_entity, self._all(query, (start,)))
+
+    def records(self, rows: Sequence[int]) -> list[Entity]:
+        """RETURNS (list[Entity]): The records of these rows, in their order, repeats allowed."""
+        wanted = {int(row) for row in rows}
+        found = {row: entity for row in wanted if (entity := self._recent.get(row))}
+        read = self._select(COLUMNS, wanted - found.keys()) if len(found) < len(wanted) else ()
+        found.update((row, _to_entity(columns)) for row, *columns in read)
+        self._remember(found)
+        return [found[row] for row in self._known(rows, found)]
+
+    def ids(self, rows: Sequence[int]) -> list[str]:
+        """RETURNS (list[str]): The ids of these rows, in their order, repeats allowed."""
+        found = dict(self._select("id", rows))
+        return [found[row] for row in self._known(rows, found)]
+
+    def _known(self, rows: Sequence[int], found: dict[int, Any]) -> Iterator[int]:
+        for row in map(int, rows):
+            if row not in found:
+                raise ElqError(Errors.ELQ220.format(row=row, last=len(self) - 1))
+            yield row
+
+    def _remember(self, found: dict[int, Entity]) -> None:
+        # The same few entities are candidates again and again.
+        if len(self._recent) + len(found) > RECENT:
+            self._recent = {}
+        self._recent.update(found)
+
+    def _select(self, columns: str, rows: Iterable[int]) -> Iterator[Any]:
+        # One JSON array as the parameter: no limit on the number of rows, one cached statement.
+        wanted = json.dumps(sorted(set(map(int, rows))))
+        query = f"SELECT row, {columns} FROM entities WHERE row IN (SELECT value FROM json_each(?))"
+        return self._all(query, (wanted,))
+
+    def row(self, id_: str) -> int | None:
+        """RETURNS (int | None): The row of an entity, None for an unknown id."""
+        found = self._one("SELECT row FROM entities WHERE id = ?", (id_,))
+        return found[0] if found else None
+
+    def rows(self, ids: Sequence[str]) -> list[int | None]:
+        """RETURNS (list[int | None]): The rows of many entities, None for an unknown id."""
+        query = "SELECT id, row FROM entities WHERE id IN (SELECT value FROM json_each(?))"
+        found = dict(self._all(query, (json.dumps(list(ids)),)))
+        return [found.get(id_) for id_ in ids]
+
+    def rows_of_types(self, types: Sequence[str]) -> np.ndarray:
+        """RETURNS (ndarray): The rows of the entities that have one of the types, int64."""
+        # As one text: a million rows would take a second as Python numbers.
+        query = "SELECT group_concat(row) FROM entities WHERE type = ?"
+        texts = (text for type_ in types for (text,) in self._all(query, (type_,)))
+        found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts if text]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def types(self) -> list[str]:
+        """RETURNS (list[str]): The types that entities have, the most frequent first."""
+        query = "SELECT type FROM entities GROUP BY type ORDER BY COUNT(*) DESC, type"
+        return [type_ for (type_,) in self._all(query)]
+
+    def _all(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, parameters)
+        except sqlite3.DatabaseError as err:
+            problem = f"{self.path.name} is damaged ({err})"
+            raise ElqError(Errors.ELQ223.format(path=self.path.parent, problem=problem)) from None
+
+    def _one(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        return next(self._all(query, parameters), None)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _index_ids(db: sqlite3.Connection) -> None:
+    try:
+        db.execute("CREATE UNIQUE INDEX entities_id ON entities (id)")
+    except sqlite3.IntegrityError:
+        first, second, id_ = db.execute(
+            "SELECT a.row, b.row, a.id FROM (SELECT id, MIN(row) AS row FROM entities GROUP BY id "
+            "HAVING COUNT(*) > 1) AS a JOIN entities AS b ON b.id = a.id AND b.row > a.row "
+            "ORDER BY b.row LIMIT 1"
+        ).fetchone()
+        raise ElqError(Errors.ELQ207.format(id=id_, first=first + 1, second=second + 1)) from None

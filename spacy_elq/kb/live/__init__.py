@@ -1,0 +1,1 @@
+"""Changes to a knowledge base that is in use."""

@@ -1,0 +1,172 @@
+"""The changes of a knowledge base on disk: one SQLite file that several processes share.
+
+It has one row for each entity that was changed, with a number that rises: what is new to a reader
+are the rows above the last that it has read. A transaction is on disk when it ends, or nothing of
+it is; processes that die leave a journal from which the next one puts the file right. SQLite's
+own lock makes writers take turns, and readers wait for the end of a commit alone. (Its WAL mode
+needs shared memory in a writable directory, and leaves changes in a second file that a copy of
+the first would lack.)
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import ElqError, Errors
+from .delta import Change
+
+# Seconds to wait for another writer.
+WAIT = 5.0
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS meta (identity TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS changes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        base_row INTEGER,
+        record TEXT,
+        names BLOB NOT NULL,
+        vectors BLOB NOT NULL
+    )""",
+)
+INSERT = """
+INSERT OR REPLACE INTO changes (id, base_row, record, names, vectors) VALUES (?, ?, ?, ?, ?)
+"""
+
+
+class ChangeLog:
+    """Changes on top of one state of a knowledge base's files. Not to be used by two threads at
+    once.
+
+    path (Path): The file; made by the first change.
+    identity (str): Of the files (`Manifest.identity`).
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        self.identity = identity
+        self.last = 0
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
+        self._pid = 0
+        self._seen: int | None = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._connection is not None and self._pid != os.getpid():
+            # Not to be used in a forked process, nor closed there: that might end a transaction
+            # of the other one's.
+            self._inherited.append(self._connection)
+            self._connection = None
+        if self._connection is None:
+            # "rw" opens what is write-protected for reading, and puts right what broke off.
+            return self._connect("rw") if self.path.exists() else None
+        return self._connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        self._connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=WAIT,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._pid = os.getpid()
+        self._seen = None  # versions are of one connection
+        # After the end of a transaction the directory is synced too, else a power failure might
+        # bring the journal back, and undo the transaction.
+        self._connection.execute("PRAGMA synchronous=EXTRA")
+        return self._connection
+
+    def is_new(self) -> bool:
+        """RETURNS (bool): Whether there may be changes that were not read yet. Takes
+        microseconds."""
+        with self._reporting():
+            db = self._open()
+            return db is not None and self._version(db) != self._seen
+
+    def read(self) -> list[Change]:
+        """RETURNS (list[Change]): The changes that were not read yet, in their order."""
+        with self._reporting():
+            db = self._open()
+            if db is None:
+                return []
+            # Before the rows: what comes between the two is read again, and not lost.
+            self._seen = self._version(db)
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                return []
+            self._check(db)
+            query = "SELECT number, id, base_row, record, names, vectors FROM changes"
+            rows = db.execute(f"{query} WHERE number > ? ORDER BY number", (self.last,)).fetchall()
+            if rows:
+                self.last = rows[-1][0]
+            return [Change(*row[1:]) for row in rows]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep other writers out; what is written in the block is on disk when it ends, and
+        nothing of it if it ends by an exception."""
+        with self._reporting(writing=True):
+            db = self._open() or self._connect("rwc")
+            db.execute("BEGIN IMMEDIATE")
+        last = self.last
+        try:
+            yield
+            with self._reporting(writing=True):
+                db.execute("COMMIT")
+        except BaseException:
+            self.last = last
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def write(self, changes: Iterable[Change]) -> None:
+        """Add changes, within a transaction; they count as read."""
+        with self._reporting(writing=True):
+            db = self._prepared()
+            for change in changes:
+                self.last = db.execute(INSERT, change).lastrowid or 0
+
+    def clear(self) -> None:
+        """Forget all changes, within a transaction. Readers must begin anew after this."""
+        with self._reporting(writing=True):
+            self._prepared().execute("DELETE FROM changes")
+
+    def _prepared(self) -> sqlite3.Connection:
+        db = self._open() or self._connect("rwc")
+        for statement in SCHEMA:
+            db.execute(statement)
+        if not db.execute("SELECT 1 FROM meta").fetchone():
+            db.execute("INSERT INTO meta VALUES (?)", (self.identity,))
+        self._check(db)
+        return db
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        (identity,) = db.execute("SELECT identity FROM meta").fetchone()
+        if identity != self.identity:
+            reason = "they belong to another knowledge base"
+            raise ElqError(Errors.ELQ216.format(path=self.path, reason=reason))
+
+    @contextmanager
+    def _reporting(self, *, writing: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as err:
+            if "locked" in str(err):
+                message = Errors.ELQ240.format(path=self.path.parent)
+            elif writing and isinstance(err, sqlite3.OperationalError):
+                message = Errors.ELQ241.format(path=self.path, reason=err)
+            else:
+                message = Errors.ELQ216.format(path=self.path, reason=err)
+            raise ElqError(message) from None

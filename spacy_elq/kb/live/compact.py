@@ -1,0 +1,93 @@
+"""Live changes folded into new files, a generation after the one before."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...types import Entity
+from ..build.build_state import working_directory
+from ..build.builder import build_kb
+from ..build.choose_index import EXACT_UP_TO
+from ..build.index_stage import IndexOptions, kept_queries
+from ..build.vector_writers import discard_upload
+from ..files.store import AUTO, EXACT, Manifest, generation_name, now
+from ..milvus.server import is_milvus
+from .directory import KBDirectory
+from .view import View
+
+
+def compact(live: KBDirectory, *, progress: bool) -> bool:
+    """Write the entities as they are now into new files; the manifest then names those, in one
+    step. Whoever has the old ones open goes on with them.
+
+    live (KBDirectory): The directory.
+    progress (bool): Whether to show a progress bar on stderr.
+    RETURNS (bool): Whether there was anything to do.
+    """
+    with live.locked():
+        if not live.delta:
+            return False
+        old = live.manifest
+        manifest = _build(live, old, old.generation + 1, progress=progress)
+        replace(manifest, generation=old.generation + 1).write(live.path)
+    live.refresh()
+    return True
+
+
+def _build(live: KBDirectory, old: Manifest, generation: int, *, progress: bool) -> Manifest:
+    view = View(live.base, live.delta)
+    out = live.path / generation_name(generation)
+    for left in (out, working_directory(out)):  # by one that broke off
+        discard_upload(left)
+        shutil.rmtree(left, ignore_errors=True)
+    if not len(view):
+        out.mkdir()
+        return replace(
+            old,
+            entities=0,
+            vectors=0,
+            index=old.index if is_milvus(old.index) else EXACT,
+            search={},
+            digest="",
+            created=now(),
+            files={},
+        )
+    queries = kept_queries(live.base.path, old) if live.base else None
+    return build_kb(
+        view,
+        out,
+        _KnownVectors(view, old),
+        index=_index(old, len(view)),
+        options=IndexOptions(queries=None if queries is None else lambda: queries),
+        dtype=old.dtype,
+        progress=progress,
+        source=old.source,
+        snapshot=old.snapshot,
+    )
+
+
+def _index(old: Manifest, entities: int) -> str:
+    learned = "IVF" in old.index and not is_milvus(old.index)
+    # Of the few that are left an index could not learn its lists.
+    return AUTO if learned and entities <= EXACT_UP_TO else old.index
+
+
+class _KnownVectors:
+    """An `EntityEncoder` that knows the vectors of a view's entities, asked for in their order."""
+
+    def __init__(self, view: View, manifest: Manifest) -> None:
+        self.width = manifest.width
+        self.fingerprint = manifest.fingerprint
+        self.normalized = manifest.normalized
+        self._view = view
+        self._rows = view.live_rows()
+        self._place = 0
+
+    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._rows[self._place : self._place + len(entities)]
+        self._place += len(entities)
+        return self._view.vectors_of(rows)

@@ -1,0 +1,71 @@
+"""A knowledge base as a directory, and as bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import srsly
+
+from ...errors import ElqError, Errors
+from ..files.store import DELTA, Manifest, atomic_directory, check_replaceable
+from ..search.stored_kb import StoredKB
+from .change_log import ChangeLog
+from .delta import Change, Delta
+from .directory import KBDirectory
+
+
+def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta: Delta) -> None:
+    """Write a knowledge base; see `FaissKB.to_disk`."""
+    check_replaceable(path)
+    if base and _has_same_files(path, manifest):
+        live = KBDirectory(path)
+        if delta or live.delta:
+            live.rewrite(delta.changes())
+        return
+    with atomic_directory(path) as work:
+        if base:
+            base.copy_to(work)
+        else:
+            manifest.home(work).mkdir(exist_ok=True)
+            manifest.write(work)
+        _write_delta(work, manifest, delta)
+
+
+def _has_same_files(path: Path, manifest: Manifest) -> bool:
+    try:
+        return Manifest.read(path) == manifest
+    except ElqError:  # nothing there, or a broken one: both get written anew
+        return False
+
+
+def _write_delta(path: Path, manifest: Manifest, delta: Delta) -> None:
+    """Write the changes into a directory that is new: no other one has their file."""
+    if delta:
+        log = ChangeLog(manifest.home(path) / DELTA, manifest.identity)
+        with log.transaction():
+            log.write(delta.changes())
+        log.close()
+
+
+def to_bytes(manifest: Manifest, base: StoredKB | None, delta: Delta) -> bytes:
+    """RETURNS (bytes): msgpack of the manifest, the files' contents and the changes."""
+    files = {name: (base.path / name).read_bytes() for name in manifest.files} if base else {}
+    state = {"manifest": manifest.to_json(), "files": files, "changes": list(delta.changes())}
+    return srsly.msgpack_dumps(state)
+
+
+def unpack(data: bytes, directory: Path) -> None:
+    """Write what `to_bytes` returned into an empty directory that `FaissKB.open` can read."""
+    try:
+        state = srsly.msgpack_loads(data)
+        text, files = state["manifest"], state["files"]
+        changes = [Change(*change) for change in state["changes"]]
+        manifest = Manifest.from_json(text, directory)
+        home = manifest.home(directory)
+        home.mkdir(exist_ok=True)
+        for name in manifest.files:  # these names are checked: none leads out of the directory
+            (home / name).write_bytes(files[name])
+    except (ValueError, KeyError, TypeError) as err:
+        raise ElqError(Errors.ELQ221.format(reason=err)) from None
+    manifest.write(directory)
+    _write_delta(directory, manifest, Delta.of(manifest.width, manifest.entities, changes))

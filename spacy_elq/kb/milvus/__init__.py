@@ -1,0 +1,1 @@
+"""Entity vectors kept by a Milvus server."""

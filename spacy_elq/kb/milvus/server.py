@@ -1,0 +1,286 @@
+"""A Milvus server, or the file of Milvus Lite: where a collection of vectors is, and its use.
+
+A row is a vector: `id` is its number, 0..V-1 in the order of their entities; `entity` the row of
+the entity that owns it; `vector` the vector.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ElqError, Errors
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+PREFIX = "milvus:"
+TOKEN = "MILVUS_TOKEN"
+FLAT = "FLAT"
+# Those that need no settings of their own to be built and searched well.
+KINDS = (FLAT, "HNSW", "DISKANN", "AUTOINDEX")
+# Bytes of vectors sent or fetched at once; servers take messages of up to 64 MB.
+BYTES_AT_ONCE = 8 << 20
+# Hits asked for at once, over all queries.
+HITS_AT_ONCE = 1 << 18
+# Seconds until a server counts as away, and until a call is given up.
+CONNECT_TIMEOUT, CALL_TIMEOUT = 10, 120
+_NAME = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
+
+
+def is_milvus(index: str) -> bool:
+    """RETURNS (bool): Whether the index of a manifest, or an asked one, is a Milvus address."""
+    return index.startswith(PREFIX)
+
+
+@dataclass(frozen=True)
+class Address:
+    """What "milvus:URI[?index=KIND][#NAME]" says.
+
+    uri (str): "http://host:port", or the absolute path of a Milvus Lite file, "….db".
+    kind (str): How the server finds vectors, one of `KINDS`: "FLAT" compares with each, others may
+        miss some.
+    name (str): What the names of collections begin with.
+    """
+
+    uri: str
+    kind: str = FLAT
+    name: str = "elq"
+
+    @classmethod
+    def parse(cls, spec: str) -> Address:
+        """RETURNS (Address): What a text means.
+        RAISES (ElqError): If it means none, or has a password in it."""
+        rest, _, name = spec.removeprefix(PREFIX).partition("#")
+        uri, _, query = rest.partition("?")
+        kind = query.removeprefix("index=").upper() if query else FLAT
+        reason = ""
+        if "@" in uri:
+            reason = f"it would be stored; put user:password into the variable {TOKEN}"
+        elif kind not in KINDS:
+            reason = f"{query!r} is not index=KIND with one of {', '.join(KINDS)}"
+        elif name and not _NAME.fullmatch(name):
+            reason = f"{name!r} is no name of a collection"
+        elif "://" not in uri and not uri.endswith(".db"):
+            reason = f"{uri!r} is neither a server nor a file that ends in .db"
+        if reason:
+            raise ElqError(Errors.ELQ260.format(spec=spec, reason=reason))
+        if "://" not in uri:
+            uri = str(Path(uri).absolute())
+        return cls(uri, kind, name or cls.name)
+
+    @property
+    def is_file(self) -> bool:
+        """RETURNS (bool): Whether it is a file of Milvus Lite."""
+        return "://" not in self.uri
+
+    @property
+    def spec(self) -> str:
+        """RETURNS (str): The text that says all of it."""
+        kind = "" if self.kind == FLAT else f"?index={self.kind}"
+        return f"{PREFIX}{self.uri}{kind}#{self.name}"
+
+
+class Collection:
+    """A collection on a server. Connects when it is first used, and again in a forked process.
+
+    address (Address): The server.
+    name (str): Of the collection.
+    """
+
+    def __init__(self, address: Address, name: str) -> None:
+        self.address = address
+        self.name = name
+        self._connection: tuple[int, MilvusClient] | None = None
+
+    @property
+    def client(self) -> MilvusClient:
+        """RETURNS (MilvusClient): The connection of this process.
+        RAISES (ElqError): If there is no pymilvus, or no server."""
+        if self._connection is None or self._connection[0] != os.getpid():
+            self._connection = os.getpid(), connect(self.address)
+        return self._connection[1]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[MilvusClient]:
+        """YIELDS (MilvusClient): Whose refusals become an `ElqError`."""
+        client = self.client
+        from pymilvus import MilvusException
+
+        try:
+            yield client
+        except MilvusException as err:
+            raise ElqError(
+                Errors.ELQ265.format(name=self.name, uri=self.address.uri, reason=err.message)
+            ) from err
+
+    # Writing
+
+    def create(self, width: int) -> None:
+        """Make it, empty and without an index."""
+        with self._guarded() as client:
+            from pymilvus import DataType
+
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("entity", DataType.INT64)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
+            client.create_collection(self.name, schema=schema, consistency_level="Bounded")
+
+    def drop(self) -> None:
+        """Remove it, if it is there."""
+        with self._guarded() as client:
+            client.drop_collection(self.name)
+
+    def write(self, first: int, vectors: np.ndarray, owners: np.ndarray, *, again: bool) -> None:
+        """Add rows.
+
+        first (int): Number of the first vector.
+        vectors (ndarray): (n, h), float32.
+        owners (ndarray): Entity row of each, (n,).
+        again (bool): Whether some of them may be there already.
+        """
+        step = rows_at_once(vectors.shape[1])
+        with self._guarded() as client:
+            send = client.upsert if again else client.insert
+            for start in range(0, len(vectors), step):
+                part = slice(start, start + step)
+                block = zip(vectors[part], owners[part].tolist(), strict=True)
+                rows = enumerate(block, first + start)
+                send(self.name, [{"id": i, "entity": row, "vector": v} for i, (v, row) in rows])
+
+    def finish(self) -> None:
+        """Build the index and make it ready to be searched."""
+        with self._guarded() as client:
+            client.flush(self.name)
+            if not client.list_indexes(self.name):
+                index = client.prepare_index_params()
+                index.add_index("vector", index_type=self.address.kind, metric_type="IP")
+                client.create_index(self.name, index)
+            client.load_collection(self.name)
+
+    # Reading
+
+    def exists(self) -> bool:
+        """RETURNS (bool): Whether the server has it."""
+        with self._guarded() as client:
+            return bool(client.has_collection(self.name))
+
+    def check(self, width: int, vectors: int) -> None:
+        """RAISES (ElqError): Unless it is there and holds so many vectors of this width."""
+        if not self.exists():
+            raise ElqError(Errors.ELQ263.format(name=self.name, uri=self.address.uri))
+        with self._guarded() as client:
+            fields = client.describe_collection(self.name)["fields"]
+            client.load_collection(self.name)  # a server that started anew may not have
+            # Waits for all that was written before: later searches need not.
+            counted = client.query(
+                self.name, output_fields=["count(*)"], consistency_level="Strong"
+            )
+        found = (
+            int(counted[0]["count(*)"]),
+            next((int(f["params"]["dim"]) for f in fields if f["name"] == "vector"), 0),
+        )
+        if found != (vectors, width):
+            problem = f"{found[0]} vectors of width {found[1]}, not {vectors} of width {width}"
+            raise ElqError(
+                Errors.ELQ264.format(name=self.name, uri=self.address.uri, problem=problem)
+            )
+
+    def search(self, queries: np.ndarray, limit: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """Find the vectors with the largest inner products.
+
+        queries (ndarray): (M, h), float32.
+        where (str): Filter expression; "" for none.
+        RETURNS (tuple[ndarray, ndarray]): Scores (M, limit), float32, descending, and the numbers
+            of the vectors (M, limit), int64; -inf and -1 where there are fewer.
+        """
+        scores = np.full((len(queries), limit), -np.inf, dtype=np.float32)
+        numbers = np.full((len(queries), limit), -1, dtype=np.int64)
+        step = max(1, min(HITS_AT_ONCE // limit, rows_at_once(queries.shape[1])))
+        with self._guarded() as client:
+            for start in range(0, len(queries), step):
+                block = list(queries[start : start + step])
+                found = client.search(
+                    self.name,
+                    data=block,
+                    limit=limit,
+                    filter=where,
+                    output_fields=["id"],
+                    anns_field="vector",
+                    timeout=CALL_TIMEOUT,
+                )
+                for line, hits in enumerate(found, start):
+                    scores[line, : len(hits)] = [hit["distance"] for hit in hits]
+                    numbers[line, : len(hits)] = [hit["id"] for hit in hits]
+        return scores, numbers
+
+    def vectors(self, numbers: np.ndarray, width: int) -> np.ndarray:
+        """RETURNS (ndarray): The vectors that have these numbers, which are distinct and
+        ascending, (n, h), float32."""
+        result = np.empty((len(numbers), width), dtype=np.float32)
+        for start, rows in self._blocks(numbers, rows_at_once(width), "vector"):
+            result[start : start + len(rows)] = rows
+        return result
+
+    def entities(self, count: int) -> Iterator[np.ndarray]:
+        """YIELDS (ndarray): The entity row of each vector, block by block."""
+        for _, rows in self._blocks(np.arange(count), 1 << 14, "entity"):
+            yield np.asarray(rows, dtype=np.int64)
+
+    def _blocks(
+        self, numbers: np.ndarray, step: int, field: str
+    ) -> Iterator[tuple[int, Sequence[Any]]]:
+        for start in range(0, len(numbers), step):
+            block = numbers[start : start + step].tolist()
+            with self._guarded() as client:
+                rows = client.get(
+                    self.name, block, output_fields=["id", field], timeout=CALL_TIMEOUT
+                )
+            values = {row["id"]: row[field] for row in rows}
+            lost = [number for number in block if number not in values]
+            if lost:
+                problem = f"no vector {lost[0]}"
+                raise ElqError(
+                    Errors.ELQ264.format(name=self.name, uri=self.address.uri, problem=problem)
+                )
+            yield start, [values[number] for number in block]
+
+
+def rows_at_once(width: int) -> int:
+    """RETURNS (int): Vectors that go into one message; servers take and return 16,384 at most."""
+    return max(1, min(1 << 14, BYTES_AT_ONCE // (4 * width)))
+
+
+def connect(address: Address) -> MilvusClient:
+    """Connect to a server, with the token of the environment variable MILVUS_TOKEN, if there is
+    one; or open a Milvus Lite file, which is made if it is not there.
+
+    RAISES (ElqError): If it can't be done.
+    """
+    try:
+        from pymilvus import MilvusClient, MilvusException
+    except ImportError:
+        raise ElqError(Errors.ELQ261.format(uri=address.uri)) from None
+    # What is raised they log as well, with its traceback; Lite's server also what it can't do.
+    for name in ("pymilvus", "milvus_lite", *(["grpc._server"] if address.is_file else [])):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return MilvusClient(
+            address.uri,
+            token=os.environ.get(TOKEN, ""),
+            timeout=CONNECT_TIMEOUT,
+            dedicated=parent_process() is not None,  # a connection from before a fork is no good
+        )
+    except MilvusException as err:
+        message = Errors.ELQ267 if address.is_file else Errors.ELQ262
+        raise ElqError(message.format(uri=address.uri, reason=err.message, token=TOKEN)) from err

@@ -1,0 +1,255 @@
+"""Approximate search by a FAISS index that stays in its file, memory-mapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...errors import ElqError, Errors
+from .exact_index import best
+
+# FAISS searches fewer queries than this with one thread: starting another takes longer.
+MANY_QUERIES = 16
+# Flat search, of lists' centres above all, multiplies matrices from so many queries on: several
+# times as fast as FAISS's own loops, which it prefers up to 128,000 queries.
+BLAS_FROM = 20
+# Vectors added to a flat index at once.
+COPIED_AT_ONCE = 1 << 16
+# Fewest lists visited, shortest queue.
+FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
+# The threads of FAISS are lost in a forked process, and waiting for them would take forever.
+_IMPORTED_BY = os.getpid()
+# Methods that crash the process, or that silently change nothing, while an index is mapped.
+_CHANGES = ("add", "add_with_ids", "remove_ids", "reset", "train", "merge_from")
+
+
+class FaissIndex:
+    """Search by a FAISS index that is kept in a file and memory-mapped.
+
+    index (faiss.Index): Inner-product index whose ids are vector rows.
+    """
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    @classmethod
+    def open(cls, path: Path) -> FaissIndex:
+        """Map an index file. How much of the index is searched is what the file says."""
+        import faiss
+
+        # Older releases map inverted lists only, newer ones flat codes too.
+        flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)
+        index = faiss.read_index(str(path), flags)
+        for name in _CHANGES:
+            setattr(index, name, _refuse_changes)
+        return cls(index)
+
+    @classmethod
+    def flat(cls, vectors: np.ndarray) -> FaissIndex:
+        """RETURNS (FaissIndex): The vectors themselves, all of which a search compares."""
+        import faiss
+
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        for start in range(0, len(vectors), COPIED_AT_ONCE):
+            index.add(np.asarray(vectors[start : start + COPIED_AT_ONCE], dtype=np.float32))
+        return cls(index)
+
+    def on_gpu(self, device: int) -> FaissIndex:
+        """RETURNS (FaissIndex): A copy on a GPU, searched as far as this one."""
+        return FaissIndex(to_gpu(self.index, device))
+
+    @property
+    def effort(self) -> int:
+        """RETURNS (int): How far a search goes: the lists it visits (nprobe) or the length of its
+        queue in a graph (efSearch); 0 for an index that always visits everything."""
+        ivf, hnsw = _ivf(self.index), _hnsw(self.index)
+        return ivf.nprobe if ivf else hnsw.efSearch if hnsw else 0
+
+    @effort.setter
+    def effort(self, value: int) -> None:
+        ivf, hnsw = _ivf(self.index), _hnsw(self.index)
+        if ivf:
+            ivf.nprobe = min(value, ivf.nlist)
+        elif hnsw:
+            hnsw.efSearch = value
+
+    @property
+    def least_effort(self) -> int:
+        """RETURNS (int): The smallest effort that is worth a try."""
+        return FEWEST_LISTS if _ivf(self.index) else SHORTEST_QUEUE
+
+    @property
+    def most_effort(self) -> int:
+        """RETURNS (int): The effort that visits everything, 0 where every search does."""
+        ivf = _ivf(self.index)
+        return ivf.nlist if ivf else self.index.ntotal if _hnsw(self.index) else 0
+
+    @property
+    def takes_masks(self) -> bool:
+        """RETURNS (bool): Whether a search under a mask looks for what it admits alone; else dead
+        vectors are found and left out."""
+        return _parameters(self.index, None, 1) is not None
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        live: np.ndarray | None = None,
+        effort: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the vectors with the largest inner products, as `FlatIndex.search`.
+
+        live (ndarray): Which vectors may be found, one bit each, little-endian uint8.
+        effort (int): In place of the index's own.
+        """
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        parameters = _parameters(self.index, live, self.effort if effort is None else effort)
+        with _threads_for(len(queries)):
+            scores, rows = self.index.search(queries, k, params=parameters)
+        if live is not None and parameters is None:
+            rows[~_is_set(live, rows)] = -1
+        return best(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)
+
+
+def to_gpu(index: Any, device: int) -> Any:
+    """RETURNS (faiss.Index): A copy on a GPU.
+    RAISES (ElqError): If this FAISS has no GPU support, there is no such GPU, or FAISS can't have
+        this kind of index on one."""
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise ElqError(Errors.ELQ224.format(device=device))
+    try:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device, index)
+    except RuntimeError as err:
+        raise ElqError(Errors.ELQ225.format(device=device, reason=last_line(err))) from None
+
+
+def last_line(err: Exception) -> str:
+    """RETURNS (str): What a FAISS error says, without where in its source it says so."""
+    return (str(err).strip() or type(err).__name__).splitlines()[-1]
+
+
+def _refuse_changes(*args: Any, **kwargs: Any) -> NoReturn:
+    raise ElqError(Errors.ELQ226)
+
+
+def _ivf(index: Any) -> Any:
+    import faiss
+
+    return faiss.try_extract_index_ivf(index)
+
+
+def _hnsw(index: Any) -> Any:
+    import faiss
+
+    while (inner := _inner(index)) is not index:
+        index = inner
+    return index.hnsw if isinstance(index, faiss.IndexHNSW) else None
+
+
+def _inner(index: Any) -> Any:
+    """The index that one behind a transformation of the vectors, or a second look at those that
+    are found, searches first; the same where there is neither."""
+    import faiss
+
+    if isinstance(index, faiss.IndexPreTransform):
+        return faiss.downcast_index(index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return faiss.downcast_index(index.base_index)
+    return index
+
+
+def _parameters(index: Any, live: np.ndarray | None, effort: int) -> Any:
+    """Search parameters of the index's kind; None for kinds that take none."""
+    import faiss
+
+    # What FAISS's own annotations lack: keywords, and selectors made from arrays.
+    of: Any = faiss
+    inner = _inner(index)
+    if inner is not index:
+        own = _parameters(inner, live, effort)
+        if own is None:
+            return None
+        if isinstance(index, faiss.IndexRefine):
+            return of.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=own)
+        return of.SearchParametersPreTransform(index_params=own)
+    given = {} if live is None else {"sel": of.IDSelectorBitmap(live)}
+    if isinstance(index, faiss.IndexIVF):
+        return of.SearchParametersIVF(nprobe=min(effort, index.nlist), **given)
+    if isinstance(index, faiss.IndexHNSW):
+        return of.SearchParametersHNSW(efSearch=effort, **given)
+    if isinstance(index, faiss.IndexFlat | faiss.IndexScalarQuantizer):
+        return of.SearchParameters(**given)
+    return None
+
+
+def _is_set(bits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return (rows >= 0) & ((bits[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1).astype(bool)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let FAISS use so many threads, and matrix products where they are faster."""
+    import faiss
+
+    threads, blas_from = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
+    faiss.omp_set_num_threads(number)
+    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+        faiss.cvar.distance_compute_blas_threshold = blas_from
+
+
+def many_threads() -> AbstractContextManager[None]:
+    """RETURNS (ContextManager): Let FAISS use as many threads as the rest of a pipeline does."""
+    import torch
+
+    return _threads(1 if os.getpid() != _IMPORTED_BY else torch.get_num_threads())
+
+
+def _threads_for(queries: int) -> AbstractContextManager[None]:
+    return _threads(1) if queries < MANY_QUERIES else many_threads()
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How an index is searched, and what that finds; kept in the manifest.
+
+    effort (int): Lists visited (nprobe), or length of the queue in a graph (efSearch).
+    depth (int): Vectors found there that get an exact score, see `FileVectorStore`.
+    recall (float): Share of the exact 10 best entities found; -1 where it wasn't measured.
+    queries (str): What the queries were.
+    sample (int): How many of them.
+    ms (float): Median milliseconds of one query.
+    exact_ms (float): Milliseconds that exact search takes.
+    """
+
+    effort: int
+    depth: int = 0
+    recall: float = -1.0
+    queries: str = ""
+    sample: int = 0
+    ms: float = 0.0
+    exact_ms: float = 0.0
+
+    @classmethod
+    def from_manifest(cls, values: dict[str, Any], effort: int) -> SearchSettings:
+        """Read what `to_manifest` returned.
+
+        effort (int): Of the index file, where nothing was measured.
+        """
+        known = {item.name for item in fields(cls)}  # others are of a later release
+        return cls(**{"effort": effort, **{k: v for k, v in values.items() if k in known}})
+
+    def to_manifest(self) -> dict[str, Any]:
+        """RETURNS (dict): Plain values."""
+        return asdict(self)

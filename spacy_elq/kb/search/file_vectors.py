@@ -1,0 +1,330 @@
+"""Entity scores from vectors that are grouped by the entity that owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ...errors import ElqError, Errors
+from ...types import Entity
+from ..files.store import Manifest
+from .exact_index import FlatIndex, best
+from .faiss_index import FaissIndex
+from .vector_store import SearchResult
+
+# (query, vector) pairs scored at once: some 50 MB.
+PAIRS_AT_ONCE = 1 << 14
+# Vectors fetched beyond the k wanted before another search becomes needed.
+SLACK = 8
+# How much wider a search is tried again, where too little was in view to tell the best k entities.
+WIDEN = 4
+# Where only so many vectors may be found they are compared with each query, which takes no longer
+# than an index; a copy of them is kept, 40 MB at width 1024.
+FEW = 10_000
+# Scores closer than this share of their size may change places between two ways to sum them.
+TOLERANCE = 1e-5
+
+
+class FileVectorStore:
+    """Vectors (V, h) of N entities, each of which owns one or more that lie together.
+
+    vectors (ndarray): (V, h), float32 or float16; may be memory-mapped.
+    owners (ndarray): Entity row of each vector, (V,), ascending.
+    entities (int): Number N of entities that own a vector.
+    index (FaissIndex): Finds the vectors whose entities get exact scores; where None, every vector
+        is compared with every query.
+    depth (int): Least number of vectors that the index is asked for; where 0, hardly more than the
+        entities that are wanted.
+    """
+
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        owners: np.ndarray,
+        entities: int,
+        index: FaissIndex | None = None,
+        depth: int = 0,
+    ) -> None:
+        self.vectors = vectors
+        self.owners = owners
+        self.entities = entities
+        self.index = index
+        self.depth = depth
+        self._last_live: LiveVectors | None = None
+
+    @cached_property
+    def _exact(self) -> FlatIndex:
+        return FlatIndex(self.vectors)
+
+    def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None = None) -> SearchResult:
+        """Find the k best entities of each query, with exact scores.
+
+        queries (ndarray): (M, h), float32.
+        alive (ndarray): Which entity rows may be found, bool; all where None.
+        RETURNS (SearchResult): (M, k).
+        """
+        live = self._live(alive)
+        if live is not None and live.few is not None:
+            return live.few.search(queries, k)
+        if self.index is None:
+            return self._search_exactly(queries, k, live)
+        return self._search_index(self.index, queries, k, live)
+
+    def use_gpu(self, device: int) -> None:
+        """Search a copy of the index, or of the vectors where there is none, on a GPU.
+
+        device (int): Its number.
+        """
+        self.index = (self.index or FaissIndex.flat(self.vectors)).on_gpu(device)
+
+    def _live(self, alive: np.ndarray | None) -> LiveVectors | None:
+        """What is known of a mask; kept, as the same one comes with each search."""
+        if alive is None:
+            return None
+        live = self._last_live
+        if live is None or live.alive is not alive:
+            live = self._last_live = LiveVectors(alive, self.owners, self.vectors)
+        return live
+
+    def _search_index(
+        self, index: FaissIndex, queries: np.ndarray, k: int, live: LiveVectors | None
+    ) -> SearchResult:
+        """Search wider and wider until every query has its k entities, or all that there are."""
+        depth = max(self.depth, 2 * k) if self.depth else k + SLACK
+        effort = index.effort
+        bits, wanted, most = None, min(k, self.entities), len(self.vectors)
+        if live is not None:
+            # As many vectors get compared as would be without the mask.
+            bits, effort = live.bits, min(index.most_effort, int(effort / live.share))
+            wanted = min(k, live.entities)
+            most = live.count if index.takes_masks else most
+        while True:
+            _, vector_rows = index.search(queries, min(depth, most), bits, effort)
+            rows = self.owners_of(vector_rows)
+            scores, rows = best(self.scores(queries, rows), rows, k)
+            whole = depth >= most and effort >= index.most_effort
+            if whole or not wanted or np.isfinite(scores[:, :wanted]).all():
+                return SearchResult(rows, scores)
+            depth, effort = WIDEN * depth, min(WIDEN * effort, index.most_effort)
+
+    def owners_of(self, vector_rows: np.ndarray) -> np.ndarray:
+        """Entity rows (M, n), each once in a line; -1 for the rest."""
+        rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
+        if len(self.vectors) == self.entities:
+            return rows
+        rows.sort(axis=1)
+        rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+        return rows
+
+    def _search_exactly(
+        self, queries: np.ndarray, k: int, live: LiveVectors | None
+    ) -> SearchResult:
+        keep = k + SLACK
+        mask = None if live is None else live.mask
+        found, is_open = self._try(queries, k, keep, mask)
+        while is_open.any():
+            keep *= WIDEN
+            places = np.flatnonzero(is_open)
+            again, is_open[places] = self._try(queries[places], k, keep, mask)
+            found.rows[places], found.scores[places] = again
+        return found
+
+    def _try(
+        self, queries: np.ndarray, k: int, keep: int, mask: np.ndarray | None
+    ) -> tuple[SearchResult, np.ndarray]:
+        """Search with `keep` entities of each query in view.
+
+        RETURNS (tuple[Candidates, ndarray]): What was found, nothing where more might change it,
+            and where that is, (M,), bool.
+        """
+        per_entity = -(-len(self.vectors) // max(1, self.entities))
+        wanted = min(keep * per_entity, len(self.vectors))
+        scores, vector_rows = self._exact.search(queries, wanted, mask)
+        rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
+        last = scores[:, -1:]
+        scores, rows = best(*first_of_each(scores, rows), keep)
+        kth = scores[:, k - 1 : k]
+        is_open = np.zeros(len(queries), dtype=bool)
+        if keep < self.entities:
+            is_open = ~settled(np.maximum(last, scores[:, -1:]), kth)
+        is_near = scores >= kth - TOLERANCE * np.abs(kth)  # the rest stay out
+        near = np.where(is_near & ~is_open[:, None], rows, -1)
+        scores, rows = best(self.scores(queries, near), near, k)
+        return SearchResult(rows, scores), is_open
+
+    def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Exact scores of given entities: the inner product with their best vector.
+
+        The same pair gets the same score in every batch, bit for bit.
+
+        queries (ndarray): (M, h), float32.
+        rows (ndarray): Entity rows (M, C), -1 for none.
+        RETURNS (ndarray): (M, C), float32; -inf for rows that are -1 or own no vector.
+        """
+        starts, counts = self._ranges(rows.ravel())
+        result = np.full(len(counts), -np.inf, dtype=np.float32)
+        wanted = np.flatnonzero(counts)
+        # Cut where the running number of vectors passes another multiple of the chunk size.
+        chunk = np.cumsum(counts[wanted]) // PAIRS_AT_ONCE
+        for part in np.split(wanted, np.flatnonzero(np.diff(chunk)) + 1) if len(wanted) else ():
+            vectors = self._gather(starts[part], counts[part])
+            of_query = np.repeat(part // rows.shape[1], counts[part])
+            dots = np.einsum("ph,ph->p", vectors, queries[of_query])
+            result[part] = np.maximum.reduceat(dots, np.cumsum(counts[part]) - counts[part])
+        return result.reshape(rows.shape)
+
+    def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple[ndarray, ndarray]): The vectors of these entities (V, h), float32, and the
+        place in `rows` of the owner of each (V,), int64, ascending."""
+        starts, counts = self._ranges(rows)
+        owners = np.repeat(np.arange(len(rows)), counts)
+        return self._gather(starts, counts), owners
+
+    def matrix(self, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple[ndarray, ndarray]): All vectors (V, h), float32, and the entity row of
+        each (V,), int64, ascending. With no `alive`, float32 vectors are the mapped file."""
+        keep = slice(None) if alive is None else alive[self.owners]
+        vectors = np.asarray(self.vectors[keep], dtype=np.float32)
+        return vectors, self.owners[keep].astype(np.int64)
+
+    def problems(self, manifest: Manifest) -> Iterator[str]:
+        """YIELDS (str): Where vectors and owners contradict the manifest."""
+        if self.vectors.shape != (manifest.vectors, manifest.width):
+            yield f"the vectors have shape {self.vectors.shape}"
+        if self.owners.shape != self.vectors.shape[:1]:
+            yield f"there are {len(self.owners)} owners for {len(self.vectors)} vectors"
+        if not np.array_equal(np.unique(self.owners), np.arange(self.entities)):
+            yield "some entity has no vector, or some vector no entity"
+        if (np.diff(self.owners) < 0).any():
+            yield "the vectors of an entity do not lie together"
+
+    def _ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First vector and number of vectors of each entity."""
+        rows = rows.astype(self.owners.dtype)  # or else searchsorted converts all owners
+        starts = np.searchsorted(self.owners, rows)
+        return starts, np.searchsorted(self.owners, rows, side="right") - starts
+
+    def _gather(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The vectors of consecutive ranges, one after another, float32."""
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.repeat(starts, counts) + within
+        # Faster than indexing.
+        return np.asarray(self.vectors.take(places, axis=0), dtype=np.float32)
+
+
+def merge(
+    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Merge two lists that are sorted by place, the first list first where places are equal.
+
+    one, other (tuple[ndarray, ndarray]): Places (n,), ascending, and what is there (n, ...).
+    RETURNS (tuple[ndarray, ndarray]): Both, as one such list.
+    """
+    if not len(other[0]):
+        return one
+    places = np.concatenate([one[0], other[0]])
+    order = np.argsort(places, kind="stable")
+    return places[order], np.concatenate([one[1], other[1]])[order]
+
+
+class LiveVectors:
+    """Which vectors of a table may be found.
+
+    alive (ndarray): Which entities may, bool.
+    owners, vectors (ndarray): Of the table.
+    """
+
+    def __init__(self, alive: np.ndarray, owners: np.ndarray, vectors: np.ndarray) -> None:
+        self.alive = alive
+        self.mask = alive[owners]
+        self.count = int(np.count_nonzero(self.mask))
+        self.entities = int(np.count_nonzero(np.diff(owners[self.mask], prepend=-1)))
+        self.share = max(self.count, 1) / max(1, len(owners))
+        self.few = None
+        if self.count <= min(FEW, len(owners) // 2):
+            places = np.flatnonzero(self.mask)
+            self.few = FileVectorStore(vectors[places], owners[places], self.entities)
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """RETURNS (ndarray): The mask with one bit a vector, uint8, little-endian."""
+        return np.packbits(self.mask, bitorder="little")
+
+
+def settled(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): Where the k-th entity of a query stays, (M,), bool, if what was left out
+    scores no more than `last` (M, 1). Unless the k-th score (M, 1) is clearly above that, an equal
+    entity with a smaller row may be among them."""
+    with np.errstate(invalid="ignore"):
+        above = kth > last + TOLERANCE * np.abs(last)
+    return (above | np.isneginf(last))[:, 0]
+
+
+def first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n) with the best of the scores that an
+    entity has within a line; -inf and -1 in the place of the others."""
+    order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
+    scores, rows = scores[order], rows[order]
+    repeat = np.zeros(rows.shape, dtype=bool)
+    repeat[:, 1:] = rows[:, 1:] == rows[:, :-1]
+    drop = repeat | (rows < 0)
+    return np.where(drop, -np.inf, scores).astype(np.float32), np.where(drop, -1, rows)
+
+
+def check_queries(queries: np.ndarray, width: int) -> np.ndarray:
+    """RETURNS (ndarray): The queries as contiguous float32; an ElqError unless they are (M, h)."""
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != width:
+        raise ElqError(Errors.ELQ219.format(found=queries.shape, expected=width))
+    return queries
+
+
+def unique(entities: Iterable[Entity]) -> Iterator[Entity]:
+    """YIELDS (Entity): The same entities; an ElqError for an id that comes twice."""
+    seen: dict[str, int] = {}
+    for place, entity in enumerate(entities, 1):
+        first = seen.setdefault(entity.id, place)
+        if first != place:
+            raise ElqError(Errors.ELQ207.format(id=entity.id, first=first, second=place))
+        yield entity
+
+
+def check_vectors(
+    ids: Sequence[str], vectors: np.ndarray, owners: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check what an encoder made for some entities.
+
+    ids (Sequence[str]): The ids of the entities.
+    vectors (ndarray): (V, h).
+    owners (ndarray): (V,): which of the entities each vector belongs to, 0..len(ids)-1, ascending,
+        each at least once.
+    RETURNS (tuple[ndarray, ndarray]): The vectors as float32 and the owners as int64.
+    """
+    vectors, owners = np.asarray(vectors, dtype=np.float32), np.asarray(owners, dtype=np.int64)
+    problem = ""
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        problem = f"their shape is {vectors.shape}, it must be (number of vectors, {width})"
+    elif owners.shape != vectors.shape[:1]:
+        problem = f"there are {len(vectors)} vectors, but owners of shape {owners.shape}"
+    elif not np.array_equal(np.unique(owners), np.arange(len(ids))):
+        problem = f"the owners must name each of the {len(ids)} entities, and nothing else"
+    elif (np.diff(owners) < 0).any():
+        problem = "the owners must be in ascending order"
+    if problem:
+        raise ElqError(Errors.ELQ209.format(problem=problem))
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise ElqError(Errors.ELQ208.format(id=ids[owners[broken[0]]]))
+    return vectors, owners
+
+
+def check_size(ids: Sequence[str], vectors: np.ndarray, owners: np.ndarray, dtype: str) -> None:
+    """Raise an ElqError for a vector that is too large for the type it is stored as.
+
+    ids, vectors, owners: As for `check_vectors`.
+    """
+    too_large = np.abs(vectors).max(axis=1, initial=0) > np.finfo(dtype).max
+    if too_large.any():
+        raise ElqError(Errors.ELQ229.format(id=ids[owners[too_large.argmax()]]))

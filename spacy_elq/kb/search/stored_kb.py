@@ -1,0 +1,124 @@
+"""The immutable part of a knowledge base, opened from its directory."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ElqError, Errors
+from ...files import link_or_copy
+from ..files.catalogue import Catalogue
+from ..files.locks import SharedLock
+from ..files.names import NameIndex
+from ..files.store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest
+from ..milvus.server import Address, Collection, is_milvus
+from ..milvus.vectors import MilvusTable
+from .faiss_index import FaissIndex, SearchSettings, last_line
+from .file_vectors import FileVectorStore
+from .vector_store import VectorStore
+
+
+@dataclass(frozen=True)
+class StoredKB:
+    """Records, names and vectors of the entities 0..N-1.
+
+    path (Path): The directory that the files are in.
+    hold (SharedLock): Keeps them there.
+    """
+
+    path: Path
+    manifest: Manifest
+    catalogue: Catalogue
+    names: NameIndex
+    table: VectorStore
+    hold: SharedLock
+
+    @classmethod
+    def open(cls, path: Path, manifest: Manifest) -> StoredKB:
+        """Map the files of a directory; nothing large is read.
+
+        manifest (Manifest): The directory's own, already checked.
+        RAISES (ElqError): If a file can't be read, though it has its size.
+        """
+        path = manifest.home(path.absolute())
+        hold = SharedLock(path)
+        try:
+            return cls(
+                path=path,
+                manifest=manifest,
+                catalogue=Catalogue(path / CATALOGUE),
+                names=NameIndex.open(path),
+                table=open_table(path, manifest),
+                hold=hold,
+            )
+        except (RuntimeError, ValueError, TypeError, MemoryError) as err:  # of FAISS and NumPy
+            raise ElqError(Errors.ELQ223.format(path=path, problem=last_line(err))) from None
+
+    def __len__(self) -> int:
+        return self.manifest.entities
+
+    def use_gpu(self, device: int) -> None:
+        """Search vectors that are in files on a GPU.
+
+        device (int): Its number.
+        RAISES (ElqError): If FAISS can't.
+        """
+        if isinstance(self.table, FileVectorStore):
+            self.table.use_gpu(device)
+
+    def copy_to(self, directory: Path) -> None:
+        """Put the files and the manifest into another directory, by hard links where that can
+        be."""
+        home = self.manifest.home(directory)
+        home.mkdir(exist_ok=True)
+        for name in self.manifest.files:
+            link_or_copy(self.path / name, home / name)
+        self.manifest.write(directory)
+
+
+def open_table(path: Path, manifest: Manifest) -> VectorStore:
+    """RETURNS (VectorStore): The vectors of a directory, as its manifest says they are kept."""
+    if is_milvus(manifest.index):
+        return milvus_table(path, manifest)
+    if manifest.index == EXACT:
+        return exact_table(path, manifest)
+    return open_index_table(path, path / INDEX, manifest)
+
+
+def open_index_table(path: Path, index_file: Path, manifest: Manifest) -> FileVectorStore:
+    """RETURNS (FileVectorStore): The vectors of a directory, found by an index."""
+    vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
+    index = FaissIndex.open(index_file)
+    settings = SearchSettings.from_manifest(manifest.search, index.effort)
+    index.effort = settings.effort
+    read_at_random(vectors)
+    return FileVectorStore(
+        np.asarray(vectors), np.asarray(owners), manifest.entities, index, settings.depth
+    )
+
+
+def exact_table(path: Path, manifest: Manifest) -> FileVectorStore:
+    """RETURNS (FileVectorStore): The same without the index, whatever the manifest says."""
+    vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
+    return FileVectorStore(np.asarray(vectors), np.asarray(owners), manifest.entities)
+
+
+def milvus_table(path: Path, manifest: Manifest) -> MilvusTable:
+    """RETURNS (MilvusTable): The vectors that a server has; connects when they are needed."""
+    name = str(manifest.search.get("collection", ""))
+    collection = Collection(Address.parse(manifest.index), name)
+    owners = np.asarray(_map(path / OWNERS))
+    return MilvusTable(collection, owners, manifest.entities, manifest.width)
+
+
+def _map(path: Path) -> np.memmap:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def read_at_random(array: np.memmap) -> None:
+    """Tell the system to read no more of a file than the rows that are asked for."""
+    if hasattr(mmap, "MADV_RANDOM"):  # not on Windows
+        array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""From encoder outputs to ranked, cut and resolved links."""

@@ -1,0 +1,183 @@
+"""Logits → spans → links: the published inference (ELQ, section 3.4), in plain numpy.
+
+Positions are wordpieces of a window, [CLS] = 0, and both ends of a span are inclusive. What the
+published code does beside the paper (strict comparisons, spans one wordpiece wider than the
+limit, the fallback when no span passes) is kept: with `DecodingSettings.exact` the output is the
+published implementation's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ElqError, Errors
+from ..settings import check_least, check_types
+
+JOINT = "joint"
+TOP_ENTITY = "top_entity_by_mention"
+BOTH = "thresholded_entity_by_mention"
+THRESHOLD_TYPES = (JOINT, TOP_ENTITY, BOTH)
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """What a caller may change between two calls.
+
+    threshold (float): Links need a joint log-score above it.
+    mention_threshold (float): Used by the threshold types below that are not "joint".
+    threshold_type (str): "joint": the joint log-score decides. "top_entity_by_mention": the
+        mention's raw logit decides, entity scores only rank, overlaps stay.
+        "thresholded_entity_by_mention": the raw logit, and `threshold` on the raw entity score.
+    top_k (int): Entities retrieved for a mention, K.
+    num_cand_mentions (int): Spans of a window that are considered at most.
+    max_mention_length (int): Last wordpiece minus first wordpiece of a mention at most; a mention
+        may have one wordpiece more than this number, as in the published code.
+    special_tokens (bool): Let [CLS] and [SEP] be part of mentions, as the published code does.
+    word_boundaries (bool): Consider only spans that begin and end where words do.
+    """
+
+    threshold: float = -2.1
+    mention_threshold: float = -0.6931
+    threshold_type: str = JOINT
+    top_k: int = 10
+    num_cand_mentions: int = 50
+    max_mention_length: int = 10
+    special_tokens: bool = False
+    word_boundaries: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self.__annotations__, vars(self))
+        if self.threshold_type not in THRESHOLD_TYPES:
+            raise ElqError(
+                Errors.ELQ110.format(
+                    name="threshold_type", value=self.threshold_type, of=THRESHOLD_TYPES
+                )
+            )
+        check_least({"top_k": 1, "num_cand_mentions": 1, "max_mention_length": 0}, vars(self))
+
+    @property
+    def pruning_threshold(self) -> float:
+        """RETURNS (float): A span's log P(mention) must exceed it to be considered."""
+        return self.threshold if self.threshold_type == JOINT else self.mention_threshold
+
+
+@dataclass
+class Spans:
+    """N spans of a batch, in the order of window, first and last wordpiece.
+
+    window (ndarray): Row of the batch, int64 (N,).
+    first, last (ndarray): Wordpieces, inclusive, int64 (N,).
+    logit (ndarray): Span logits m(i, j), float32 (N,).
+    """
+
+    window: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    logit: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+
+def log_sigmoid(x: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): log σ(x), without overflow; -inf at -inf."""
+    return -np.logaddexp(0, -x)
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): Over the last axis; entries of -inf take no part and stay -inf."""
+    with np.errstate(invalid="ignore"):
+        total = np.logaddexp.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
+        return np.where(x > -np.inf, x - total, -np.inf)
+
+
+def span_logits(
+    logits: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_mention_length: int
+) -> np.ndarray:
+    """m(i, j) = start_i + end_j + Σ inside_t, t = i..j.
+
+    logits (ndarray): Start, end and inside logits, float32 (B, T, 3).
+    starts, ends (ndarray): Where a span may begin and end, bool (B, T).
+    RETURNS (ndarray): float32 (B, T, W), W = max_mention_length + 1: the logit of the span that
+        begins at i and ends at i + w; -inf where there is no such span.
+    """
+    n_windows, length, _ = logits.shape
+    sums = np.zeros((n_windows, length + 1), dtype=np.float32)
+    np.cumsum(logits[..., 2], axis=1, out=sums[:, 1:])
+    at_start = np.where(starts, logits[..., 0] - sums[:, :-1], -np.inf)
+    at_end = np.full((n_windows, length + max_mention_length), -np.inf, dtype=np.float32)
+    at_end[:, :length] = np.where(ends, logits[..., 1] + sums[:, 1:], -np.inf)
+    ends_of = np.arange(length)[:, None] + np.arange(max_mention_length + 1)
+    return (at_start[..., None] + at_end[:, ends_of]).astype(np.float32)
+
+
+def propose(
+    scores: np.ndarray,
+    settings: DecodingSettings,
+    names: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Spans:
+    """The spans worth looking entities up for.
+
+    Of the `num_cand_mentions` highest in each window, and of those that are names in the knowledge
+    base, the ones whose log P(mention) exceeds the threshold. Where none does, all of them: that
+    changes results only where the joint score, which is never above log P(mention), does not
+    decide, and is left out where it does.
+
+    scores (ndarray): From `span_logits`, float32 (B, T, W).
+    names (Optional[tuple]): Window, first wordpiece and width of the spans that are names, int64
+        (n,) each.
+    """
+    n_windows, length, widths = scores.shape
+    flat = scores.reshape(n_windows, length * widths)
+    chosen = _among_highest(flat, settings.num_cand_mentions)
+    if names is not None:
+        chosen.reshape(scores.shape)[names] = True
+    passed = (flat > -np.inf) & chosen
+    above = passed & (log_sigmoid(flat) > settings.pruning_threshold)
+    if settings.threshold_type != JOINT:
+        above |= passed & ~above.any(axis=1, keepdims=True)
+    window, cell = np.nonzero(above)
+    first, width = np.divmod(cell, widths)
+    return Spans(window, first, first + width, flat[window, cell])
+
+
+def passes(
+    settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray, raw: np.ndarray
+) -> np.ndarray:
+    """Which mentions keep their best entity.
+
+    logit (ndarray): Span logits, float (N,).
+    joint (ndarray): Joint log-score of each span's best entity, float (N,).
+    raw (ndarray): Entity score of that entity, float (N,).
+    RETURNS (ndarray): bool (N,).
+    """
+    if settings.threshold_type == JOINT:
+        return joint > settings.threshold
+    # The published code compares the raw logit, not its log-probability, with this threshold.
+    mention = logit > settings.mention_threshold
+    if settings.threshold_type == TOP_ENTITY:
+        return mention
+    return mention & (raw > settings.threshold)
+
+
+def without_overlaps(score: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[int]:
+    """Greedy: best first, drop whatever overlaps something already kept.
+
+    start, end (ndarray): Half-open ranges of one document or window, int (N,).
+    RETURNS (list[int]): Positions kept, by descending score.
+    """
+    kept: list[int] = []
+    for i in np.argsort(-score, kind="stable").tolist():
+        if all(end[i] <= start[j] or end[j] <= start[i] for j in kept):
+            kept.append(i)
+    return kept
+
+
+def _among_highest(flat: np.ndarray, n: int) -> np.ndarray:
+    if flat.shape[1] <= n:
+        return np.ones(flat.shape, dtype=bool)
+    chosen = np.zeros(flat.shape, dtype=bool)
+    np.put_along_axis(chosen, np.argpartition(-flat, n - 1, axis=1)[:, :n], True, axis=1)
+    return chosen

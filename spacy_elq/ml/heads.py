@@ -1,0 +1,240 @@
+"""The torch modules on top of the question encoder: mention logits, mention vectors, entity scores.
+
+Formulas: ELQ (Li et al., EMNLP 2020), sections 3.2 (mention detection) and 3.3 (entity
+disambiguation).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import ElqError, Errors
+from .name_features import ENTITY_FEATURES, MENTION_FEATURES
+
+MENTION_SCORERS = ("qa_linear", "qa_mlp")
+MEAN = "all_avg"
+AGGREGATIONS = (MEAN, "fl_avg", "all_avg_linear", "fl_linear")
+# Of the published "qa_mlp" scorer.
+MLP_DROPOUT = 0.1
+# A mention and an entity of another name are about as similar before training.
+NIL_COSINE = 0.5
+
+
+class MentionScorer(nn.Module):
+    """Three logits a wordpiece: it starts a mention, it ends one, it is inside one."""
+
+    def __init__(self, width: int, kind: str = "qa_linear") -> None:
+        super().__init__()
+        if kind not in MENTION_SCORERS:
+            raise ElqError(Errors.ELQ110.format(name="scorer", value=kind, of=MENTION_SCORERS))
+        self.layers: nn.Module = nn.Linear(width, 3)
+        if kind == "qa_mlp":
+            self.layers = nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(), nn.Dropout(MLP_DROPOUT), nn.Linear(width, 3)
+            )
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """vectors (Tensor): (B, T, h). RETURNS (Tensor): float32 (B, T, 3)."""
+        return self.layers(vectors).float()
+
+
+class MentionPooling(nn.Module):
+    """A span's wordpiece vectors → its mention vector.
+
+    "all_avg" is the mean of all of them, "fl_avg" of the first and the last; "all_avg_linear" and
+    "fl_linear" put a linear layer on the mean, or on first and last side by side.
+    """
+
+    def __init__(self, width: int, kind: str = MEAN) -> None:
+        super().__init__()
+        if kind not in AGGREGATIONS:
+            raise ElqError(Errors.ELQ110.format(name="aggregation", value=kind, of=AGGREGATIONS))
+        self.kind = kind
+        self.linear: nn.Module = nn.Identity()
+        if kind.endswith("_linear"):
+            self.linear = nn.Linear(2 * width if kind == "fl_linear" else width, width)
+
+    def forward(self, vectors: torch.Tensor, spans: np.ndarray) -> torch.Tensor:
+        """Pool spans.
+
+        vectors (Tensor): Wordpiece vectors, (B, T, h).
+        spans (ndarray): Row of the batch, first and last wordpiece (inclusive), int64 (N, 3).
+        RETURNS (Tensor): Mention vectors, (N, h).
+        """
+        if self.kind.startswith("all"):
+            return self.linear(_span_means(vectors, spans))
+        rows, first, last = spans.T
+        ends = [vectors[_index(rows, vectors), _index(edge, vectors)] for edge in (first, last)]
+        pooled = torch.cat(ends, dim=-1) if self.kind == "fl_linear" else (ends[0] + ends[1]) / 2
+        return self.linear(pooled)
+
+
+class MentionContext(nn.Module):
+    """Mention vectors → the same, with what the text around the mention is about.
+
+    Beyond the paper. Adds to a mention's direction a learned share of the direction of the mean of
+    the wordpieces near it. That mean is what sentence encoders are trained on, so that it tells
+    namesakes apart ("jordan" beside "coached" and "title") before anything is learned here.
+    """
+
+    def __init__(self, reach: int) -> None:
+        """reach (int): Wordpieces on either side of the mention that count as near."""
+        super().__init__()
+        self.reach = reach
+        self.share = nn.Parameter(torch.tensor(1.0))
+
+    def stretches(
+        self, spans: np.ndarray, lengths: np.ndarray, longest: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is near to mentions.
+
+        spans (ndarray): int64 (N, 3), as in `MentionPooling`.
+        lengths (ndarray): Wordpieces of each row, int64 (B,).
+        longest (int): Wordpieces that the rows are padded to.
+        RETURNS (tuple[ndarray, ndarray]): Stretches of wordpieces, int64 (S, 3), and which of them
+            each mention lies in, int64 (N,).
+        """
+        rows, first, last = spans.T
+        if longest <= self.reach + 1:  # all of a text is near each of its mentions
+            texts = np.zeros((len(lengths), 3), dtype=np.int64)
+            texts[:, 0] = np.arange(len(lengths))
+            texts[:, 2] = lengths - 1
+            return texts, rows
+        begin = np.maximum(first - self.reach, 0)
+        end = np.minimum(last + self.reach, lengths[rows] - 1)
+        return np.stack([rows, begin, end], axis=1), np.arange(len(spans))
+
+    def forward(self, means: torch.Tensor, stretch: np.ndarray) -> torch.Tensor:
+        """means (Tensor): Mention vectors, and after them the means of stretches, (N + S, h).
+        stretch (ndarray): Which stretch each mention lies in, int64 (N,).
+        RETURNS (Tensor): (N, h)."""
+        directions = nn.functional.normalize(means, dim=-1)
+        nearby = directions[_index(stretch + len(stretch), means)]
+        return directions[: len(stretch)] + self.share * nearby
+
+
+class EntityScorer(nn.Module):
+    """Mention vectors → query vectors, whose inner product with an entity vector is its score.
+
+    Published: the mention vector itself. With `cosine`, its direction times a learned scale, for
+    entity vectors of length 1. With `nil`, also the score of there being no such entity: a learned
+    cosine, below which a mention's best entity is less likely than none.
+    """
+
+    def __init__(self, *, cosine: bool = False, scale: float = 20.0, nil: bool = False) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if cosine else None
+        self.nil_cosine = nn.Parameter(torch.tensor(NIL_COSINE)) if cosine and nil else None
+
+    def forward(self, mentions: torch.Tensor) -> torch.Tensor:
+        """mentions (Tensor): (N, h). RETURNS (Tensor): (N, h)."""
+        if self.log_scale is None:
+            return mentions
+        return nn.functional.normalize(mentions, dim=-1) * self.log_scale.exp()
+
+    @property
+    def nil_score(self) -> torch.Tensor | None:
+        """RETURNS (Tensor | None): Score of no entity at all, a scalar; None without `nil`."""
+        if self.log_scale is None or self.nil_cosine is None:
+            return None
+        return self.nil_cosine * self.log_scale.exp()
+
+
+class NameWeights(nn.Module):
+    """Learned weights of the name features of `lexical`: what it adds to a mention's logit that its
+    text is a name in the knowledge base, and to an entity's score that the mention is its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mention = nn.Parameter(torch.zeros(len(MENTION_FEATURES)))
+        self.entity = nn.Parameter(torch.zeros(len(ENTITY_FEATURES)))
+
+
+class Heads(nn.Module):
+    """Everything learned on top of the question encoder."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        scorer: str = "qa_linear",
+        aggregation: str = MEAN,
+        cosine: bool = False,
+        scale: float = 20.0,
+        names: bool = False,
+        context: int = 0,
+        nil: bool = False,
+    ) -> None:
+        """
+        width (int): Width of the question encoder's vectors, h.
+        names (bool): Add the features of `lexical` to both scores.
+        context (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner products
+            have no common length that two directions could be shares of.
+        nil (bool): Let entities compete with there being none. Only with `cosine` too: inner
+            products of one mention say little about those of another.
+        The rest are the arguments of the parts above.
+        """
+        super().__init__()
+        for option, value in (("context", context), ("nil", nil)):
+            if value and not cosine:
+                raise ElqError(Errors.ELQ116.format(name=option))
+        self.mention_scorer = MentionScorer(width, scorer)
+        self.pooling = MentionPooling(width, aggregation)
+        self.context = MentionContext(context) if context else None
+        self.entity_scorer = EntityScorer(cosine=cosine, scale=scale, nil=nil)
+        self.names = NameWeights() if names else None
+
+    def queries(
+        self, vectors: torch.Tensor, spans: np.ndarray, lengths: np.ndarray
+    ) -> torch.Tensor:
+        """vectors (Tensor): (B, T, h). spans (ndarray): int64 (N, 3), as in `MentionPooling`.
+        lengths (ndarray): Wordpieces of each row, int64 (B,).
+        RETURNS (Tensor): Query vectors, float32 (N, h)."""
+        if self.context is None:
+            return self.entity_scorer(self.pooling(vectors, spans)).float()
+        near, stretch = self.context.stretches(spans, lengths, vectors.shape[1])
+        if self.pooling.kind == MEAN:  # the same for both: at once
+            means = self.pooling(vectors, np.concatenate([spans, near]))
+        else:
+            means = torch.cat([self.pooling(vectors, spans), _span_means(vectors, near)])
+        return self.entity_scorer(self.context(means, stretch)).float()
+
+
+def span_logits(
+    logits: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, max_mention_length: int
+) -> torch.Tensor:
+    """m(i, j) = start_i + end_j + Σ inside_t: `decoding.span_logits` as a part of torch's graph.
+
+    logits (Tensor): Start, end and inside logits, float32 (B, T, 3).
+    starts, ends (Tensor): Where a span may begin and end, bool (B, T).
+    RETURNS (Tensor): float32 (B, T, max_mention_length + 1); -inf where there is no span.
+    """
+    start, end, inside = logits.unbind(-1)
+    sums = inside.cumsum(1)
+    at_start = (start - sums + inside).masked_fill(~starts, -torch.inf)
+    at_end = (end + sums).masked_fill(~ends, -torch.inf)
+    at_end = nn.functional.pad(at_end, (0, max_mention_length), value=-torch.inf)
+    return at_start[..., None] + at_end.unfold(1, max_mention_length + 1, 1)
+
+
+def _span_means(vectors: torch.Tensor, spans: np.ndarray) -> torch.Tensor:
+    """Direct sums: differences of running sums would lose digits on long windows."""
+    rows, first, last = spans.T
+    widths = last - first + 1
+    begins = widths.cumsum() - widths
+    shifts = rows * vectors.shape[1] + first - begins
+    positions = np.repeat(shifts, widths)
+    positions += np.arange(len(positions))
+    flat = vectors.flatten(0, 1)
+    return nn.functional.embedding_bag(
+        _index(positions, flat), flat, _index(begins, flat), mode="mean"
+    )
+
+
+def _index(places: np.ndarray, of: torch.Tensor) -> torch.Tensor:
+    """Indices are made by numpy: one small step of it takes a fifth of one of torch's."""
+    return torch.from_numpy(np.ascontiguousarray(places)).to(of.device)

@@ -1,0 +1,134 @@
+"""The encoder and the heads as one thinc model, `Model[list[Doc], list[MentionLogits]]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..encoders.listener import has_output
+from ..encoders.question import OWN_ENCODER, EncodedBatch, Encoder
+
+if TYPE_CHECKING:
+    import torch
+
+    from .heads import Heads
+
+
+@dataclass
+class ScoredBatch:
+    """One padded batch after encoder and mention scorer.
+
+    encoded (EncodedBatch): B windows and their wordpiece vectors.
+    logits (Tensor): Start, end and inside logits, float32 (B, T, 3).
+    """
+
+    encoded: EncodedBatch
+    logits: torch.Tensor
+
+
+ElqModel = Model[list[Doc], list[ScoredBatch]]
+# Called with the loss: runs torch's backward pass, and what lies beyond torch after it.
+LossBackprop = Callable[["torch.Tensor"], None]
+
+
+def elq_model(encoder: Encoder, head_options: dict[str, Any]) -> ElqModel:
+    """encoder (Model): From `encoders.question` or `encoders.shared`.
+    head_options (dict): Arguments of `heads.Heads` but the width, which the encoder tells."""
+    return Model(
+        "elq",
+        _forward,
+        init=_init,
+        layers=[encoder, _heads_layer()],
+        dims={"nO": None},
+        attrs={"head_options": head_options},
+    )
+
+
+def get_heads(model: ElqModel) -> Heads:
+    """RETURNS (Heads): The torch module; the model must be initialized or loaded."""
+    return model.layers[1].shims[0]._model
+
+
+def get_encoder(model: ElqModel) -> Encoder:
+    return model.layers[0]
+
+
+def mention_queries(
+    heads: Heads, batch: EncodedBatch, window: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> torch.Tensor:
+    """Query vectors of mentions, for the search of their entities.
+
+    window, first, last (ndarray): Row of the batch and wordpieces, inclusive, int64 (N,).
+    RETURNS (Tensor): float32 (N, h), part of torch's graph in training.
+    """
+    spans = np.stack([window, first, last], axis=1)
+    return heads.queries(batch.vectors, spans, batch.mask.sum(axis=1))
+
+
+def is_initialized(model: ElqModel) -> bool:
+    return bool(model.has_dim("nO"))
+
+
+def make_heads(model: ElqModel, width: int) -> None:
+    """Create the heads, with random weights, for an encoder of that width."""
+    from thinc.api import PyTorchShim
+
+    from .heads import Heads
+
+    model.layers[1].shims[:] = [PyTorchShim(Heads(width, **model.attrs["head_options"]))]
+    model.set_dim("nO", width)
+
+
+def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch], LossBackprop]:
+    """A training forward. thinc types a backprop by the model's output; this one takes the loss.
+
+    RETURNS (tuple): One padded batch (none for texts without a wordpiece), and the backprop.
+    """
+    batches, backprop = model.begin_update(list(docs))
+    return batches, cast(LossBackprop, backprop)
+
+
+def can_read(model: ElqModel, docs: Sequence[Doc]) -> bool:
+    """RETURNS (bool): Whether the encoder finds what it needs on the documents: a shared one needs
+    the transformer's output, which may have been removed."""
+    encoder = get_encoder(model)
+    return encoder.name == OWN_ENCODER or has_output(docs)
+
+
+def _heads_layer() -> Model:
+    """Holds the heads' shim: thinc then saves, loads and moves them with the rest."""
+    return Model("elq-heads", _no_forward)
+
+
+def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
+    encoder = get_encoder(model)
+    encoder.initialize()
+    make_heads(model, encoder.get_dim("nO"))
+
+
+def _forward(
+    model: ElqModel, docs: list[Doc], is_train: bool
+) -> tuple[list[ScoredBatch], LossBackprop]:
+    import torch
+
+    encoded, bp_encoder = get_encoder(model)(docs, is_train)
+    heads = get_heads(model)
+    if heads.training != is_train:
+        heads.train(is_train)
+    with torch.enable_grad() if is_train else torch.inference_mode():
+        batches = [ScoredBatch(batch, heads.mention_scorer(batch.vectors)) for batch in encoded]
+
+    def backprop(loss: torch.Tensor) -> None:
+        loss.backward()
+        bp_encoder()
+
+    return batches, backprop
+
+
+def _no_forward(model: Model, X: Any, is_train: bool) -> Any:
+    raise TypeError("the heads are called by the elq model, never on their own")

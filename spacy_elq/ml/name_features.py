@@ -1,0 +1,281 @@
+"""Which spans of a text are names in the knowledge base, and of which entities.
+
+A span that is a name is more likely a mention, and more likely of the entity so called. How much
+more is learned: this module only tells the features, and works with any knowledge base.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Protocol
+
+import numpy as np
+
+from ..encoders.windows import NO_CHARS, WHOLE, Window
+from ..kb.files.names import ALIAS, TITLE, Word, exact_hash, loose_keys, verbatim_hash, words
+
+# Features of a span that is a name.
+# verbatim: its punctuation is the name's too; title, alias: whose name; loose: the same but for a
+# plural s, an article or spaces; inside: within a longer name; length: log of its number of words.
+MENTION_FEATURES = ("verbatim", "title", "alias", "loose", "inside", "length")
+# Features of an entity that has the mention as its name: as title, as alias, loosely.
+LOOSE = 2
+ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
+# Longest name, in words, that is looked up.
+MAX_WORDS = 10
+# Wordpieces of punctuation that a name takes in on either side.
+MAX_MARKS = 3
+
+
+class NameTable(Protocol):
+    """What this module needs of a knowledge base."""
+
+    def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """keys (ndarray): Loose name keys, uint64 (M,).
+        RETURNS (tuple[ndarray, ndarray]): Which of the keys each name of a live entity has (n,),
+            int64, ascending, and those names, of type `kb.names.ENTRY` (n,)."""
+        ...
+
+
+@dataclass
+class NameMatch:
+    """A span that is a name.
+
+    rows (ndarray): The entities that have it, int64 (C,).
+    kinds (ndarray): Which of `ENTITY_FEATURES` each has, int64 (C,).
+    features (ndarray): Its `MENTION_FEATURES`, float32 (6,).
+    """
+
+    rows: np.ndarray
+    kinds: np.ndarray
+    features: np.ndarray
+
+
+# (first, last) wordpiece of a window, inclusive → the name that stands there.
+NameMatches = dict[tuple[int, int], NameMatch]
+
+
+@dataclass
+class _Names:
+    """The runs of words that are names, R of them, window by window.
+
+    window, first, last (ndarray): Where each is: its window and words, inclusive, int64 (R,).
+    entries (ndarray): What is known by these names, of type `kb.names.ENTRY` (E,).
+    begins (ndarray): Where those of each run begin, int64 (R,); every run has one.
+    owner (ndarray): Which run each entry is of, int64 (E,), ascending.
+    exact (ndarray): Which entries are the run word for word, bool (E,).
+    """
+
+    window: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    entries: np.ndarray
+    begins: np.ndarray
+    owner: np.ndarray
+    exact: np.ndarray
+
+
+@dataclass
+class _Places:
+    """Where the runs of `_Names` stand among the wordpieces, H of them: one for each way to take
+    in punctuation.
+
+    name (ndarray): Which run, int64 (H,).
+    first, last (ndarray): Wordpieces of its window, inclusive, int64 (H,).
+    surfaces (list[str]): The text of each.
+    """
+
+    name: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    surfaces: list[str]
+
+
+def find_name_matches(
+    kb: NameTable, texts: Sequence[str], windows: Sequence[Window]
+) -> list[NameMatches]:
+    """The names in each window.
+
+    texts (Sequence[str]): The texts that `Window.text` counts.
+    RETURNS (list[NameMatches]): One for each window.
+    """
+    split = {i: words(texts[i]) for i in {window.text for window in windows}}
+    in_window = [_words_in(window, split[window.text]) for window in windows]
+    hits: list[NameMatches] = [{} for _ in windows]
+    names = _find_names(kb, in_window)
+    if not len(names.window):
+        return hits
+    places = _place(names, in_window, windows, texts)
+    rows, kinds, begins = _best_kinds(names)
+    is_title = np.logical_or.reduceat(kinds == TITLE, begins[:-1])
+    features = _features(names, places, is_title.tolist())
+    window = names.window[places.name]
+    columns = (window, places.first, places.last, begins[places.name], begins[places.name + 1])
+    for i, (w, first, last, begin, end) in enumerate(zip(*_lists(columns), strict=True)):
+        hits[w][first, last] = NameMatch(rows[begin:end], kinds[begin:end], features[i])
+    return hits
+
+
+def _lists(columns: Iterable[np.ndarray]) -> list[list[int]]:
+    return [column.tolist() for column in columns]
+
+
+@dataclass
+class NameFeatureGrid:
+    """The names of a batch of windows, as cells of its span logits.
+
+    places (tuple[ndarray, ndarray, ndarray]): Window, first wordpiece and width, int64 (n,) each.
+    features (ndarray): float32 (n, features).
+    """
+
+    places: tuple[np.ndarray, np.ndarray, np.ndarray]
+    features: np.ndarray
+
+
+def name_feature_grid(hits: Sequence[NameMatches], widths: int) -> NameFeatureGrid:
+    """hits (Sequence[NameMatches]): Of each window of the batch.
+    widths (int): Last axis of the span logits, W; wider names are left out.
+    RETURNS (NameFeatureGrid): Where to add the weighted features."""
+    cells = [
+        (window, first, last - first)
+        for window, of_window in enumerate(hits)
+        for first, last in of_window
+        if last - first < widths
+    ]
+    features = [hits[w][first, first + width].features for w, first, width in cells]
+    places = np.array(cells, dtype=np.int64).reshape(-1, 3)
+    stacked = np.array(features, dtype=np.float32).reshape(-1, len(MENTION_FEATURES))
+    return NameFeatureGrid((places[:, 0], places[:, 1], places[:, 2]), stacked)
+
+
+def _words_in(window: Window, split: list[Word]) -> list[Word]:
+    """The words that lie whole in a window; most texts are one window."""
+    if window.core == WHOLE:
+        return split
+    real = window.chars[window.chars[:, 0] != NO_CHARS]
+    first = bisect_left(split, real[0, 0], key=lambda word: word.start)
+    return split[first : bisect_right(split, real[-1, 1], key=lambda word: word.end)]
+
+
+def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
+    folded = [[word.folded for word in text] for text in texts]
+    keys: list[int] = []
+    first_words: list[tuple[int, int]] = []
+    first_runs: list[int] = []  # the number of the run of that word alone
+    for i, text in enumerate(folded):
+        for first, word in enumerate(text):
+            if word:  # no name begins with the s of a possessive
+                first_words.append((i, first))
+                first_runs.append(len(keys))
+                keys += loose_keys(text[first : first + MAX_WORDS])
+    places, entries = kb.find_names(np.array(keys, dtype=np.uint64))
+    is_first = np.diff(places, prepend=-1) > 0
+    begins = np.flatnonzero(is_first)
+    chosen = []
+    for place in places[begins].tolist():  # most runs are nobody's name
+        begin = bisect_right(first_runs, place) - 1
+        i, first = first_words[begin]
+        chosen.append((i, first, first + place - first_runs[begin]))
+    hashes = [exact_hash(folded[i][first : last + 1]) for i, first, last in chosen]
+    of_run = np.array(chosen, dtype=np.int64).reshape(-1, 3)
+    owner = np.cumsum(is_first) - 1
+    exact = entries["exact"] == np.array(hashes, dtype=np.uint32)[owner]
+    return _Names(of_run[:, 0], of_run[:, 1], of_run[:, 2], entries, begins, owner, exact)
+
+
+def _place(
+    names: _Names, in_window: Sequence[list[Word]], windows: Sequence[Window], texts: Sequence[str]
+) -> _Places:
+    """Find the wordpieces of each name. A name may take in the punctuation next to it: whether it
+    should is for the features and the encoder to say."""
+    chars = np.concatenate([window.chars for window in windows]).astype(np.int64)
+    lengths = [len(window.chars) for window in windows]
+    window = np.repeat(np.arange(len(windows)), lengths)
+    piece = np.arange(len(chars)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    real = chars[:, 0] != NO_CHARS
+    chars, window, piece = chars[real], window[real], piece[real]
+    # Windows one after another on one line of characters: one search finds the places of all names.
+    stride = max(map(len, texts)) + 1
+    starts, ends = (chars + window[:, None] * stride).T
+    limits = [
+        _limits(in_window[w], first, last, len(texts[windows[w].text]))
+        for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
+    ]
+    before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
+    # Wordpieces from the end of the word before to the begin of the word after.
+    first_end = starts.searchsorted(begin, "right")
+    first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
+    # Tokenizers may leave out the mark that a word ends with.
+    last = np.minimum(ends.searchsorted(end), starts.searchsorted(end) - 1)
+    last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
+    ways = np.maximum(last_end - last, 0)
+    counts = np.maximum(first_end - first, 0) * ways
+    name = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
+    s, e = first[name] + within // ways[name], last[name] + within % ways[name]
+    of_hit = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
+    surfaces = [texts[windows[w].text][begin:end] for w, begin, end in of_hit]
+    return _Places(name, piece[s], piece[e], surfaces)
+
+
+def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
+    """Characters of a run of words: the end of the word before, its own, the start of the next."""
+    before = split[first - 1].end if first else 0
+    after = split[last + 1].start if last + 1 < len(split) else length
+    return before, split[first].start, split[last].end, after
+
+
+def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The entities of each name, each once, with its best kind: title before alias before loose.
+
+    RETURNS (tuple[ndarray, ndarray, ndarray]): Rows and kinds, int64 (E,), and where those of each
+        name begin, int64 (R + 1,).
+    """
+    rows = names.entries["row"].astype(np.int64)
+    kinds = np.where(names.exact, names.entries["kind"], LOOSE).astype(np.int64)
+    order = np.lexsort((kinds, rows, names.owner))
+    rows, kinds = rows[order], kinds[order]
+    once = np.ones(len(rows), dtype=bool)
+    once[1:] = (rows[1:] != rows[:-1]) | (names.owner[1:] != names.owner[:-1])
+    begins = np.searchsorted(names.owner[once], np.arange(len(names.window) + 1))
+    return rows[once], kinds[once], begins
+
+
+def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarray:
+    """is_title (list[bool]): Which names are a title, R of them.
+    RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 6)."""
+    runs = list(zip(*_lists((names.window, names.first, names.last)), strict=True))
+    is_exact = np.logical_or.reduceat(names.exact, names.begins).tolist()
+    columns = zip(runs, is_title, is_exact, _within_longer(runs, is_exact), strict=True)
+    of_name = [
+        (title, exact and not title, not exact, exact and inside, exact * log(last - first + 1))
+        for (_, first, last), title, exact, inside in columns
+    ]
+    verbatim = set(zip(names.owner.tolist(), names.entries["verbatim"].tolist(), strict=True))
+    features = [
+        ((name, verbatim_hash(surface)) in verbatim, *of_name[name])
+        for name, surface in zip(places.name.tolist(), places.surfaces, strict=True)
+    ]
+    return np.array(features, dtype=np.float32)
+
+
+def _within_longer(runs: list[tuple[int, int, int]], is_exact: list[bool]) -> list[bool]:
+    """Which names lie within a longer one that is exact.
+
+    runs (list[tuple]): Window, first and last word of each, in that order.
+    """
+    longest: dict[tuple[int, int], int] = {}
+    for (window, first, last), exact in zip(runs, is_exact, strict=True):
+        if exact:  # of one begin the longest comes last
+            longest[window, first] = last
+    result = []
+    current, reach, pending = (-1, -1), -1, -1
+    for window, first, last in runs:
+        if (window, first) != current:
+            reach = max(reach, pending) if window == current[0] else -1
+            current, pending = (window, first), longest.get((window, first), -1)
+        result.append(reach >= last or pending > last)
+    return result

@@ -1,0 +1,1 @@
+"""The spaCy component elq, its factory and its serialization."""

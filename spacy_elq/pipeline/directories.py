@@ -1,0 +1,49 @@
+"""Directories of pipelines that commands make: written beside their place, then put there whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ElqError, Errors
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+# Within a working directory: the pipeline itself.
+PIPELINE = "pipeline"
+
+
+def blank(lang: str) -> Language:
+    """RETURNS (Language): A pipeline of a tokenizer alone.
+    RAISES (ElqError): If spaCy has no language of that code."""
+    import spacy
+
+    try:
+        return spacy.blank(lang)
+    except ImportError:
+        raise ElqError(Errors.ELQ404.format(lang=lang)) from None
+
+
+def check_target(out: Path, overwrite: bool) -> None:
+    """Raise an ElqError unless `out` is free, an empty directory, or a pipeline to be replaced."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not (out / "meta.json").is_file():
+            raise ElqError(Errors.ELQ520.format(path=out))
+        if not overwrite:
+            raise ElqError(Errors.ELQ211.format(path=out))
+
+
+def publish(work: Path, out: Path) -> None:
+    """Give the finished pipeline in a working directory its place, and remove that directory.
+
+    work (Path): Beside `out`; holds the pipeline as `PIPELINE`.
+    """
+    if out.exists():
+        old = work / "old"
+        if old.exists():  # of a run that was killed while it removed this
+            shutil.rmtree(old)
+        out.rename(old)
+    (work / PIPELINE).rename(out)
+    shutil.rmtree(work)

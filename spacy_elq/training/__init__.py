@@ -1,0 +1,1 @@
+"""Targets, losses and one training step."""

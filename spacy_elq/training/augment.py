@@ -1,0 +1,110 @@
+"""Training texts with other entities in the place of the gold ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spacy.language import Language
+from spacy.tokens import Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from ..gold import AUGMENTED_KEY, gold_spans, set_gold
+from ..kb.files.names import fold
+from ..types import Entity
+
+if TYPE_CHECKING:
+    from ..kb.knowledge_base import FaissKB
+
+# Gold entities whose neighbours are kept.
+CACHE = 1 << 14
+Augmenter = Callable[[Language, Example], Iterator[Example]]
+
+
+def create_entity_swapper(kb: str | Path, level: float = 0.2, neighbours: int = 50) -> Augmenter:
+    """Registered as "spacy-elq.swap_entities.v1": in a share of the texts, put another entity's
+    name in the place of each gold mention.
+
+    The other entity is one of the nearest to the gold one in the knowledge base, so that the text
+    still makes sense of a kind. It teaches to link entities that no text of the training data has:
+    which entity is meant is decided by its name and vector, not by having been seen.
+
+    kb (Path): Knowledge base directory.
+    level (float): Share of the texts that are changed, 0 to 1.
+    neighbours (int): Nearest entities among which one is drawn.
+    """
+    swapper: list[_Swapper] = []
+
+    def augment(nlp: Language, example: Example) -> Iterator[Example]:
+        if random.random() >= level or not gold_spans(example.reference):
+            yield example
+            return
+        if not swapper:
+            swapper.append(_Swapper(Path(kb), nlp.vocab, neighbours))
+        yield swapper[0].swap(nlp, example)
+
+    return augment
+
+
+class _Swapper:
+    def __init__(self, path: Path, vocab: Vocab, neighbours: int) -> None:
+        from ..kb.knowledge_base import FaissKB
+
+        self.kb: FaissKB = FaissKB.open(path, vocab)
+        self.neighbours = neighbours
+        self.nearest = lru_cache(maxsize=CACHE)(self._nearest)
+
+    def swap(self, nlp: Language, example: Example) -> Example:
+        text, places = "", []
+        end = 0
+        whole = example.reference.text
+        for span in _without_overlaps(gold_spans(example.reference)):
+            text += whole[end : span.start_char]
+            name, entity_id = self._other(span)
+            places.append((len(text), len(text) + len(name), entity_id))
+            text += name
+            end = span.end_char
+        reference = nlp.make_doc(text + whole[end:])
+        spans = [
+            reference.char_span(a, b, label="ENTITY", kb_id=entity_id, alignment_mode="expand")
+            for a, b, entity_id in places
+        ]
+        set_gold(reference, [span for span in spans if span is not None])
+        reference.user_data[AUGMENTED_KEY] = True
+        return Example(nlp.make_doc(reference.text), reference)
+
+    def _other(self, span: Span) -> tuple[str, str]:
+        """A name to stand in the place of the mention, and whose it is; the same again where the
+        entity is not in the knowledge base."""
+        nearest = self.nearest(span.kb_id_)
+        if not nearest:
+            return span.text, span.kb_id_
+        entity = random.choice(nearest)
+        # As often by its title as by one of its aliases.
+        names = [entity.title] * max(1, len(entity.names) - 1) + list(entity.names[1:])
+        name = random.choice(names)
+        return (name.lower() if span.text.islower() else name), entity.id
+
+    def _nearest(self, entity_id: str) -> list[Entity]:
+        row = self.kb.row(entity_id)
+        if row is None:
+            return []
+        vector = self.kb.get_vector(entity_id)[None]
+        rows = self.kb.search(vector, self.neighbours + 1).rows[0]
+        names = {fold(name) for name in self.kb.records([row])[0].names}
+        others = self.kb.records([r for r in rows.tolist() if r >= 0 and r != row])
+        # With a namesake in its place the text would not change, only what it is said to mean.
+        return [other for other in others if names.isdisjoint(map(fold, other.names))]
+
+
+def _without_overlaps(spans: list[Span]) -> Iterator[Span]:
+    """In the order of the text; of overlapping spans the first."""
+    end = 0
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if span.start >= end:
+            end = span.end
+            yield span

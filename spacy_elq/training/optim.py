@@ -1,0 +1,105 @@
+"""Parameter groups, global clipping and the step.
+
+thinc clips each array on its own, decays every parameter and knows no groups. So the torch
+parameters are stepped here by torch's AdamW, inside spaCy's contract: gradients accumulate during
+`update`, the step happens when spaCy calls `finish_update`, and learning rate, schedule, betas,
+weight decay and clipping are those of the config's [training.optimizer].
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from thinc.api import Optimizer
+from torch import nn
+
+from ..errors import ElqError, Errors
+
+logger = logging.getLogger("spacy")
+
+# No weight decay for these and for layer norms, as in BERT's own training.
+NOT_DECAYED = ("bias", "log_scale", "nil_cosine")
+
+
+class TorchStepper:
+    """Steps named parameters with AdamW; its state lives as long as the training."""
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        rates: Mapping[str, float],
+    ) -> None:
+        """
+        modules (Mapping): Name of a part → its torch module.
+        rates (Mapping): Name of a part → factor on the optimizer's learning rate.
+        """
+        self.parameters: list[nn.Parameter] = []
+        groups = []
+        for part, module in modules.items():
+            spared = set(not_decayed(module))
+            trained = [p for p in module.parameters() if p.requires_grad]
+            self.parameters += trained
+            for decayed in (True, False):
+                chosen = [p for p in trained if decayed != (p in spared)]
+                groups.append({"params": chosen, "factor": rates[part], "decayed": decayed})
+        self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
+
+    def step(self, sgd: Optimizer, n_updates: int = 1) -> None:
+        """Clip the accumulated gradients by their global norm, step, and zero them. Gradients that
+        are not finite would spoil all weights: there is no step then, and the log says so.
+
+        sgd (Optimizer): thinc's; its current learning rate and constants are used, its own state
+            is not.
+        n_updates (int): How many gradients were added up, of which the mean is taken.
+        """
+        if n_updates > 1:
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= n_updates
+        if not clip_by_global_norm(self.parameters, sgd.grad_clip):
+            logger.warning("elq: gradients are not finite; this step is left out")
+            self._adam.zero_grad(set_to_none=True)
+            return
+        for group in self._adam.param_groups:
+            group["lr"] = sgd.learn_rate * group["factor"]
+            group["betas"] = (sgd.b1, sgd.b2)
+            group["eps"] = sgd.eps
+            group["weight_decay"] = sgd.L2 if group["decayed"] else 0.0
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+
+
+def not_decayed(module: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters that weight decay leaves alone, whatever a model calls its layer norms."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if isinstance(part, nn.LayerNorm) or name.endswith(NOT_DECAYED):
+                yield parameter
+
+
+def clip_by_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> bool:
+    """limit (float): Largest norm of all gradients together; 0 switches clipping off.
+    RETURNS (bool): Whether that norm is finite."""
+    return bool(nn.utils.clip_grad_norm_(parameters, limit or torch.inf).isfinite())
+
+
+def freeze(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
+    """Switch gradients off for the parts of transformers that are named, on for the rest.
+
+    modules (Sequence[Module]): The transformers.
+    names (Iterable[str]): Modules or parameters, for example "embeddings" or "encoder.layer.0".
+    RAISES (ElqError): If one is in none of the transformers; a "pooler", which many lack, may be.
+    """
+    frozen = list(names)
+    found = {"pooler"}
+    for module in modules:
+        for path, parameter in module.named_parameters():
+            by = [name for name in frozen if path == name or path.startswith(f"{name}.")]
+            parameter.requires_grad_(not by)
+            found.update(by)
+    for name in frozen:
+        if modules and name not in found:
+            parts = sorted({path for module in modules for path, _ in module.named_children()})
+            raise ElqError(Errors.ELQ355.format(name=name, parts=", ".join(parts)))

@@ -1,0 +1,400 @@
+"""One training step: gold mentions → losses → gradients, and the optimizer step after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from thinc.api import Optimizer
+
+from ..encoders.entity import EntityEncoder
+from ..encoders.question import (
+    autocast,
+    check_precision,
+    encode_windows,
+    get_tokenizer,
+    get_transformer,
+)
+from ..errors import ElqError, Errors
+from ..gold import gold_spans
+from ..kb.search.exact_index import as_tensor
+from ..linking.boundaries import boundaries
+from ..linking.decoding import DecodingSettings
+from ..ml.heads import span_logits
+from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
+from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
+from ..settings import check_least, check_types
+from .losses import (
+    ENTITY_LOSSES,
+    FULL_SOFTMAX,
+    HARD_NEGATIVES,
+    EntityMatrix,
+    context_loss,
+    hard_negatives_loss,
+    in_batch_scores,
+    mention_loss,
+    softmax_loss,
+    with_nil,
+)
+from .optim import TorchStepper, freeze
+from .targets import Targets, find_targets, report, without_gold_ranks
+
+if TYPE_CHECKING:
+    from ..kb.knowledge_base import FaissKB
+    from ..ml.heads import Heads
+
+FACTORS = ("mention_weight", "entity_weight", "context_weight", "head_lr_factor", "name_lr_factor")
+MENTION_MEANS = ("text", "span")
+# Entities up to which all are scored for every mention of a batch.
+MAX_SOFTMAX = 500_000
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the component learns.
+
+    entity_loss (str): "full_softmax" over the whole knowledge base (small ones), "hard_negatives":
+        the gold entity against its nearest neighbours, or "in_batch": against the gold entities
+        of the batch.
+    hard_negatives (int): Neighbours a mention, for "hard_negatives".
+    train_entity_encoder (bool): Train it too; needs "in_batch".
+    mention_loss_mean (str): Sum the mention loss over the spans of a text and take the mean over texts,
+        "text", or the mean over all spans of the batch, "span", as published.
+    mention_weight, entity_weight (float): Factors on the two losses.
+    context_weight (float): Factor on a loss that keeps the mean vector of each text where it was
+        when training began: what tells namesakes apart in texts unlike those trained on. Needs a
+        transformer of the component's own, and a third more time.
+    name_dropout (float): Share of texts whose name features are hidden, so that names are not
+        leaned on alone.
+    entity_dropout (float): Share of mentions whose gold entity is taken out of the knowledge base
+        for once: there, a model with `nil` learns what a mention of no entity looks like.
+    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the weights
+        of the name features.
+    freeze (list[str]): Parts of the transformers that are not trained, by the names of modules or
+        parameters: of the question encoder, and of the entity encoder where that is trained.
+    precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
+    exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
+        copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
+        mentions of a text where it is the gold entity of one.
+    """
+
+    entity_loss: str = FULL_SOFTMAX
+    hard_negatives: int = 10
+    train_entity_encoder: bool = False
+    mention_loss_mean: str = "text"
+    mention_weight: float = 1.0
+    entity_weight: float = 1.0
+    context_weight: float = 0.0
+    name_dropout: float = 0.1
+    entity_dropout: float = 0.1
+    head_lr_factor: float = 5.0
+    name_lr_factor: float = 50.0
+    freeze: Sequence[str] = ("embeddings", "pooler")
+    precision: str = "bf16"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self.__annotations__, vars(self))
+        check_least({"hard_negatives": 1, **dict.fromkeys(FACTORS, 0)}, vars(self))
+        for name in ("name_dropout", "entity_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                value = getattr(self, name)
+                raise ElqError(Errors.ELQ122.format(name=name, value=value, expected="from 0 to 1"))
+        for name, known in (("entity_loss", ENTITY_LOSSES), ("mention_loss_mean", MENTION_MEANS)):
+            if getattr(self, name) not in known:
+                raise ElqError(Errors.ELQ110.format(name=name, value=getattr(self, name), of=known))
+        check_precision(self.precision)
+        if self.train_entity_encoder and self.entity_loss in (FULL_SOFTMAX, HARD_NEGATIVES):
+            raise ElqError(Errors.ELQ113)
+
+
+@dataclass
+class Trainer:
+    """The state of a training: settings, the optimizer's state, the entity vectors.
+
+    problems (Counter): Gold mentions that could not be learned from as they are, by kind.
+    n_updates (int): Batches whose gradients were added up since the last step.
+    """
+
+    model: ElqModel
+    kb: FaissKB
+    entity_encoder: EntityEncoder
+    decoding: DecodingSettings
+    settings: TrainingSettings
+    problems: Counter[str] = field(default_factory=Counter)
+    n_gold: int = 0
+    n_updates: int = 0
+    _stepper: TorchStepper | None = None
+    _matrix: EntityMatrix | None = None
+    _before: torch.nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        encoder = get_encoder(self.model)
+        encoder.attrs["train_precision"] = self.settings.precision
+        transformer = get_transformer(encoder)
+        trained = [] if transformer is None else [transformer]
+        if self.settings.train_entity_encoder:
+            trained.append(self.entity_encoder.transformer)
+        freeze(trained, self.settings.freeze)
+        if transformer is not None and self.settings.context_weight:
+            self._before = deepcopy(transformer).eval().requires_grad_(False)
+
+    def accumulate(self, docs: Sequence[Doc], references: Sequence[Doc]) -> tuple[float, float]:
+        """Run one batch forward and backward; gradients add up until `step`.
+
+        docs, references (Sequence[Doc]): The same texts without and with gold mentions.
+        RETURNS (tuple[float, float]): Mention loss and entity loss.
+        """
+        batches, backprop = begin_update(self.model, docs)
+        if not batches:
+            return 0.0, 0.0
+        (batch,) = batches
+        targets = find_targets(batch.encoded.windows, references, self.kb.row, self.problems)
+        self.n_gold += sum(len(gold_spans(doc)) for doc in references)
+        hits = self._hits(batch, docs)
+        mention = self._mention_loss(batch, docs, targets, hits)
+        entity = self._entity_loss(batch, targets, hits)
+        loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
+        if self._before is not None:
+            loss = loss + self.settings.context_weight * self._context_loss(batch, self._before)
+        backprop(loss)
+        self.n_updates += 1
+        return float(mention.detach()), float(entity.detach())
+
+    def forget_entities(self) -> None:
+        """To be called when the knowledge base has changed."""
+        self._matrix = None
+
+    def report(self) -> None:
+        """Log how many gold mentions could not be used as they are, since the last report."""
+        report(self.problems, self.n_gold)
+        self.problems.clear()
+        self.n_gold = 0
+
+    def step(self, sgd: Optimizer) -> None:
+        """Step all parameters but a shared transformer's with the mean of the gradients added up so
+        far: losses are means, so the parts of a batch (`accumulate_gradient`) step as it does."""
+        if self._stepper is None:
+            self._stepper = self._make_stepper()
+        self._stepper.step(sgd, self.n_updates)
+        self.n_updates = 0
+        if self.settings.train_entity_encoder:
+            self.entity_encoder.weights_changed()
+
+    @property
+    def heads(self) -> Heads:
+        return get_heads(self.model)
+
+    def _make_stepper(self) -> TorchStepper:
+        modules: dict[str, torch.nn.Module] = {}
+        encoder = get_encoder(self.model)
+        transformer = get_transformer(encoder)
+        if transformer is not None:  # a shared one is stepped by its own component
+            modules["transformer"] = transformer
+        modules |= dict(self.heads.named_children())
+        if self.settings.train_entity_encoder:
+            modules["entity_encoder"] = self.entity_encoder.transformer
+        rates = dict.fromkeys(modules, self.settings.head_lr_factor)
+        rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.name_lr_factor}
+        return TorchStepper(modules, rates)
+
+    def _hits(self, batch: ScoredBatch, docs: Sequence[Doc]) -> list[NameMatches]:
+        """The names in each window, none for the texts whose names are hidden this time."""
+        windows = batch.encoded.windows
+        if self.heads.names is None:
+            return [{} for _ in windows]
+        hits = find_name_matches(self.kb, [doc.text for doc in docs], windows)
+        hidden = torch.rand(len(docs)) < self.settings.name_dropout
+        return [
+            {} if hidden[window.text] else of_window
+            for window, of_window in zip(windows, hits, strict=True)
+        ]
+
+    def _mention_loss(
+        self, batch: ScoredBatch, docs: Sequence[Doc], targets: Targets, hits: Sequence[NameMatches]
+    ) -> torch.Tensor:
+        scores = self.span_logits(batch, docs, hits)
+        gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+        width = targets.last - targets.first
+        fits = width < scores.shape[2]
+        self.problems["wider than max_mention_length"] += int((~fits).sum())
+        gold[targets.window[fits], targets.first[fits], width[fits]] = True
+        self.problems["not at word boundaries"] += int((gold & (scores == -torch.inf)).sum())
+        if self.settings.mention_loss_mean == "span":
+            return mention_loss(scores, gold)
+        n_texts = len({window.text for window in batch.encoded.windows})
+        return mention_loss(scores, gold, reduction="sum") / n_texts
+
+    def span_logits(
+        self, batch: ScoredBatch, docs: Sequence[Doc], hits: Sequence[NameMatches]
+    ) -> torch.Tensor:
+        """The same span logits as in inference, as a part of torch's graph.
+
+        RETURNS (Tensor): float32 (B, T, W); -inf where there is no span.
+        """
+        starts, ends = boundaries(
+            batch.encoded.windows,
+            [doc.text for doc in docs],
+            batch.encoded.mask,
+            words=self.decoding.word_boundaries,
+            special_tokens=self.decoding.special_tokens,
+        )
+        scores = span_logits(
+            batch.logits,
+            torch.from_numpy(starts).to(batch.logits.device),
+            torch.from_numpy(ends).to(batch.logits.device),
+            self.decoding.max_mention_length,
+        )
+        names = name_feature_grid(hits, scores.shape[2])
+        if self.heads.names is None or not len(names.features):
+            return scores
+        bonus = torch.from_numpy(names.features).to(scores.device) @ self.heads.names.mention
+        places = tuple(torch.from_numpy(i).to(scores.device) for i in names.places)
+        return scores.index_put(places, bonus, accumulate=True)
+
+    def _entity_loss(
+        self, batch: ScoredBatch, targets: Targets, hits: Sequence[NameMatches]
+    ) -> torch.Tensor:
+        known = targets.select(targets.row >= 0)
+        if not len(known):
+            return batch.logits.sum() * 0
+        places = (known.window, known.first, known.last)
+        queries = mention_queries(self.heads, batch.encoded, *places)
+        if self.settings.train_entity_encoder:
+            return self._loss_with_entity_encoder(queries, known.row)
+        names = [hits[w].get((int(i), int(j))) for w, i, j in zip(*places, strict=True)]
+        if self.settings.entity_loss == FULL_SOFTMAX:
+            scores = self._full_matrix().scores(queries)
+            scores = self._with_names(scores, names, None)
+            return self._softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
+        windows = batch.encoded.windows
+        texts = np.array([windows[w].text for w in known.window.tolist()])
+        return self._loss_over_some(queries, known.row, names, texts)
+
+    def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:
+        encoded = batch.encoded
+        tokenizer = get_tokenizer(get_encoder(self.model))
+        with torch.no_grad():
+            as_before = encode_windows(
+                before, tokenizer.pad_token_id, encoded.windows, self.settings.precision
+            )
+        mask = torch.from_numpy(encoded.mask).to(encoded.vectors.device)
+        return context_loss(encoded.vectors, as_before.vectors, mask)
+
+    def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        records = self.kb.records(rows.tolist())
+        with (
+            _training(self.entity_encoder.transformer),
+            autocast(queries.device.type, self.settings.precision),
+        ):
+            entities = self.entity_encoder.forward_entities(records)
+        entities = entities.float().to(queries.device)
+        ids = torch.from_numpy(rows).to(queries.device)
+        scores = in_batch_scores(queries, entities, ids, exact=self.settings.exact)
+        return self._softmax_loss(scores, torch.arange(len(scores), device=scores.device))
+
+    def _softmax_loss(self, scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+        nil = self.heads.entity_scorer.nil_score
+        if nil is not None:
+            scores, gold = with_nil(scores, gold, nil, self._hidden(scores))
+        return softmax_loss(scores, gold)
+
+    def _hidden(self, scores: torch.Tensor) -> torch.Tensor:
+        """Which mentions' gold entities are taken out this time, bool (N,)."""
+        return torch.rand(len(scores), device=scores.device) < self.settings.entity_dropout
+
+    def _loss_over_some(
+        self,
+        queries: torch.Tensor,
+        rows: np.ndarray,
+        names: Sequence[NameMatch | None],
+        texts: np.ndarray,
+    ) -> torch.Tensor:
+        """The losses that need the vectors of some entities only: the gold ones, and with hard
+        negatives the nearest others of each mention.
+
+        texts (ndarray): Which text each mention is of, int64 (N,).
+        """
+        hard = self.settings.entity_loss == HARD_NEGATIVES
+        candidates = rows[:, None]
+        if hard:
+            found = self.kb.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
+            negatives = np.where(found.rows == rows[:, None], -1, found.rows)
+            if self.settings.exact:
+                negatives = without_gold_ranks(negatives, texts)
+            candidates = np.concatenate([candidates, negatives], axis=1)
+        some = np.unique(candidates[candidates >= 0])
+        vectors, owners = self.kb.vectors_of(some)
+        device = queries.device
+        matrix = EntityMatrix(
+            torch.from_numpy(vectors).to(device), torch.from_numpy(owners).to(device), len(some)
+        )
+        scores = self._with_names(matrix.scores(queries), names, some)
+        columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
+        if not hard:
+            gold = columns[:, 0]
+            if self.settings.exact:  # a column for each mention, copies of an entity too
+                scores, gold = scores[:, gold], torch.arange(len(gold), device=device)
+            return self._softmax_loss(scores, gold)
+        real = torch.from_numpy(candidates >= 0).to(device)
+        chosen = scores.gather(1, columns.clamp(max=len(some) - 1))
+        gold = torch.zeros_like(real)
+        gold[:, 0] = True
+        nil = self.heads.entity_scorer.nil_score
+        if nil is not None:  # each entity alone against none
+            chosen = chosen - nil
+            real[:, 0] &= ~self._hidden(scores)
+        return hard_negatives_loss(chosen[real], gold[real])
+
+    def _with_names(
+        self, scores: torch.Tensor, names: Sequence[NameMatch | None], some: np.ndarray | None
+    ) -> torch.Tensor:
+        """Add to entity scores what it is worth that a mention is an entity's name.
+
+        some (ndarray): Entity row of each column, ascending; None where columns are rows.
+        """
+        if self.heads.names is None or not any(names):
+            return scores
+        mention = np.concatenate([np.full(len(n.rows), i) for i, n in enumerate(names) if n])
+        row = np.concatenate([n.rows for n in names if n])
+        kind = np.concatenate([n.kinds for n in names if n])
+        if some is not None:
+            column = np.searchsorted(some, row).clip(max=len(some) - 1)
+            there = some[column] == row
+            mention, row, kind = mention[there], column[there], kind[there]
+        worth = self.heads.names.entity[torch.from_numpy(kind).to(scores.device)]
+        cells = (torch.from_numpy(mention), torch.from_numpy(row))
+        places = tuple(cell.to(scores.device) for cell in cells)
+        return scores.index_put(places, worth, accumulate=True)
+
+    def _full_matrix(self) -> EntityMatrix:
+        """Made once, and again after live changes."""
+        if self._matrix is None:
+            if self.kb.n_rows > MAX_SOFTMAX:
+                raise ElqError(Errors.ELQ114.format(entities=self.kb.n_rows, most=MAX_SOFTMAX))
+            vectors, owners = self.kb.vector_matrix()
+            device = next(self.heads.parameters()).device
+            dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
+            self._matrix = EntityMatrix(
+                as_tensor(vectors).to(device, dtype),
+                torch.from_numpy(owners.astype(np.int64)).to(device),
+                self.kb.n_rows,
+            )
+        return self._matrix
+
+
+@contextmanager
+def _training(module: torch.nn.Module) -> Iterator[None]:
+    """With dropout, as thinc runs the question encoder while it learns."""
+    module.train()
+    try:
+        yield
+    finally:
+        module.eval()

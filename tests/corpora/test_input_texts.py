@@ -1,0 +1,99 @@
+"""Texts to link, from files of all kinds."""
+
+import gzip
+import io
+
+import pytest
+
+from spacy_elq import ElqError
+from spacy_elq.corpora.input_texts import read_questions, read_stdin
+from spacy_elq.corpora.spans import LinkedText
+
+
+def read(tmp_path, name, content):
+    path = tmp_path / name
+    data = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return list(read_questions(path))
+
+
+JSONL = '{"id": 7, "text": "a"}\n\n{"text": "b", "spans": [{"start": 0, "end": 1, "id": "Q"}]}\n'
+ROWS = [
+    LinkedText("a", (), {"id": 7}),
+    LinkedText("b", (), {"gold": [{"start": 0, "end": 1, "id": "Q"}]}),
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_jsonl_keeps_fields_and_calls_its_spans_gold(tmp_path, name):
+    assert read(tmp_path, name, JSONL) == ROWS
+
+
+def test_lines_of_text_stay_lines(tmp_path):
+    rows = read(tmp_path, "a.txt", b'\xef\xbb\xbfone\r\n\n{"x"}  \nlast')
+    assert [row.text for row in rows] == ["one", "", '{"x"}  ', "last"]
+
+
+def test_tables(tmp_path):
+    content = 'id,text\n1,"two\nlines, ""q"""\n2,b\n'
+    assert read(tmp_path, "a.csv", content) == [
+        LinkedText('two\nlines, "q"', (), {"id": "1"}),
+        LinkedText("b", (), {"id": "2"}),
+    ]
+
+
+def test_line_breaks_in_a_cell_are_kept(tmp_path):
+    content = 'id,text\r\n1,"two\r\nlines, then Paris"\r\n2,b\r\n'
+    assert [row.text for row in read(tmp_path, "a.csv", content)] == [
+        "two\r\nlines, then Paris", "b",
+    ]  # fmt: skip
+
+
+def test_quotes_are_characters_like_others_between_tabs(tmp_path):
+    content = 'id\ttext\n1\t"Abraham Lincoln was tall\n2\twho "founded" it\n3\t"a"\n'
+    assert [row.text for row in read(tmp_path, "a.tsv", content)] == [
+        '"Abraham Lincoln was tall', 'who "founded" it', '"a"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_cell_may_be_as_long_as_a_text(tmp_path, name):
+    assert read(tmp_path, name, "text\n" + "a" * 200_000 + "\n") == [LinkedText("a" * 200_000)]
+
+
+def test_standard_input_is_told_by_its_first_line():
+    assert list(read_stdin(io.BytesIO(JSONL.encode()))) == ROWS
+    assert [row.text for row in read_stdin(io.BytesIO(b"one\n\n{two"))] == ["one", "", "{two"]
+    assert list(read_stdin(io.BytesIO(b""))) == []
+
+
+def test_standard_input_is_answered_line_by_line():
+    class Endless(io.RawIOBase):
+        def __iter__(self):
+            yield b"first\n"
+            raise AssertionError("read ahead")
+
+    assert next(read_stdin(Endless())).text == "first"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pdf", "x", "ELQ420"),
+        ("a.txt.gz", "x", "ELQ420"),
+        ("a.txt", b"ok\n\xff\n", "ELQ301.*a.txt:2"),
+        ("a.csv", "id,question\n1,a\n", "ELQ421"),
+        ("a.csv", "", "ELQ421"),
+        ("a.csv", "text,id,text\n1,a,b\n", "ELQ454.*a.csv.*'text'"),
+        ("a.csv", "id,text\n1,a,b\n", "ELQ422.*a.csv:2"),
+        ("a.csv", "id,text\n1\n", "ELQ422.*a.csv:2"),
+        ("a.csv", 'text\n"a" b\n', "ELQ422.*a.csv:2"),
+        ("a.csv", 'text\n"never closed\n', "ELQ422.*a.csv:[23]"),
+        ("a.csv", 'text,"x" y\na,b\n', "ELQ422.*a.csv:1"),
+        ("a.jsonl", '{"text": "a"}\n{"question": "a"}\n', "ELQ304.*a.jsonl:2"),
+        ("a.jsonl", "text\n", "ELQ302.*a.jsonl:1"),
+    ],
+)
+def test_what_is_refused(tmp_path, name, content, message):
+    with pytest.raises(ElqError, match=message):
+        read(tmp_path, name, content)

@@ -1,0 +1,286 @@
+import bz2
+import gzip
+import json
+import lzma
+import os
+import threading
+import tracemalloc
+
+import pytest
+
+from spacy_elq.entities.reader import read_entities
+from spacy_elq.entities.records import entity_from_dict, entity_to_dict
+from spacy_elq.errors import ElqError
+from spacy_elq.types import Entity
+
+FULL = {
+    "id": "Q90",
+    "title": "Paris",
+    "description": "capital of France",
+    "aliases": ["City of Light"],
+    "type": "city",
+    "wikipedia": "https://en.wikipedia.org/wiki/Paris",
+    "rank": {"views": [1, 2.5, None]},
+}
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines), encoding="utf8")
+    return path
+
+
+def test_fields(tmp_path):
+    path = write(tmp_path / "e.jsonl", json.dumps(FULL), "", '{"id": "Q1", "title": "Été"}\r')
+    full, least = read_entities(path)
+    assert full == Entity(
+        "Q90",
+        "Paris",
+        "capital of France",
+        ("City of Light",),
+        "city",
+        {"wikipedia": FULL["wikipedia"], "rank": FULL["rank"]},
+    )
+    assert least == Entity("Q1", "Été")
+    assert entity_to_dict(full) == FULL
+    assert entity_to_dict(least) == {"id": "Q1", "title": "Été"}
+    assert entity_from_dict(entity_to_dict(full)) == full
+
+
+def test_null_is_absent():
+    record = {"id": "Q1", "title": "T", "description": None, "aliases": None, "type": None}
+    assert entity_from_dict(record) == Entity("Q1", "T")
+
+
+def test_gzip_and_byte_order_mark(tmp_path):
+    line = '{"id": "Q1", "title": "Ü"}\n'
+    with gzip.open(tmp_path / "e.jsonl.gz", "wt", encoding="utf8") as file:
+        file.write(line)
+    (tmp_path / "bom.jsonl").write_text(line, encoding="utf-8-sig")
+    for name in ("e.jsonl.gz", "bom.jsonl"):
+        assert list(read_entities(tmp_path / name)) == [Entity("Q1", "Ü")]
+
+
+def test_reads_a_line_at_a_time(tmp_path):
+    entities = read_entities(write(tmp_path / "e.jsonl", '{"id": "Q1", "title": "T"}', "broken"))
+    assert next(entities).id == "Q1"
+    with pytest.raises(ElqError, match="ELQ230"):
+        next(entities)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"id": "Q1", "title": "T"', "ELQ230.*:2: not a line of JSON"),
+        ('{"id": "\\ud800", "title": "T"}', "ELQ230.*surrogates"),
+        ('["Q1", "T"]', "ELQ231"),
+        ('{"title": "T"}', "ELQ232.*'id'"),
+        ('{"id": "Q1"}', "ELQ232.*'title'"),
+        ('{"id": "Q1", "title": null}', "ELQ232.*'title'"),
+        ('{"id": 90, "title": "T"}', "ELQ233.*'id' must be a string, not 90"),
+        ('{"id": "Q1", "title": "T", "aliases": "U"}', "ELQ233.*'aliases'.*a list, not"),
+        ('{"id": "Q1", "title": "T", "aliases": ["a", 1]}', r"ELQ233.*'aliases\[1\]'.*not 1\."),
+        ('{"id": "Q1", "title": "T", "description": []}', "ELQ233.*'description'"),
+        ('{"id": " ", "title": "T"}', "ELQ234.*'id'"),
+        ('{"id": "Q1\\u0000", "title": "T"}', "ELQ256.*U.0000"),
+        ('{"id": "Q1", "title": ""}', "ELQ234.*'title'"),
+    ],
+)
+def test_errors_name_file_and_line(tmp_path, line, message):
+    path = write(tmp_path / "entities.jsonl", '{"id": "Q0", "title": "T"}', line)
+    with pytest.raises(ElqError, match=message) as caught:
+        list(read_entities(path))
+    assert "entities.jsonl:2: " in str(caught.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ElqError, match=r"ELQ218.*nowhere"):
+        list(read_entities(tmp_path / "nowhere.jsonl"))
+    (tmp_path / "latin.jsonl").write_bytes('{"id": "Q1", "title": "é"}\n'.encode("latin1"))
+    (tmp_path / "no.jsonl.gz").write_bytes(b"plain")
+    whole = gzip.compress(b'{"id": "Q1", "title": "T"}\n' * 9)
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[:-6])
+    (tmp_path / "damaged.jsonl.gz").write_bytes(whole[:14] + b"\xff" * 9 + whole[23:])
+    for name in ("latin.jsonl", "no.jsonl.gz", "cut.jsonl.gz", "damaged.jsonl.gz"):
+        with pytest.raises(ElqError, match=rf"ELQ235.*{name}:"):
+            list(read_entities(tmp_path / name))
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(ElqError, match=r"ELQ255.*folder\.jsonl is a directory"):
+        list(read_entities(tmp_path / "folder.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.gz", "e.csv"])
+def test_the_line_that_is_no_utf8_is_named(tmp_path, name):
+    """Though it is read in blocks of many lines."""
+    lines = ["id,title"] if name == "e.csv" else ['{"id": "Q0", "title": "T"}']
+    cell = "Q{},T" if name == "e.csv" else '{{"id": "Q{}", "title": "T"}}'
+    lines += [cell.format(number) for number in range(2, 2000)]
+    content = "\n".join(lines).encode().replace(b"Q1700", b"Q\xe9")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(ElqError, match=rf"ELQ235.*{name}:1700: "):
+        list(read_entities(tmp_path / name))
+
+
+def test_a_pipe_can_be_read(tmp_path):
+    os.mkfifo(tmp_path / "e.jsonl")
+    content = b'{"id": "Q1", "title": "T"}\n{"id": "Q2", "title": "\xe9"}\n'
+    thread = threading.Thread(target=(tmp_path / "e.jsonl").write_bytes, args=(content,))
+    thread.start()
+    with pytest.raises(ElqError, match="ELQ235"):  # once: the line can't be looked for
+        list(read_entities(tmp_path / "e.jsonl"))
+    thread.join(10)
+
+
+TABLE = [
+    ["id", "title", "description", "aliases", "type", "population"],
+    ["Q90", "Paris", 'capital, as they say, of "France"', "City of Light|Lutetia", "city", "2e6"],
+    ["Q1", "Été", "", "", "", ""],
+]
+OF_TABLE = [
+    Entity(
+        "Q90",
+        "Paris",
+        'capital, as they say, of "France"',
+        ("City of Light", "Lutetia"),
+        "city",
+        {"population": "2e6"},
+    ),
+    Entity("Q1", "Été"),
+]
+
+
+def write_table(path, rows=TABLE, delimiter=","):
+    def cell(text):
+        return '"' + text.replace('"', '""') + '"' if delimiter == "," else text
+
+    return write(path, *(delimiter.join(map(cell, row)) for row in rows))
+
+
+def test_tables(tmp_path):
+    assert list(read_entities(write_table(tmp_path / "e.csv"))) == OF_TABLE
+    assert list(read_entities(write_table(tmp_path / "e.tsv", delimiter="\t"))) == OF_TABLE
+    path = write_table(tmp_path / "e.txt", delimiter="\t")
+    assert list(read_entities(path, "tsv")) == OF_TABLE
+    with pytest.raises(ElqError, match=r"ELQ312.*--from jsonl, csv"):
+        list(read_entities(path))
+    with pytest.raises(ElqError, match=r"ELQ311.*'xml'"):
+        list(read_entities(path, "xml"))
+
+
+def test_columns_that_are_nearly_known_are_told(tmp_path):
+    with pytest.warns(UserWarning) as told:
+        list(read_entities(write(tmp_path / "e.csv", "id,title,alias,Description,size", "a,A,,,")))
+    found = [str(each.message) for each in told]
+    assert [("'alias'" in m, "'aliases'" in m) for m in found] == [(True, True), (False, False)]
+    assert "'Description'" in found[1] and "'description'" in found[1]
+
+
+def test_columns_beside_those_that_are_known_are_not_told(tmp_path, recwarn):
+    list(read_entities(write(tmp_path / "e.csv", "id,title,aliases,alias,tags", "a,A,,,")))
+    assert not recwarn
+
+
+def test_a_cell_may_be_long(tmp_path):
+    path = write(tmp_path / "e.csv", "id,title,description", f"a,A,{'d' * 200_000}")
+    assert len(next(read_entities(path)).description) == 200_000
+
+
+@pytest.mark.parametrize("suffix, compress", [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed(tmp_path, suffix, compress):
+    for name in ("e.csv", "e.jsonl"):
+        plain = tmp_path / name
+        lines = [json.dumps(entity_to_dict(entity)) for entity in OF_TABLE]
+        write_table(plain) if name == "e.csv" else write(plain, *lines)
+        packed = tmp_path / f"{name}.{suffix}"
+        packed.write_bytes(compress.compress(plain.read_bytes()))
+        assert list(read_entities(packed)) == OF_TABLE
+        for broken in (packed.read_bytes()[:-9], b"plain"):
+            packed.write_bytes(broken)
+            with pytest.raises(ElqError, match=rf"ELQ235.*{packed.name}:"):
+                list(read_entities(packed))
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["id,name"], "ELQ245.*:1: .*id, name"),
+        (["id,title,id"], "ELQ245.*:1: .*once"),
+        ([], "ELQ245.*:1: .*nothing"),
+        (["id,title", "Q1,T", "Q2"], "ELQ247.*:3: the row has 1 cells, the header 2"),
+        (["id,title", '"Q1\n",T', "Q2,T,U"], "ELQ247.*:4: the row has 3"),
+        (["id,title", "Q1,T", "", ",T"], "ELQ232.*:4: the entity has no 'id'"),
+        (["id,title", "Q1,T", 'Q2,"T'], "ELQ235.*:3: "),
+    ],
+)
+def test_errors_of_tables_name_the_line(tmp_path, lines, message):
+    with pytest.raises(ElqError, match=message):
+        list(read_entities(write(tmp_path / "e.csv", *lines)))
+
+
+def test_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import datetime
+
+    from pyarrow import parquet
+
+    table = {
+        "id": ["Q90", "Q1", "Q2"],
+        "title": ["Paris", "Été", "T"],
+        "description": ["capital", None, None],
+        "aliases": [[{"name": "City of Light", "count": 7}], None, []],
+        "rank": [1.5, None, None],
+        "since": [datetime.date(987, 7, 3), None, None],
+    }
+    parquet.write_table(pa.table(table), tmp_path / "e.parquet", row_group_size=2)
+    first, *rest = read_entities(tmp_path / "e.parquet")
+    assert first.extra == {"rank": 1.5, "since": "0987-07-03"}
+    assert (first.aliases, first.counts) == (("City of Light",), {"City of Light": 7})
+    assert rest == [Entity("Q1", "Été"), Entity("Q2", "T")]
+    plain = {"id": ["Q90", None], "title": ["Paris", "T"], "aliases": ["City of Light|Lutetia", ""]}
+    parquet.write_table(pa.table(plain), tmp_path / "e.parquet")
+    entities = read_entities(tmp_path / "e.parquet")
+    assert next(entities).aliases == ("City of Light", "Lutetia")
+    with pytest.raises(ElqError, match=r"ELQ232.*parquet:2: the entity has no 'id'"):
+        next(entities)
+    binary = pa.table({"id": [b"Q90", b"Q\xe9"], "title": [b"Paris", b"T"]})
+    parquet.write_table(binary, tmp_path / "e.parquet")
+    entities = read_entities(tmp_path / "e.parquet")
+    assert next(entities) == Entity("Q90", "Paris")
+    with pytest.raises(ElqError, match=r"ELQ235.*parquet:2.*utf-8"):
+        next(entities)
+    (tmp_path / "e.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ElqError, match=r"ELQ235.*parquet:1"):
+        list(read_entities(tmp_path / "e.parquet"))
+
+
+def test_elq_entities(tmp_path):
+    line = {"title": "Paris", "text": " capital", "idx": "wiki?curid=1", "kb_idx": "Q90"}
+    path = write(tmp_path / "entity.jsonl", json.dumps(line))
+    (entity,) = read_entities(path, "elq")
+    assert (entity.id, entity.title, entity.description) == ("Q90", "Paris", " capital")
+    with pytest.raises(ElqError, match="ELQ232"):
+        list(read_entities(path))
+
+
+def test_counts_of_aliases():
+    record = {"id": "Q90", "title": "Paris", "aliases": ["Lutetia", {"name": "Paname", "count": 3}]}
+    entity = entity_from_dict(record)
+    assert (entity.aliases, entity.counts) == (("Lutetia", "Paname"), {"Paname": 3})
+    assert entity_to_dict(entity) == record
+    for wrong in ({"name": "P"}, {"name": 1, "count": 1}, {"name": "P", "count": "3"}, [1]):
+        with pytest.raises(ElqError, match=r"ELQ233.*count"):
+            entity_from_dict({**record, "aliases": [wrong]})
+
+
+def test_blank_aliases_are_dropped():
+    record = {"id": "Q1", "title": "T", "aliases": ["", "A", " ", {"name": " ", "count": 3}]}
+    assert entity_from_dict(record).aliases == ("A",)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    rows = [TABLE[0], *([f"Q{i}", "T", "x" * 500, "a|b", "", ""] for i in range(20_000))]
+    path = write_table(tmp_path / "e.csv", rows)
+    tracemalloc.start()
+    assert sum(1 for _ in read_entities(path)) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * path.stat().st_size

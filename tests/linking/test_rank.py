@@ -1,0 +1,128 @@
+"""Mentions with ranked entities: the same whatever is held in memory at once."""
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_elq.linking import rank as linking
+from spacy_elq.linking.rank import find_spans, join_namesakes, rank_entities
+from spacy_elq.ml.model import get_encoder, get_heads
+from spacy_elq.ml.name_features import NameMatch
+
+from ..conftest import TEXTS
+
+BONUS = np.array([0.5, 0.25, 0.0], dtype=np.float32)
+ENTITIES, WIDTH, K, MOST = 12, 3, 3, 2
+
+
+class Vectors:
+    """What `join_namesakes` asks of a knowledge base."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+        self.asked = []
+
+    def scores(self, queries, rows):
+        self.asked.append(rows.size)
+        found = np.einsum("nh,nch->nc", queries, self.vectors[rows])
+        return np.where(rows >= 0, found, -np.inf).astype(np.float32)
+
+
+@st.composite
+def named_mentions(draw):
+    """Queries, and for each a name of some entities, or none."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    names = []
+    for _ in range(draw(st.integers(1, 4))):
+        rows = np.array(draw(st.lists(st.integers(0, ENTITIES - 1), unique=True)), dtype=np.int64)
+        kinds = rng.integers(0, 3, len(rows))
+        names.append(NameMatch(rows, kinds, np.zeros(6, np.float32)) if len(rows) else None)
+    vectors = rng.normal(size=(ENTITIES, WIDTH)).astype("f4")
+    return vectors, rng.normal(size=(len(names), WIDTH)).astype("f4"), names
+
+
+def plainly(vectors, query, name):
+    """One mention by the definition: the K best entities, and the best `MOST` of its namesakes that
+    are not among them, by score with what the name is worth."""
+    plain = {row: float(vectors[row] @ query) for row in range(ENTITIES)}
+    worth = {} if name is None else dict(zip(name.rows.tolist(), BONUS[name.kinds], strict=True))
+    scores = {row: score + worth.get(row, 0.0) for row, score in plain.items()}
+    retrieved = sorted(plain, key=lambda row: -plain[row])[:K]
+    others = sorted(set(worth) - set(retrieved), key=lambda row: -scores[row])[:MOST]
+    return sorted(((scores[row], row) for row in [*retrieved, *others]), reverse=True)
+
+
+@given(named_mentions())
+def test_namesakes_join_what_was_retrieved(case):
+    vectors, queries, names = case
+    everything = queries @ vectors.T
+    rows = np.argsort(-everything, axis=1)[:, :K]
+    scores = np.take_along_axis(everything, rows, axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linking, "MAX_NAMESAKES", MOST)
+        rows, scores = join_namesakes(Vectors(vectors), queries, rows, scores, names, BONUS)
+    for i, name in enumerate(names):
+        known = rows[i] >= 0
+        assert not np.isfinite(scores[i, ~known]).any()
+        wanted = plainly(vectors, queries[i], name)
+        assert rows[i, known].tolist() == [row for _, row in wanted]
+        np.testing.assert_allclose(scores[i, known], [score for score, _ in wanted], atol=1e-5)
+
+
+def test_a_name_of_very_many_makes_no_room_for_them_beside_every_mention():
+    n, common = 50, 2000
+    kb = Vectors(np.ones((common, WIDTH), np.float32))
+    hit = NameMatch(np.arange(common), np.zeros(common, np.int64), np.zeros(6, np.float32))
+    queries = np.ones((n, WIDTH), np.float32)
+    retrieved = np.zeros((n, 1), np.int64), np.full((n, 1), WIDTH, np.float32)
+    rows, _ = join_namesakes(kb, queries, *retrieved, [hit] + [None] * (n - 1), BONUS)
+    assert rows.shape[1] <= linking.MAX_NAMESAKES + 2
+    assert max(kb.asked) <= n * (linking.MAX_NAMESAKES + 1)
+
+
+@pytest.fixture
+def nlp(trained_path):
+    return spacy.load(trained_path)
+
+
+def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
+    elq = nlp.get_pipe("elq")
+    docs = [nlp.make_doc(text) for text in ["", *(row["text"] for row in TEXTS), "", " "]]
+    before = [[(link.start, link.end, link.id) for link in links] for links in elq.predict(docs)]
+    read, forward = [], elq.model._func
+
+    def watch(model, some, is_train):
+        read.append(sum(len(doc.text) for doc in some))
+        return forward(model, some, is_train)
+
+    monkeypatch.setattr(elq.model, "_func", watch)
+    monkeypatch.setattr(linking, "CHARS_AT_ONCE", 60)
+    after = [[(link.start, link.end, link.id) for link in links] for links in elq.predict(docs)]
+    assert after == before
+    assert sum(read) == sum(len(doc.text) for doc in docs)
+    assert len(read) > 1 and max(read) < 60 + 30
+
+
+def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
+    elq = nlp.get_pipe("elq")
+    attrs = get_encoder(elq.model).attrs
+    attrs["max_length"], attrs["overlap"] = 6, 0
+    doc = nlp.make_doc("what river runs through paris who did paris marry in georgia")
+    given = [[(doc[i].idx, doc[i + 2].idx + len(doc[i + 2])) for i in range(len(doc) - 2)]]
+    assert sorted(elq.rank_mentions([doc], given).given.tolist()) == list(range(len(given[0])))
+
+
+def test_no_more_entities_are_looked_for_than_there_are(nlp):
+    elq = nlp.get_pipe("elq")
+    kb, heads, asked = elq.kb.snapshot(), get_heads(elq.model), []
+
+    def search(queries, k):
+        asked.append(k)
+        return kb.search(queries, 3)
+
+    found = find_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.decoding)
+    for top_k in (1, 1_000_000_000):
+        rank_entities(found, kb, heads, top_k, search)
+    assert asked == [1, len(kb)]

@@ -1,0 +1,161 @@
+"""Settings: which values are allowed, and which hold after saving and loading."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+
+from spacy_elq import ElqError
+from spacy_elq.encoders.question import encoder_settings
+from spacy_elq.ml.model import get_encoder
+
+from ..conftest import TEXTS
+
+PLATT = {"method": "platt", "slope": 1.5, "intercept": 0.5}
+# Of the encoder: what the config of the tests has, what is set in a call, what `load` overrides.
+ENCODER = [
+    ("max_length", 64, 9, 20),
+    ("overlap", 24, 2, 4),
+    ("truncate", False, True, True),
+    ("max_batch_items", 4096, 100, 50),
+    ("precision", "fp32", "bf16", "bf16"),
+]
+
+
+@pytest.fixture
+def saved(trained_path, tmp_path):
+    return shutil.copytree(trained_path, tmp_path / "saved")
+
+
+def in_encoder(nlp):
+    return encoder_settings(get_encoder(nlp.get_pipe("elq").model))
+
+
+def load(path, **settings):
+    """Load with overrides of the component's settings; `__` in a name stands for a dot."""
+    config = {f"components.elq.{n.replace('__', '.')}": value for n, value in settings.items()}
+    return spacy.load(path, config=config)
+
+
+@pytest.mark.parametrize(("name", "configured", "set_", "override"), ENCODER)
+def test_what_the_config_says_of_the_encoder_holds(saved, name, configured, set_, override):
+    assert in_encoder(spacy.load(saved))[name] == configured
+    assert in_encoder(load(saved, **{f"model__encoder__{name}": override}))[name] == override
+    nlp = spacy.load(saved)
+    get_encoder(nlp.get_pipe("elq").model).attrs[name] = set_
+    nlp.to_disk(saved)
+    assert in_encoder(spacy.load(saved))[name] == set_
+    assert in_encoder(load(saved, **{f"model__encoder__{name}": override}))[name] == override
+
+
+def test_the_encoder_reads_what_an_override_says(saved):
+    text = "what time is it " * 20 + "is georgia north of armenia"
+    assert spacy.load(saved)(text).ents
+    assert not load(saved, model__encoder__truncate=True)(text).ents
+
+
+def test_bytes_keep_what_was_set_in_the_encoder(saved, elq_config):
+    nlp = spacy.load(saved)
+    nlp.get_pipe("elq").max_length = 9
+    other = spacy.blank("en")
+    other.add_pipe("elq", config=elq_config)
+    assert in_encoder(other.from_bytes(nlp.to_bytes()))["max_length"] == 9
+
+
+def test_what_was_set_for_training_is_saved(saved):
+    nlp = spacy.load(saved)
+    nlp.get_pipe("elq").set_training(head_lr_factor=np.float32(2.0), freeze=("pooler",))
+    nlp.to_disk(saved)
+    training = spacy.load(saved).get_pipe("elq")._training
+    assert (training["head_lr_factor"], training["freeze"]) == (2.0, ["pooler"])
+    overridden = load(saved, training__head_rate=3.0).get_pipe("elq")._training
+    assert (overridden["head_lr_factor"], overridden["freeze"]) == (3.0, ["pooler"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_length", 20), ("alias_vectors", False)])
+def test_entity_settings_other_than_those_of_the_vectors_are_refused(saved, name, value):
+    with pytest.raises(ElqError, match=f"ELQ133.*{name}"):
+        load(saved, **{f"entity_encoder__{name}": value})
+
+
+def test_an_entity_encoder_that_was_set_is_loaded(saved, tiny_bert):
+    from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
+
+    nlp = spacy.load(saved)
+    settings = EntityEncoderSettings(max_length=20)
+    nlp.get_pipe("elq").entity_encoder = EntityEncoder(str(tiny_bert), settings)
+    nlp.to_disk(saved)
+    assert spacy.load(saved).get_pipe("elq").entity_encoder.settings == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("threshold", float("inf"), float("inf")),
+        ("threshold", float("-inf"), float("-inf")),
+        ("threshold", np.float32(-2), -2.0),
+        ("mention_threshold", float("-inf"), float("-inf")),
+        ("floor", np.float64(-3.25), -3.25),
+        ("top_k", np.int64(5), 5),
+        ("overwrite", np.bool_(False), False),
+        ("calibration", {**PLATT, "slope": np.float64(1.5)}, PLATT),
+        (
+            "calibration",
+            {"method": "isotonic", "scores": np.array([-2.0, -1.0]), "probs": (0, np.int64(1))},
+            {"method": "isotonic", "scores": [-2.0, -1.0], "probs": [0.0, 1.0]},
+        ),
+    ],
+)
+def test_allowed_values_can_be_saved(saved, name, value, expected):
+    nlp = spacy.load(saved)
+    setattr(nlp.get_pipe("elq"), name, value)
+    got = getattr(nlp.get_pipe("elq"), name)
+    assert (type(got), got) == (type(expected), expected)
+    nlp.to_disk(saved)
+    got = getattr(spacy.load(saved).get_pipe("elq"), name)
+    assert (type(got), got) == (type(expected), expected)
+    spacy.load(saved)(TEXTS[0]["text"])
+
+
+def test_a_path_of_a_knowledge_base_can_be_saved(saved, kb_path, tmp_path):
+    shutil.copytree(kb_path, tmp_path / "kb")
+    nlp = spacy.load(saved)
+    nlp.get_pipe("elq").kb_path = Path(tmp_path / "kb")
+    nlp.to_disk(saved)
+    assert spacy.load(saved).get_pipe("elq").kb_path == str(tmp_path / "kb")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kb_path", 5), ("threshold", float("nan")), ("floor", np.float32("nan")), ("top_k", 2.0)],
+)
+def test_other_values_are_refused_and_the_old_ones_stay(saved, name, value):
+    elq = spacy.load(saved).get_pipe("elq")
+    before = getattr(elq, name)
+    with pytest.raises(ElqError, match=f"ELQ122.*{name}"):
+        setattr(elq, name, value)
+    assert getattr(elq, name) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("overlap", -5), ("max_length", -1), ("max_length", 2), ("max_batch_items", 0)],
+)
+def test_a_config_of_the_encoder_that_is_out_of_range(saved, elq_config, name, value):
+    config = {**elq_config, "model": {**elq_config["model"], "encoder": {name: value}}}
+    with pytest.raises(ElqError, match=f"ELQ112.*{name}"):
+        spacy.blank("en").add_pipe("elq", config=config)
+    with pytest.raises(ElqError, match=f"ELQ112.*{name}"):
+        load(saved, **{f"model__encoder__{name}": value})
+
+
+@pytest.mark.parametrize("value", [2, -1, 7.5, True])
+def test_a_length_that_is_out_of_range(saved, value):
+    elq = spacy.load(saved).get_pipe("elq")
+    with pytest.raises(ElqError, match=r"ELQ1(12|22).*max_length"):
+        elq.max_length = value
+    assert elq.max_length == 64
