@@ -31,8 +31,9 @@ def link_rows(
 ) -> Iterator[list[LinkedText]]:
     """Link texts in the order they come.
 
-    rows (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches for each
-        worker, some seconds' work at most; not at all with a `batch_size` of 1 and no workers.
+    rows (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches
+        for each worker, some seconds' work at most; not at all with a `batch_size` of 1 and no
+        workers.
     batch_size (int): Texts a batch.
     watch (Callable): Called with the number of texts that were linked since, for a progress bar.
     workers (Workers | None): Processes that have the same pipeline; in this process where None.

@@ -56,8 +56,8 @@ class Workers:
         """Link texts, reading one chunk more than there are processes ahead.
 
         watch (Callable): Called with the number of texts that were linked since.
-        YIELDS (tuple[list[LinkedText], list[Spans], float]): Each chunk in turn, with the links of each
-            text, and the seconds that they took.
+        YIELDS (tuple[list[LinkedText], list[Spans], float]): Each chunk in turn, with the links of
+            each text, and the seconds that they took.
         RAISES (ElqError): If a process was killed.
         """
         waiting: deque[tuple[list[LinkedText], Future[tuple[list[Spans], float]]]] = deque()

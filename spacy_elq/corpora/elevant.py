@@ -32,8 +32,8 @@ def read_benchmark(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
     """Stream a benchmark.
 
     tally (ConversionStats): Counts labels without an entity, which are left out.
-    YIELDS (LinkedText): Its labels as spans with `title` and `type`; labels that a linker need not find
-        as the field "optional", `evaluation_span` and all others as they are.
+    YIELDS (LinkedText): Its labels as spans with `title` and `type`; labels that a linker need not
+        find as the field "optional", `evaluation_span` and all others as they are.
     """
     for where, record in read_jsonl(path):
         fields = _other_fields(record)

@@ -64,8 +64,8 @@ class ElqReader:
         """One parsed line. Mentions without an entity are counted and left out.
 
         where (str): What messages call the line.
-        RETURNS (LinkedText): Its spans keep `label_id`, `title` and `description` where the line has
-            them; the row keeps `id` and whatever is not ELQ's. Wordpieces are not kept.
+        RETURNS (LinkedText): Its spans keep `label_id`, `title` and `description` where the line
+            has them; the row keeps `id` and whatever is not ELQ's. Wordpieces are not kept.
         """
         rest = {name: value for name, value in record.items() if name not in FIELDS}
         columns = _columns(record, where)

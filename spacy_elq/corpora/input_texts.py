@@ -26,8 +26,8 @@ def read_questions(path: Path) -> Iterator[LinkedText]:
 
     path (Path): JSONL with "text", gzipped or not; .txt, a text a line, empty lines too; .csv or
         .tsv with a column "text". Quotes are characters like others in a .tsv.
-    RETURNS (Iterator[LinkedText]): A row for each text with the other fields. "spans" that come with a
-        text become the field "gold".
+    RETURNS (Iterator[LinkedText]): A row for each text with the other fields. "spans" that come
+        with a text become the field "gold".
     RAISES (ElqError): If the name has another suffix; while reading, on the first bad line.
     """
     name = path.name.removesuffix(".gz")

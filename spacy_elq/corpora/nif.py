@@ -67,10 +67,10 @@ def read_nif(path: Path, entities: EntityUris, tally: ConversionStats) -> Iterat
     """Read a Turtle (or N-Triples) file; RDF has no order, so it is in memory as a whole.
 
     entities (EntityUris): Which entity an address is.
-    tally (ConversionStats): Counts mentions without an entity, which are left out, and mentions whose text is
-        not what the file says it is.
-    YIELDS (LinkedText): Texts in the order of their addresses, numbers in them as numbers; spans in the
-        order of the text, with the field "confidence" where the file has it.
+    tally (ConversionStats): Counts mentions without an entity, which are left out, and mentions
+        whose text is not what the file says it is.
+    YIELDS (LinkedText): Texts in the order of their addresses, numbers in them as numbers; spans in
+        the order of the text, with the field "confidence" where the file has it.
     RAISES (ElqError): If the file is no Turtle, or lacks what NIF demands.
     """
     graph = _parse(path)

@@ -21,8 +21,8 @@ def row_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
     doc (Doc): What the pipeline returned.
     reference (Doc | None): The gold document, whose links become the field "gold" and whose other
         fields are kept.
-    RETURNS (LinkedText): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated pipeline),
-        `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
+    RETURNS (LinkedText): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated
+        pipeline), `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
     """
     spans = linked_spans(doc)
     if reference is None:

@@ -175,8 +175,8 @@ def docs_from_rows(
 
     nlp (Language): Whose tokenizer is used.
     rows (Iterable[LinkedText]): The rows.
-    tally (ConversionStats | None): Filled while documents are drawn, for callers that report it themselves.
-        Without one, a warning at the end says what was changed or left out.
+    tally (ConversionStats | None): Filled while documents are drawn, for callers that report it
+        themselves. Without one, a warning at the end says what was changed or left out.
     YIELDS (Doc): One document a row: `doc.spans["elq_gold"]`, `doc.ents`, `doc.user_data["elq"]`.
     """
     counts = ConversionStats() if tally is None else tally

@@ -36,6 +36,7 @@ from .decoding import (
 
 if TYPE_CHECKING:
     from ..kb.live.view import View
+    from ..kb.search.vector_store import SearchResult
     from ..ml.heads import Heads
 
 # Character ranges of one document's mentions, end exclusive.

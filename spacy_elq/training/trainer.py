@@ -65,8 +65,8 @@ class TrainingSettings:
         of the batch.
     hard_negatives (int): Neighbours a mention, for "hard_negatives".
     train_entity_encoder (bool): Train it too; needs "in_batch".
-    mention_loss_mean (str): Sum the mention loss over the spans of a text and take the mean over texts,
-        "text", or the mean over all spans of the batch, "span", as published.
+    mention_loss_mean (str): Sum the mention loss over the spans of a text and take the mean over
+        texts, "text", or the mean over all spans of the batch, "span", as published.
     mention_weight, entity_weight (float): Factors on the two losses.
     context_weight (float): Factor on a loss that keeps the mean vector of each text where it was
         when training began: what tells namesakes apart in texts unlike those trained on. Needs a
@@ -75,8 +75,8 @@ class TrainingSettings:
         leaned on alone.
     entity_dropout (float): Share of mentions whose gold entity is taken out of the knowledge base
         for once: there, a model with `nil` learns what a mention of no entity looks like.
-    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the weights
-        of the name features.
+    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the
+        weights of the name features.
     freeze (list[str]): Parts of the transformers that are not trained, by the names of modules or
         parameters: of the question encoder, and of the entity encoder where that is trained.
     precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".

@@ -90,7 +90,8 @@ class Text:
 
 
 class Augmenter:
-    """entities, questions (list[LinkedText]): What to draw from. seed (int): Of all that is drawn."""
+    """entities, questions (list[LinkedText]): What to draw from. seed (int): Of all that is
+    drawn."""
 
     def __init__(self, entities: list[LinkedText], questions: list[LinkedText], seed: int) -> None:
         self.random = random.Random(seed)
