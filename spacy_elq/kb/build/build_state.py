@@ -11,16 +11,26 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ...entities.records import entity_to_dict
-from ...files import write_json
 from ...errors import ElqError, Errors
+from ...files import write_json
 from ...types import Entity
 from ..files.catalogue import Catalogue
-from .index_stage import say
 from ..files.locks import alone
+from ..files.store import (
+    CATALOGUE,
+    IMMUTABLE,
+    MANIFEST,
+    Manifest,
+    check_replaceable,
+    describe_files,
+    now,
+    publish,
+    recover,
+)
 from ..milvus.server import is_milvus
-from .vector_writers import UPLOAD, discard_upload
-from ..files.store import CATALOGUE, IMMUTABLE, MANIFEST, Manifest, check_replaceable, describe_files, now, publish, recover
+from .index_stage import say
 from .train_index import UNFINISHED, UNFINISHED_INFO
+from .vector_writers import UPLOAD, discard_upload
 
 PROGRESS = "progress.json"
 # What a build puts into its directory; files that it is writing have a dot in front.

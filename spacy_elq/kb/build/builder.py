@@ -17,14 +17,14 @@ from ...errors import ElqError, Errors
 from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
-from .choose_index import EXACT_UP_TO
-from .index_stage import IndexOptions, check_index, make_index, take_index
-from ..milvus.server import is_milvus
 from ..files.names import NameIndex
-from .vector_writers import open_sink
 from ..files.store import AUTO, EXACT, Manifest
+from ..milvus.server import is_milvus
 from ..search.file_vectors import check_size, check_vectors
 from .build_state import PROGRESS, Digest, Progress, finish, resume, working, write_catalogue
+from .choose_index import EXACT_UP_TO
+from .index_stage import IndexOptions, check_index, make_index, take_index
+from .vector_writers import open_sink
 
 DTYPES = (AUTO, "float32", "float16")
 

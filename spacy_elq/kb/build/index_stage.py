@@ -12,15 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import ElqError, Errors
-from ..search.stored_kb import exact_table, open_index_table
-from .choose_index import Plan, plans
-from ..milvus.server import Address, connect, is_milvus
-from .vector_writers import finish_upload
 from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
-from .train_index import VectorFile, build_index, check_spec, forget_unfinished
-from .tune_index import MOST_QUERIES, Queries, held_queries, thin, tune
+from ..milvus.server import Address, connect, is_milvus
 from ..search.faiss_index import SearchSettings
 from ..search.file_vectors import check_queries
+from ..search.stored_kb import exact_table, open_index_table
+from .choose_index import Plan, plans
+from .train_index import VectorFile, build_index, check_spec, forget_unfinished
+from .tune_index import MOST_QUERIES, Queries, held_queries, thin, tune
+from .vector_writers import finish_upload
 
 QuerySource = Callable[[], Queries]
 

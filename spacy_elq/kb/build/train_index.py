@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...files import atomic_file
 from ...errors import ElqError, Errors
-from ..search.faiss_index import last_line, many_threads, to_gpu
+from ...files import atomic_file
 from ..files.store import AUTO, EXACT
+from ..search.faiss_index import last_line, many_threads, to_gpu
 
 # k-means learns from so many vectors a list, as long as they are no more than this many bytes.
 POINTS_PER_LIST = 64

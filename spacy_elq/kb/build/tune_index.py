@@ -1,16 +1,14 @@
 """How far an index must be searched to find what exact search finds: measured, on queries."""
 
 from __future__ import annotations
-from ..search.faiss_index import SearchSettings
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..search.faiss_index import FaissIndex
+from ..search.faiss_index import FaissIndex, SearchSettings
 from ..search.file_vectors import FileVectorStore
 
 # Entities that recall is measured for.
@@ -37,8 +35,6 @@ class Queries(NamedTuple):
     source: str
 
 
-
-
 def held_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
     """Queries like the vectors, but none of them: vectors moved by differences of other two.
 
@@ -55,7 +51,9 @@ def held_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
     return Queries(moved, "entity vectors, moved")
 
 
-def tune(table: FileVectorStore, exact: FileVectorStore, queries: Queries, least: float) -> SearchSettings:
+def tune(
+    table: FileVectorStore, exact: FileVectorStore, queries: Queries, least: float
+) -> SearchSettings:
     """Find the cheapest settings whose recall is large enough, or else those of the largest.
 
     table (FileVectorStore): With the index.

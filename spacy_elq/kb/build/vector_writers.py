@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ...files import atomic_file
 from ...errors import ElqError, Errors
+from ...files import atomic_file
+from ..files.store import OWNERS, VECTORS, Manifest
 from ..milvus.server import Address, Collection, is_milvus
 from .npy import NpyAppender
-from ..files.store import OWNERS, VECTORS, Manifest
 
 UPLOAD = "upload.json"
 
