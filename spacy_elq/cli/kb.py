@@ -219,14 +219,14 @@ def add_command(
     """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
     open see them at their next call."""
     from ..entities.reader import read_entities
-    from ..kb.search.file_vectors import unique
+    from ..kb.search.file_vectors import check_unique_ids
 
     use_gpu(gpu_id)
     kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
     stream = progress("Adding", unit="entities", quiet=quiet)(
-        unique(read_entities(entities, from_))
+        check_unique_ids(read_entities(entities, from_))
     )
     try:
         while batch := list(islice(stream, BATCH)):
@@ -314,7 +314,7 @@ def _index_facts(manifest: Manifest) -> dict[str, str]:
     settings = SearchSettings.from_manifest(manifest.search, 0)
     return {
         "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",
-        "search": f"effort {settings.effort}, the best {settings.depth} scored exactly",
+        "search": f"effort {settings.effort}, the best {settings.rerank} scored exactly",
         "recall": f"{settings.recall:.4f} of the exact 10 best when built",
         "tried with": f"{settings.sample} queries: {settings.queries}",
         "a search": f"{settings.ms:.1f} ms when built, exact search {settings.exact_ms:.0f} ms",

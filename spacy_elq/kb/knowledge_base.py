@@ -27,8 +27,8 @@ from .live.delta import Change, Delta
 from .live.directory import KBDirectory
 from .live.restriction import Restriction
 from .live.view import View
-from .search.file_vectors import check_size, check_vectors, unique
-from .updates import checked
+from .search.file_vectors import check_size, check_unique_ids, check_vectors
+from .updates import validate
 
 
 class FaissKB(View, KnowledgeBase):
@@ -150,8 +150,8 @@ class FaissKB(View, KnowledgeBase):
             else is there by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
-        entities = [checked(entity) for entity in entities]
-        ids = [entity.id for entity in unique(entities)]
+        entities = [validate(entity) for entity in entities]
+        ids = [entity.id for entity in check_unique_ids(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
         check_size(ids, vectors, owners, self.manifest.dtype)

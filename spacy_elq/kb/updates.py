@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): Entities, made of dicts where they are not."""
-    return [checked(e if isinstance(e, Entity) else entity_from_dict(e)) for e in records]
+    return [validate(e if isinstance(e, Entity) else entity_from_dict(e)) for e in records]
 
 
-def checked(entity: Entity) -> Entity:
+def validate(entity: Entity) -> Entity:
     """RETURNS (Entity): The entity as it will be read again.
     RAISES (ElqError): If it could not be."""
     try:
@@ -36,7 +36,7 @@ def checked(entity: Entity) -> Entity:
     return entity_from_dict(json.loads(text), f"entity {entity.id!r}")
 
 
-def current(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[Entity]:
+def lookup_entities(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[Entity]:
     """RETURNS (list[Entity]): The entities with these ids, as they are.
     RAISES (ElqError): If one of them is not there."""
     ids = [_id_of(record) for record in records]
@@ -47,7 +47,7 @@ def current(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[E
     return view.records([row for row in rows if row is not None])
 
 
-def embedded(
+def embed_changed(
     encoder: EntityEncoder, view: View, new: Sequence[Entity], old: Sequence[Entity]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed changed entities; those whose text stays keep their vectors, as embedding takes time.
@@ -84,7 +84,7 @@ def _id_of(record: Entity | Mapping[str, Any]) -> str:
     return str(record["id"])
 
 
-def updated(
+def apply_updates(
     entities: Sequence[Entity], records: Sequence[Entity | Mapping[str, Any]]
 ) -> list[Entity]:
     """Change the fields that are given; the others stay.

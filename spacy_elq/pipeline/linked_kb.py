@@ -125,7 +125,7 @@ class EntitiesOfPipe:
             records, which replace all fields.
         """
         from ..kb.loaders import check_fingerprint
-        from ..kb.updates import current, embedded, updated
+        from ..kb.updates import apply_updates, embed_changed, lookup_entities
         from ..settings import as_list
 
         records, added = as_list(entities, "entities"), False
@@ -133,9 +133,9 @@ class EntitiesOfPipe:
             self._refresh_kb()
             check_fingerprint(self.kb, self.entity_encoder)
             view = self.kb.snapshot()
-            old = current(view, records)
-            new = updated(old, records)
-            vectors, owners = embedded(self.entity_encoder, view, new, old)
+            old = lookup_entities(view, records)
+            new = apply_updates(old, records)
+            vectors, owners = embed_changed(self.entity_encoder, view, new, old)
             added = self.kb.add(new, vectors, owners, replacing=old)
             self._entities_changed()
 

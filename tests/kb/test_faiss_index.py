@@ -39,7 +39,7 @@ def test_only_live_vectors_are_found(tmp_path, spec):
     live = np.random.default_rng(2).random(600) < 0.3
     index = FaissIndex.open(build(tmp_path, vectors, spec))
     bits = np.packbits(live, bitorder="little")
-    _, rows = index.search(queries, 20, bits, index.most_effort)
+    _, rows = index.search(queries, 20, bits, index.max_effort)
     assert live[rows[rows >= 0]].all()
     if spec != "PQ4x4":
         assert (rows >= 0).all()
@@ -48,16 +48,16 @@ def test_only_live_vectors_are_found(tmp_path, spec):
 
 def test_effort_is_nprobe_or_the_queue(tmp_path):
     ivf = FaissIndex.open(build(tmp_path, random(600, 16), "RR16,IVF8,SQ8"))
-    assert (ivf.effort, ivf.most_effort) == (1, 8)
+    assert (ivf.effort, ivf.max_effort) == (1, 8)
     ivf.effort = 100
     assert ivf.effort == 8
     graph = FaissIndex.open(build(tmp_path, random(600, 16), "HNSW8"))
     graph.effort = 77
-    assert (graph.effort, graph.most_effort) == (77, 600)
+    assert (graph.effort, graph.max_effort) == (77, 600)
     refined = FaissIndex.open(build(tmp_path, random(600, 16), "HNSW8,Refine(SQ8)"))
-    assert (refined.effort, refined.most_effort) == (16, 600)
+    assert (refined.effort, refined.max_effort) == (16, 600)
     flat = FaissIndex.open(build(tmp_path, random(600, 16), "SQ8"))
-    assert (flat.effort, flat.most_effort) == (0, 0)
+    assert (flat.effort, flat.max_effort) == (0, 0)
 
 
 def test_an_index_that_looks_twice_is_searched_as_far_as_is_asked(tmp_path):

@@ -65,7 +65,7 @@ def test_settings_of_a_later_release_are_passed_over(tmp_path, encoder):
     search = {**manifest.search, "invented_later": 1}
     replace(manifest, search=search).write(tmp_path / "kb")
     table = FaissKB.open(tmp_path / "kb", Vocab()).base.table
-    assert (table.index.effort, table.depth) == (search["effort"], search["depth"])
+    assert (table.index.effort, table.rerank) == (search["effort"], search["depth"])
 
 
 def test_searches_stay_on_the_gpu(directory, encoder, monkeypatch):

@@ -129,7 +129,7 @@ def test_a_recall_that_no_index_reaches_ends_in_exact_search(tmp_path, few_are_e
 
 
 def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeypatch, capsys):
-    monkeypatch.setattr("spacy_elq.kb.build.tune_index.DEPTHS", (10,))
+    monkeypatch.setattr("spacy_elq.kb.build.tune_index.RERANK_SIZES", (10,))
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(4000)]
     options = IndexOptions(max_ram=200_000, min_recall=1.0)
     manifest = build_kb_from_vectors(

@@ -7,7 +7,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.kb.updates import as_entities, current, embedded, updated
+from spacy_elq.kb.updates import apply_updates, as_entities, embed_changed, lookup_entities
 from spacy_elq.types import Entity
 
 from .conftest import ENTITIES, WIDTH, HashEncoder
@@ -53,9 +53,9 @@ def test_the_fields_of_an_entity_win_over_others_of_the_same_name(kb, directory,
 
 def test_an_update_needs_an_id(kb):
     with pytest.raises(ElqError, match=r"ELQ232.*no 'id'"):
-        current(kb, [{"title": "x"}])
+        lookup_entities(kb, [{"title": "x"}])
     with pytest.raises(ElqError, match="ELQ231"):
-        current(kb, ["Q90"])
+        lookup_entities(kb, ["Q90"])
 
 
 def test_membership_is_by_id(kb):
@@ -83,13 +83,13 @@ def test_only_what_has_another_text_is_embedded_again(kb):
         {"id": "Q3", "rank": 2},
         {"id": "Q4", "aliases": ["chk"]},
     ]
-    encoder, old = HashEncoder(), current(kb, changes)
-    entities = updated(old, changes)
-    vectors, owners = embedded(encoder, kb, entities, old)
+    encoder, old = HashEncoder(), lookup_entities(kb, changes)
+    entities = apply_updates(old, changes)
+    vectors, owners = embed_changed(encoder, kb, entities, old)
     assert encoder.encoded == ["Q90", "Q4"]
     expected = HashEncoder().encode(entities)
     np.testing.assert_array_equal(vectors, expected[0])
     np.testing.assert_array_equal(owners, expected[1])
-    nothing = embedded(encoder, kb, old, old)
+    nothing = embed_changed(encoder, kb, old, old)
     np.testing.assert_array_equal(nothing[0], HashEncoder().encode(old)[0])
     assert encoder.encoded == ["Q90", "Q4"]

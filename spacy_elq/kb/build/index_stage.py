@@ -140,7 +140,7 @@ def describe(settings: SearchSettings) -> str:
     found = f"finds {settings.recall:.4f} of the exact 10 best"
     asked = f"{settings.sample} queries: {settings.queries}"
     cost = f"{settings.ms:.1f} ms a query, exact search {settings.exact_ms:.0f} ms"
-    return f"{far}re-ranks {settings.depth}, {found} ({asked}); {cost}"
+    return f"{far}re-ranks {settings.rerank}, {found} ({asked}); {cost}"
 
 
 def _warn(settings: SearchSettings, options: IndexOptions, show: bool) -> None:

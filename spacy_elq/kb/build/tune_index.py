@@ -14,7 +14,7 @@ from ..search.file_vectors import FileVectorStore
 # Entities that recall is measured for.
 NEIGHBOURS = 10
 # Vectors that an index may be asked for, to be scored exactly.
-DEPTHS = (50, 100, 200, 400)
+RERANK_SIZES = (50, 100, 200, 400)
 # Scoring one vector exactly costs as much as scoring so many codes.
 EXACT_COST = 40
 # Queries of the index where none are given, and most of any that are used.
@@ -66,11 +66,11 @@ def tune(
         raise TypeError("only an index can be tuned")
     vectors = queries.vectors
     truth = exact.search(vectors, min(NEIGHBOURS, table.entities)).rows
-    index.effort, table.depth = _choose(table, index, vectors, truth, least)
+    index.effort, table.rerank = _choose(table, index, vectors, truth, least)
     found = table.search(vectors, truth.shape[1]).rows
     return SearchSettings(
         effort=index.effort,
-        depth=table.depth,
+        rerank=table.rerank,
         recall=round(recall(truth, found), 4),
         queries=queries.source,
         sample=len(vectors),
@@ -82,19 +82,19 @@ def tune(
 def _choose(
     table: FileVectorStore, index: FaissIndex, queries: np.ndarray, truth: np.ndarray, least: float
 ) -> tuple[int, int]:
-    """RETURNS (tuple[int, int]): Effort and depth."""
+    """RETURNS (tuple[int, int]): Effort and rerank."""
     tried: list[_Trial] = []
     cheapest = np.inf
     for effort in efforts(index):
-        scanned = len(table.vectors) * effort / max(1, index.most_effort)
+        scanned = len(table.vectors) * effort / max(1, index.max_effort)
         if scanned >= cheapest:
             break
-        _, vector_rows = index.search(queries, min(DEPTHS[-1], len(table.vectors)), effort=effort)
-        for depth in DEPTHS:
-            found = table.owners_of(vector_rows[:, :depth])
+        _, vector_rows = index.search(queries, min(RERANK_SIZES[-1], len(table.vectors)), effort=effort)
+        for rerank in RERANK_SIZES:
+            found = table.owners_of(vector_rows[:, :rerank])
             # Not by the luck of some queries: either half must do.
             halves = min(recall(truth[half::2], found[half::2]) for half in (0, 1))
-            tried.append(_Trial(halves, scanned + EXACT_COST * depth, effort, depth))
+            tried.append(_Trial(halves, scanned + EXACT_COST * rerank, effort, rerank))
             if halves >= least:
                 cheapest = min(cheapest, tried[-1].cost)
     enough = [trial for trial in tried if trial.recall >= least]
@@ -102,7 +102,7 @@ def _choose(
         chosen = min(enough, key=lambda trial: trial.cost)
     else:
         chosen = max(tried, key=lambda trial: (trial.recall, -trial.cost))
-    return chosen.effort, chosen.depth
+    return chosen.effort, chosen.rerank
 
 
 class _Trial(NamedTuple):
@@ -111,16 +111,16 @@ class _Trial(NamedTuple):
     recall: float
     cost: float
     effort: int
-    depth: int
+    rerank: int
 
 
 def efforts(index: FaissIndex) -> Iterator[int]:
     """YIELDS (int): Efforts to try, from the least that makes sense, each twice the last."""
-    effort = index.least_effort
-    while effort < index.most_effort:
+    effort = index.min_effort
+    while effort < index.max_effort:
         yield effort
         effort *= 2
-    yield index.most_effort
+    yield index.max_effort
 
 
 def recall(truth: np.ndarray, found: np.ndarray) -> float:

@@ -159,7 +159,7 @@ def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
     ]
 
 
-def among(
+def filter_live(
     mask: np.ndarray | None, places: np.ndarray, entries: np.ndarray, first: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[ndarray, ndarray]): What `NameIndex.find` returned, without the names of

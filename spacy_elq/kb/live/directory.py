@@ -12,7 +12,7 @@ from ..files.store import DELTA, MANIFEST, Manifest
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
 from .delta import Change, Delta
-from .generations import sweep
+from .generations import remove_unused_generations
 
 # How often opening starts over because a compaction put other files in place meanwhile.
 ATTEMPTS = 5
@@ -144,7 +144,7 @@ class KBDirectory:
                 if _stamp(self.path) == self._stamp:
                     self._catch_up()
                     if not self._swept:
-                        sweep(self.path, self.manifest)
+                        remove_unused_generations(self.path, self.manifest)
                         self._swept = True
                     yield
                     return

@@ -20,7 +20,7 @@ from ..files.store import DELTA, IMMUTABLE, MANIFEST, Manifest
 JOURNAL = f"{DELTA}-journal"
 
 
-def sweep(path: Path, manifest: Manifest) -> list[str]:
+def remove_unused_generations(path: Path, manifest: Manifest) -> list[str]:
     """Remove what no manifest names and nobody has open. The caller keeps other writers out.
 
     path (Path): Directory of a knowledge base.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ElqError, Errors
 from ...types import Entity
-from ..files.names import among, rows_of_names
+from ..files.names import filter_live, rows_of_names
 from ..search.exact_index import best
 from ..search.file_vectors import check_queries, merge
 from ..search.stored_kb import StoredKB
@@ -190,11 +190,11 @@ class View:
         keys = np.asarray(keys, dtype=np.uint64)
         masks = self.restriction.masks(base, delta)
         if not base:
-            return among(masks.added, *delta.find_names(keys), first=delta.base_rows)
-        found = among(masks.base, *base.names.find(keys))
+            return filter_live(masks.added, *delta.find_names(keys), first=delta.base_rows)
+        found = filter_live(masks.base, *base.names.find(keys))
         if not len(delta):
             return found
-        added = among(masks.added, *delta.find_names(keys), first=delta.base_rows)
+        added = filter_live(masks.added, *delta.find_names(keys), first=delta.base_rows)
         return merge(found, added)
 
     def lookup(self, names: Sequence[str]) -> list[np.ndarray]:

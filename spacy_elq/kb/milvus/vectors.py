@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files.store import Manifest
 from ..search.exact_index import best
-from ..search.file_vectors import SLACK, FileVectorStore, first_of_each, settled
+from ..search.file_vectors import SLACK, FileVectorStore, best_vector_per_entity, topk_is_final
 from ..search.vector_store import SearchResult
 from .server import FLAT, Collection
 
@@ -94,7 +94,7 @@ class MilvusTable:
             found, others = self._collection.search(queries, limit, expression)
             scores, numbers = best(np.hstack([scores, found]), np.hstack([numbers, others]), limit)
         rows = np.where(numbers >= 0, self._owners[numbers], -1).astype(np.int64)
-        return scores[:, -1:], first_of_each(scores, rows)[1]
+        return scores[:, -1:], best_vector_per_entity(scores, rows)[1]
 
     def _filter(self, alive: np.ndarray | None) -> Filter:
         """What admits the entities of a mask; kept, as the same one comes with each search."""
@@ -195,4 +195,4 @@ def _complete(last: np.ndarray, scores: np.ndarray, k: int, entities: int) -> np
     """Whether the k best of sorted scores (M, n) are those of all entities, (M,): there are so
     many, and what was not found, which scores `last` (M, 1) at most, is below them."""
     enough = np.isfinite(scores[:, : min(k, entities)]).all(axis=1)
-    return enough & settled(last, scores[:, k - 1 : k])
+    return enough & topk_is_final(last, scores[:, k - 1 : k])

@@ -25,6 +25,8 @@ COPIED_AT_ONCE = 1 << 16
 FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
 # The threads of FAISS are lost in a forked process, and waiting for them would take forever.
 _IMPORTED_BY = os.getpid()
+# Fields of `SearchSettings` whose key in the manifest differs.
+_KEYS = {"rerank": "depth"}
 # Methods that crash the process, or that silently change nothing, while an index is mapped.
 _CHANGES = ("add", "add_with_ids", "remove_ids", "reset", "train", "merge_from")
 
@@ -80,12 +82,12 @@ class FaissIndex:
             hnsw.efSearch = value
 
     @property
-    def least_effort(self) -> int:
+    def min_effort(self) -> int:
         """RETURNS (int): The smallest effort that is worth a try."""
         return FEWEST_LISTS if _ivf(self.index) else SHORTEST_QUEUE
 
     @property
-    def most_effort(self) -> int:
+    def max_effort(self) -> int:
         """RETURNS (int): The effort that visits everything, 0 where every search does."""
         ivf = _ivf(self.index)
         return ivf.nlist if ivf else self.index.ntotal if _hnsw(self.index) else 0
@@ -222,19 +224,21 @@ def _threads_for(queries: int) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How an index is searched, and what that finds; kept in the manifest.
+    """How an index is searched and how well that works, as kept in the manifest.
 
-    effort (int): Lists visited (nprobe), or length of the queue in a graph (efSearch).
-    depth (int): Vectors found there that get an exact score, see `FileVectorStore`.
-    recall (float): Share of the exact 10 best entities found; -1 where it wasn't measured.
-    queries (str): What the queries were.
-    sample (int): How many of them.
-    ms (float): Median milliseconds of one query.
-    exact_ms (float): Milliseconds that exact search takes.
+    effort (int): How much of the index a search visits: the number of lists (FAISS's nprobe) or
+        the length of the queue in a graph (efSearch).
+    rerank (int): How many of the vectors found get an exact score, see `FileVectorStore`. In the
+        manifest it is called "depth".
+    recall (float): Share of the exact 10 best entities that is found; -1 if it was not measured.
+    queries (str): Where the measured queries come from.
+    sample (int): Number of queries.
+    ms (float): Median milliseconds per query.
+    exact_ms (float): Median milliseconds per query of an exact search.
     """
 
     effort: int
-    depth: int = 0
+    rerank: int = 0
     recall: float = -1.0
     queries: str = ""
     sample: int = 0
@@ -245,11 +249,12 @@ class SearchSettings:
     def from_manifest(cls, values: dict[str, Any], effort: int) -> SearchSettings:
         """Read what `to_manifest` returned.
 
-        effort (int): Of the index file, where nothing was measured.
+        effort (int): The effort set in the index file, used if the manifest has none.
         """
-        known = {item.name for item in fields(cls)}  # others are of a later release
-        return cls(**{"effort": effort, **{k: v for k, v in values.items() if k in known}})
+        known = {_KEYS.get(item.name, item.name): item.name for item in fields(cls)}
+        found = {known[key]: value for key, value in values.items() if key in known}
+        return cls(**{"effort": effort, **found})  # unknown keys come from a later release
 
     def to_manifest(self) -> dict[str, Any]:
-        """RETURNS (dict): Plain values."""
-        return asdict(self)
+        """RETURNS (dict): Values that JSON can hold."""
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}

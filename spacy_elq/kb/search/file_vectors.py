@@ -35,7 +35,7 @@ class FileVectorStore:
     entities (int): Number N of entities that own a vector.
     index (FaissIndex): Finds the vectors whose entities get exact scores; where None, every vector
         is compared with every query.
-    depth (int): Least number of vectors that the index is asked for; where 0, hardly more than the
+    rerank (int): Least number of vectors that the index is asked for; where 0, hardly more than the
         entities that are wanted.
     """
 
@@ -45,13 +45,13 @@ class FileVectorStore:
         owners: np.ndarray,
         entities: int,
         index: FaissIndex | None = None,
-        depth: int = 0,
+        rerank: int = 0,
     ) -> None:
         self.vectors = vectors
         self.owners = owners
         self.entities = entities
         self.index = index
-        self.depth = depth
+        self.rerank = rerank
         self._last_live: LiveVectors | None = None
 
     @cached_property
@@ -92,22 +92,22 @@ class FileVectorStore:
         self, index: FaissIndex, queries: np.ndarray, k: int, live: LiveVectors | None
     ) -> SearchResult:
         """Search wider and wider until every query has its k entities, or all that there are."""
-        depth = max(self.depth, 2 * k) if self.depth else k + SLACK
+        fetched = max(self.rerank, 2 * k) if self.rerank else k + SLACK
         effort = index.effort
         bits, wanted, most = None, min(k, self.entities), len(self.vectors)
         if live is not None:
             # As many vectors get compared as would be without the mask.
-            bits, effort = live.bits, min(index.most_effort, int(effort / live.share))
+            bits, effort = live.bits, min(index.max_effort, int(effort / live.share))
             wanted = min(k, live.entities)
             most = live.count if index.takes_masks else most
         while True:
-            _, vector_rows = index.search(queries, min(depth, most), bits, effort)
+            _, vector_rows = index.search(queries, min(fetched, most), bits, effort)
             rows = self.owners_of(vector_rows)
             scores, rows = best(self.scores(queries, rows), rows, k)
-            whole = depth >= most and effort >= index.most_effort
+            whole = fetched >= most and effort >= index.max_effort
             if whole or not wanted or np.isfinite(scores[:, :wanted]).all():
                 return SearchResult(rows, scores)
-            depth, effort = WIDEN * depth, min(WIDEN * effort, index.most_effort)
+            fetched, effort = WIDEN * fetched, min(WIDEN * effort, index.max_effort)
 
     def owners_of(self, vector_rows: np.ndarray) -> np.ndarray:
         """Entity rows (M, n), each once in a line; -1 for the rest."""
@@ -144,11 +144,11 @@ class FileVectorStore:
         scores, vector_rows = self._exact.search(queries, wanted, mask)
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
         last = scores[:, -1:]
-        scores, rows = best(*first_of_each(scores, rows), keep)
+        scores, rows = best(*best_vector_per_entity(scores, rows), keep)
         kth = scores[:, k - 1 : k]
         is_open = np.zeros(len(queries), dtype=bool)
         if keep < self.entities:
-            is_open = ~settled(np.maximum(last, scores[:, -1:]), kth)
+            is_open = ~topk_is_final(np.maximum(last, scores[:, -1:]), kth)
         is_near = scores >= kth - TOLERANCE * np.abs(kth)  # the rest stay out
         near = np.where(is_near & ~is_open[:, None], rows, -1)
         scores, rows = best(self.scores(queries, near), near, k)
@@ -253,7 +253,7 @@ class LiveVectors:
         return np.packbits(self.mask, bitorder="little")
 
 
-def settled(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
+def topk_is_final(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
     """RETURNS (ndarray): Where the k-th entity of a query stays, (M,), bool, if what was left out
     scores no more than `last` (M, 1). Unless the k-th score (M, 1) is clearly above that, an equal
     entity with a smaller row may be among them."""
@@ -262,7 +262,7 @@ def settled(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
     return (above | np.isneginf(last))[:, 0]
 
 
-def first_of_each(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_vector_per_entity(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n) with the best of the scores that an
     entity has within a line; -inf and -1 in the place of the others."""
     order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
@@ -281,7 +281,7 @@ def check_queries(queries: np.ndarray, width: int) -> np.ndarray:
     return queries
 
 
-def unique(entities: Iterable[Entity]) -> Iterator[Entity]:
+def check_unique_ids(entities: Iterable[Entity]) -> Iterator[Entity]:
     """YIELDS (Entity): The same entities; an ElqError for an id that comes twice."""
     seen: dict[str, int] = {}
     for place, entity in enumerate(entities, 1):

@@ -96,7 +96,7 @@ def open_index_table(path: Path, index_file: Path, manifest: Manifest) -> FileVe
     index.effort = settings.effort
     read_at_random(vectors)
     return FileVectorStore(
-        np.asarray(vectors), np.asarray(owners), manifest.entities, index, settings.depth
+        np.asarray(vectors), np.asarray(owners), manifest.entities, index, settings.rerank
     )
 
 
