@@ -89,7 +89,8 @@ def _choose(
         scanned = len(table.vectors) * effort / max(1, index.max_effort)
         if scanned >= cheapest:
             break
-        _, vector_rows = index.search(queries, min(RERANK_SIZES[-1], len(table.vectors)), effort=effort)
+        most = min(RERANK_SIZES[-1], len(table.vectors))
+        _, vector_rows = index.search(queries, most, effort=effort)
         for rerank in RERANK_SIZES:
             found = table.owners_of(vector_rows[:, :rerank])
             # Not by the luck of some queries: either half must do.
