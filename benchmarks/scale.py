@@ -126,7 +126,7 @@ def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
 
     from spacy_elq.kb.build.tune_index import recall
     from spacy_elq.kb.knowledge_base import FaissKB
-    from spacy_elq.kb.search.stored_kb import exact_table
+    from spacy_elq.kb.search.stored_kb import open_exact_store
 
     vocab, result = Vocab(), {}
     torch.set_num_threads(1)
@@ -151,7 +151,7 @@ def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
     result["name, ms"] = median_ms(lambda i: kb.named(names[i]), 200)
 
     torch.set_num_threads(2)
-    exact = exact_table(path, kb.manifest)
+    exact = open_exact_store(path, kb.manifest)
     truth = exact.search(queries, K).rows
     result["recall@10"] = recall(truth, found)
     result["exact search ms"] = median_ms(lambda i: exact.search(queries[i][None], K), 3)

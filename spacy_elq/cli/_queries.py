@@ -12,7 +12,7 @@ import numpy as np
 from ..corpora.spans import read_rows
 from ..errors import ElqError, Errors
 from ..files import broken_line, check_file
-from ..kb.build.tune_index import MOST_QUERIES, Queries
+from ..kb.build.tune_index import MAX_QUERIES, Queries
 from ..kb.files.names import ENTRY
 from ..kb.search.file_vectors import check_queries
 from ..types import Entity
@@ -43,14 +43,14 @@ def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None
     check_file(path, "queries file")
     if path.suffix == ".npy":
         return Queries(_read_vectors(path, encoder.width), path.name)
-    texts = list(islice(_texts(path), MOST_QUERIES))
+    texts = list(islice(_texts(path), MAX_QUERIES))
     if not texts:
         raise ElqError(Errors.ELQ228.format(path=path))
     if nlp is not None:
         vectors, how = mention_vectors(nlp, texts), "mentions as the linker sees them"
     else:
         mentions = [text[a:b] for text, spans in texts for a, b in spans or [(0, len(text))]]
-        entities = [Entity("", mention) for mention in mentions[:MOST_QUERIES]]
+        entities = [Entity("", mention) for mention in mentions[:MAX_QUERIES]]
         vectors, how = encoder.encode(entities)[0], "mentions, encoded as entities"
     if not len(vectors):
         raise ElqError(Errors.ELQ228.format(path=path))
@@ -106,7 +106,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
         given = [spans for _, spans in texts[some]] if known else None
         found = find_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
         queries += [part.queries for part in found]
-    return np.concatenate(queries)[:MOST_QUERIES]
+    return np.concatenate(queries)[:MAX_QUERIES]
 
 
 class _NoNames:

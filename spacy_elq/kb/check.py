@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from ..errors import ElqError, Errors
 from .build.index_stage import kept_queries
-from .build.tune_index import held_queries, recall, thin
+from .build.tune_index import recall, subsample, synthetic_queries
 from .knowledge_base import FaissKB
-from .milvus.vectors import MilvusTable
+from .milvus.vectors import MilvusVectorStore
 from .search.file_vectors import FileVectorStore
-from .search.stored_kb import StoredKB, exact_table
+from .search.stored_kb import StoredKB, open_exact_store
 
 # Queries that the index is tried with.
 SAMPLE = 200
@@ -49,8 +49,8 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     exact = _exact(kb.base)
     if kb.base is None or exact is None:
         return 1.0
-    queries = kept_queries(kb.base.path, kb.manifest) or held_queries(exact.vectors, sample)
-    vectors = thin(queries.vectors, sample)
+    queries = kept_queries(kb.base.path, kb.manifest) or synthetic_queries(exact.vectors, sample)
+    vectors = subsample(queries.vectors, sample)
     truth = exact.search(vectors, min(k, exact.entities)).rows
     return recall(truth, kb.base.table.search(vectors, truth.shape[1]).rows)
 
@@ -60,7 +60,7 @@ def _exact(base: StoredKB | None) -> FileVectorStore | None:
     if base is None:
         return None
     if isinstance(base.table, FileVectorStore):
-        return exact_table(base.path, base.manifest)
-    if isinstance(base.table, MilvusTable) and not base.table.is_exact:
+        return open_exact_store(base.path, base.manifest)
+    if isinstance(base.table, MilvusVectorStore) and not base.table.is_exact:
         return FileVectorStore(*base.table.matrix(), len(base))
     return None

@@ -7,7 +7,7 @@ from spacy.vocab import Vocab
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb, build_kb_from_vectors
 from spacy_elq.kb.build import build_state as work
-from spacy_elq.kb.build.build_state import digest_of, working_directory
+from spacy_elq.kb.build.build_state import building_directory, digest_of
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.loaders import empty_kb, kb_from_directory, kb_from_entities, rebuild
 from spacy_elq.types import Entity
@@ -37,7 +37,7 @@ def break_off(out, batches=2, entities=ENTITIES, **settings):
     with pytest.raises(KeyboardInterrupt):
         build_kb(entities, out, Breaking(batches, **settings), batch_size=10, progress=False)
     assert not out.exists()
-    assert working_directory(out).exists()
+    assert building_directory(out).exists()
 
 
 def test_manifest_says_what_was_built(tmp_path, encoder):
@@ -57,13 +57,13 @@ def test_goes_on_where_it_broke_off(tmp_path, directory, encoder):
     # After the fixture's own build: what was left, and nothing else.
     assert encoder.encoded[45:] == [entity.id for entity in ENTITIES[20:]]
     assert files(tmp_path / "again") == files(directory)
-    assert not working_directory(tmp_path / "again").exists()
+    assert not building_directory(tmp_path / "again").exists()
 
 
 def test_rows_after_the_last_record_of_progress_are_dropped(tmp_path, directory, encoder):
     break_off(tmp_path / "again")
     for name in ("vectors.npy", "owners.npy"):
-        with (working_directory(tmp_path / "again") / name).open("ab") as file:
+        with (building_directory(tmp_path / "again") / name).open("ab") as file:
             file.write(b"\xff" * 300)
     build_kb(ENTITIES, tmp_path / "again", encoder, progress=False)
     assert files(tmp_path / "again") == files(directory)
@@ -73,7 +73,7 @@ def test_rows_after_the_last_record_of_progress_are_dropped(tmp_path, directory,
 def test_starts_over_when_something_else_is_built(tmp_path, what, capsys):
     break_off(tmp_path / "kb", fingerprint="other" if what == "encoder" else "hash-1")
     if what == "progress":
-        (working_directory(tmp_path / "kb") / "progress.json").write_text("{")
+        (building_directory(tmp_path / "kb") / "progress.json").write_text("{")
     entities = ENTITIES[:-1] if what == "entities" else ENTITIES
     encoder = HashEncoder()
     build_kb(entities, tmp_path / "kb", encoder, progress=what != "progress")
@@ -143,7 +143,7 @@ def test_goes_on_after_it_could_not_be_given_its_name(tmp_path, encoder, monkeyp
 
 
 def test_a_directory_of_somebody_else_is_no_place_to_work_in(tmp_path, encoder):
-    mine = working_directory(tmp_path / "kb")
+    mine = building_directory(tmp_path / "kb")
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     for entities in ([], ENTITIES):
@@ -156,7 +156,7 @@ def test_a_directory_of_somebody_else_is_no_place_to_work_in(tmp_path, encoder):
 def test_what_an_unfinished_build_left_is_not_published(tmp_path, encoder, same):
     break_off(tmp_path / "kb", fingerprint="hash-1" if same else "other")
     for name in ("queries.npy", "index.part", ".index.part.1f.tmp"):
-        (working_directory(tmp_path / "kb") / name).write_bytes(b"left")
+        (building_directory(tmp_path / "kb") / name).write_bytes(b"left")
     manifest = build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False)
     assert set(manifest.files) == set(files(tmp_path / "kb"))
     assert not {"queries.npy", "index.part", ".index.part.1f.tmp"} & set(files(tmp_path / "kb"))
@@ -170,7 +170,7 @@ def test_an_index_that_is_given_has_no_queries(tmp_path, directory):
         build_kb_from_vectors(
             ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "nowhere", **settings
         )
-    (working_directory(tmp_path / "two") / "queries.npy").write_bytes(b"left")
+    (building_directory(tmp_path / "two") / "queries.npy").write_bytes(b"left")
     manifest = build_kb_from_vectors(
         ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "one" / "index.faiss", **settings
     )

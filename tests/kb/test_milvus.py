@@ -15,13 +15,13 @@ from spacy.vocab import Vocab
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb, build_kb_from_vectors
 from spacy_elq.kb.build import vector_writers as sinks
-from spacy_elq.kb.build.build_state import working_directory
+from spacy_elq.kb.build.build_state import building_directory
 from spacy_elq.kb.check import check_files, index_recall
 from spacy_elq.kb.files.store import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.milvus import vectors as milvus
-from spacy_elq.kb.milvus.server import Address, Collection
-from spacy_elq.kb.milvus.vectors import MilvusTable, expressions
+from spacy_elq.kb.milvus.server import MilvusAddress, MilvusCollection
+from spacy_elq.kb.milvus.vectors import MilvusVectorStore, expressions
 from spacy_elq.kb.search.file_vectors import FileVectorStore
 from spacy_elq.types import Entity
 
@@ -57,11 +57,11 @@ def data():
 @pytest.fixture(scope="module")
 def table(uri, data):
     vectors, owners = data
-    collection = Collection(Address.parse(f"milvus:{uri}"), "table")
+    collection = MilvusCollection(MilvusAddress.parse(f"milvus:{uri}"), "table")
     collection.create(TABLE_WIDTH)
     collection.write(0, vectors, owners, again=False)
     collection.finish()
-    return MilvusTable(collection, owners, COUNT, TABLE_WIDTH)
+    return MilvusVectorStore(collection, owners, COUNT, TABLE_WIDTH)
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +144,11 @@ def test_expressions_admit_each_entity_once(mask, most):
 
 def test_other_kinds_of_index_score_exactly(uri, data, local):
     vectors, owners = data
-    collection = Collection(Address.parse(f"milvus:{uri}?index=hnsw"), "graph")
+    collection = MilvusCollection(MilvusAddress.parse(f"milvus:{uri}?index=hnsw"), "graph")
     collection.create(TABLE_WIDTH)
     collection.write(0, vectors, owners, again=False)
     collection.finish()
-    table = MilvusTable(collection, owners, COUNT, TABLE_WIDTH)
+    table = MilvusVectorStore(collection, owners, COUNT, TABLE_WIDTH)
     queries = np.random.default_rng(1).standard_normal((20, TABLE_WIDTH)).astype("f4")
     found, truth = table.search(queries, 5), local.search(queries, 5)
     assert not table.is_exact
@@ -163,7 +163,7 @@ def test_recall_of_other_kinds_is_measured(tmp_path, uri, monkeypatch):
     reverse = lambda self, queries, k, alive=None: FileVectorStore(  # noqa: E731
         *self.matrix(), self.entities
     ).search(-queries, k)
-    monkeypatch.setattr(MilvusTable, "search", reverse)
+    monkeypatch.setattr(MilvusVectorStore, "search", reverse)
     assert index_recall(kb) < 0.5
 
 
@@ -191,7 +191,7 @@ def agree(pair, k=6):
 def test_same_answers_and_no_vectors_here(pair):
     files, remote = pair
     agree(pair)
-    assert isinstance(remote.base.table, MilvusTable)
+    assert isinstance(remote.base.table, MilvusVectorStore)
     assert "vectors.npy" in files.manifest.files
     assert "vectors.npy" not in remote.manifest.files
     assert not list(remote.path.glob("upload*"))
@@ -235,7 +235,7 @@ def test_compacts_to_nothing_and_back(tmp_path, uri, encoder):
     assert len(kb) == 0
     kb.add(ENTITIES[:1], *encoder.encode(ENTITIES[:1]))
     assert kb.compact(progress=False)
-    assert isinstance(kb.base.table, MilvusTable)
+    assert isinstance(kb.base.table, MilvusVectorStore)
     assert kb.search(queries(1), 2).rows.tolist() == [[0, -1]]
 
 
@@ -294,7 +294,7 @@ class Breaks(HashEncoder):
 
 
 def collections(uri):
-    return set(Collection(Address.parse(f"milvus:{uri}"), "").client.list_collections())
+    return set(MilvusCollection(MilvusAddress.parse(f"milvus:{uri}"), "").client.list_collections())
 
 
 def test_goes_on_where_an_upload_stopped(tmp_path, uri, monkeypatch):
@@ -303,14 +303,16 @@ def test_goes_on_where_an_upload_stopped(tmp_path, uri, monkeypatch):
         build(out, spec, Breaks(), batch_size=10)
     assert not out.exists()
     # The worst moment: sent, but not noted down.
-    note = working_directory(out) / "progress.json"
+    note = building_directory(out) / "progress.json"
     done = json.loads(note.read_text())
     assert (done["entities"], done["place"]) == (20, f"{spec}#elq")
     before = collections(uri)
     sent = HashEncoder()
     chunk, owners = sent.encode(ENTITIES[20:25])
-    name = json.loads((working_directory(out) / "upload.json").read_text())["collection"]
-    Collection(Address.parse(spec), name).write(done["vectors"], chunk, owners + 20, again=False)
+    name = json.loads((building_directory(out) / "upload.json").read_text())["collection"]
+    MilvusCollection(MilvusAddress.parse(spec), name).write(
+        done["vectors"], chunk, owners + 20, again=False
+    )
     encoder = HashEncoder()
     build(out, spec, encoder, batch_size=7)
     assert encoder.encoded == [entity.id for entity in ENTITIES[20:]]
@@ -331,7 +333,7 @@ def test_drops_an_upload_that_is_of_no_use(tmp_path, uri):
 def test_says_that_an_unfinished_collection_is_gone(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "kb", f"milvus:{uri}", Breaks(), batch_size=10)
-    work = working_directory(tmp_path / "kb")
+    work = building_directory(tmp_path / "kb")
     sinks.discard_upload(work)
     with pytest.raises(ElqError, match="ELQ268"):
         build(tmp_path / "kb", f"milvus:{uri}", batch_size=10)
@@ -373,13 +375,13 @@ def test_addresses_that_mean_nothing(spec, tmp_path):
 
 
 def test_addresses():
-    address = Address.parse("milvus:http://host:19530?index=hnsw#wiki")
-    assert address == Address("http://host:19530", "HNSW", "wiki")
-    assert Address.parse(address.spec) == address
-    local = Address.parse("milvus:vectors.db")
+    address = MilvusAddress.parse("milvus:http://host:19530?index=hnsw#wiki")
+    assert address == MilvusAddress("http://host:19530", "HNSW", "wiki")
+    assert MilvusAddress.parse(address.spec) == address
+    local = MilvusAddress.parse("milvus:vectors.db")
     assert local.is_file
     assert Path(local.uri).is_absolute()
-    assert Address.parse(local.spec) == local
+    assert MilvusAddress.parse(local.spec) == local
 
 
 def test_no_server(tmp_path):
@@ -400,7 +402,9 @@ def test_without_pymilvus(tmp_path, monkeypatch):
 
 def test_a_collection_that_is_gone_or_another(tmp_path, uri):
     manifest = build(tmp_path / "kb", f"milvus:{uri}")
-    collection = Collection(Address.parse(manifest.index), manifest.search["collection"])
+    collection = MilvusCollection(
+        MilvusAddress.parse(manifest.index), manifest.search["collection"]
+    )
     with pytest.raises(ElqError, match=f"ELQ264.*{manifest.vectors} vectors of width {WIDTH}"):
         collection.check(WIDTH + 1, manifest.vectors)
     collection.client.delete(collection.name, ids=[3])
@@ -417,5 +421,5 @@ def test_check_finds_owners_that_differ(table, data):
     assert not list(table.problems(manifest))
     owners = data[1].copy()
     owners[-1] -= 1
-    other = MilvusTable(table._collection, owners, COUNT, TABLE_WIDTH)
+    other = MilvusVectorStore(table._collection, owners, COUNT, TABLE_WIDTH)
     assert "another entity" in "".join(other.problems(manifest))

@@ -7,13 +7,13 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb_from_vectors
 from spacy_elq.kb.build import choose_index as choose
 from spacy_elq.kb.build import index_stage as indexing
-from spacy_elq.kb.build.choose_index import lists, parse_size, plans
+from spacy_elq.kb.build.choose_index import index_plans, number_of_lists, parse_size
 from spacy_elq.kb.build.index_stage import IndexOptions, kept_queries
-from spacy_elq.kb.build.tune_index import Queries, held_queries, recall, thin
+from spacy_elq.kb.build.tune_index import Queries, recall, subsample, synthetic_queries
 from spacy_elq.kb.check import check_files, index_recall
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.search.faiss_index import SearchSettings
-from spacy_elq.kb.search.stored_kb import exact_table
+from spacy_elq.kb.search.stored_kb import open_exact_store
 from spacy_elq.types import Entity
 
 WIDTH = 64
@@ -49,18 +49,18 @@ def build(tmp_path, vectors, identity="", **settings):
 
 
 def test_plans_by_number_width_and_memory():
-    assert [plan.spec for plan in plans(50_000, 1024, 4, 1)] == ["exact"]
-    found = plans(1_000_000, 1024, 2, 4 << 30)
+    assert [plan.spec for plan in index_plans(50_000, 1024, 4, 1)] == ["exact"]
+    found = index_plans(1_000_000, 1024, 2, 4 << 30)
     assert [plan.spec for plan in found] == ["RR1024,IVF2048,RaBitQ", "IVF2048,SQ8", "exact"]
     assert found[0].size == pytest.approx(157e6, rel=0.02)  # as the file that FAISS writes
     assert found[2].size == 2_048_000_000
-    assert len(plans(1_000_000, 1024, 2, 1 << 29)) == 1
+    assert len(index_plans(1_000_000, 1024, 2, 1 << 29)) == 1
     with pytest.raises(ElqError, match=r"ELQ227.*1,000,000.*0\.15 GB.*0\.10"):
-        plans(1_000_000, 1024, 2, int(0.1 * (1 << 30)))
+        index_plans(1_000_000, 1024, 2, int(0.1 * (1 << 30)))
 
 
 def test_number_of_lists():
-    assert [lists(n) for n in (10, 60_000, 1_000_000, 6_000_000)] == [64, 512, 2048, 4096]
+    assert [number_of_lists(n) for n in (10, 60_000, 1_000_000, 6_000_000)] == [64, 512, 2048, 4096]
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_recall_by_hand():
 
 def test_held_queries_are_new_points_near_the_vectors():
     vectors = clustered(2000)
-    queries = held_queries(vectors, 300).vectors
+    queries = synthetic_queries(vectors, 300).vectors
     assert queries.shape == (300, WIDTH)
     nearest = (queries @ vectors.T).max(axis=1) / np.linalg.norm(queries, axis=1)
     assert 0.6 < nearest.mean() < 0.99
-    np.testing.assert_array_equal(queries, held_queries(vectors, 300).vectors)
+    np.testing.assert_array_equal(queries, synthetic_queries(vectors, 300).vectors)
 
 
 def test_thin():
-    assert thin(np.arange(10), 4).tolist() == [0, 3, 6, 9]
-    assert thin(np.arange(3), 4).tolist() == [0, 1, 2]
+    assert subsample(np.arange(10), 4).tolist() == [0, 3, 6, 9]
+    assert subsample(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
 def test_auto_reaches_the_recall_and_keeps_what_it_took(tmp_path, vocab, few_are_exact, capsys):
@@ -120,7 +120,7 @@ def test_auto_reaches_the_recall_and_keeps_what_it_took(tmp_path, vocab, few_are
 
 
 def test_a_recall_that_no_index_reaches_ends_in_exact_search(tmp_path, few_are_exact, monkeypatch):
-    monkeypatch.setattr(indexing, "tune", lambda *args: SearchSettings(4, recall=0.9))
+    monkeypatch.setattr(indexing, "tune_search", lambda *args: SearchSettings(4, recall=0.9))
     manifest = build(tmp_path, clustered(4000), min_recall=0.95)
     assert manifest.index == "exact"
     assert manifest.search == {}
@@ -148,7 +148,7 @@ def test_an_interrupted_tuning_keeps_the_index(tmp_path, few_are_exact, monkeypa
 
     vectors = clustered(4000)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(indexing, "tune", interrupt)
+        patch.setattr(indexing, "tune_search", interrupt)
         build(tmp_path, vectors, min_recall=0.95)
     monkeypatch.setattr("spacy_elq.kb.build.train_index._train", interrupt)
     assert build(tmp_path, vectors, min_recall=0.95).index.endswith("RaBitQ")
@@ -161,7 +161,7 @@ def test_an_unfinished_index_of_other_vectors_is_no_use(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(indexing, "tune", interrupt)
+        patch.setattr(indexing, "tune_search", interrupt)
         build(tmp_path, clustered(4000, seed=5), identity="other")
     vectors = clustered(4000)
     build(tmp_path, vectors)
@@ -197,5 +197,5 @@ def test_exact_table_ignores_the_index(tmp_path, few_are_exact):
     vectors = clustered(4000)
     manifest = build(tmp_path, vectors, min_recall=0.5)
     queries = clustered(20, 3)
-    found = exact_table(tmp_path / "kb", manifest).search(queries, 5).rows
+    found = open_exact_store(tmp_path / "kb", manifest).search(queries, 5).rows
     np.testing.assert_array_equal(found, np.argsort(-(queries @ vectors.T), axis=1)[:, :5])

@@ -28,7 +28,7 @@ from ..files.store import (
     recover,
 )
 from ..milvus.server import is_milvus
-from .index_stage import say
+from .index_stage import log
 from .train_index import UNFINISHED, UNFINISHED_INFO
 from .vector_writers import UPLOAD, discard_upload
 
@@ -38,7 +38,7 @@ OWN = (*IMMUTABLE, MANIFEST, PROGRESS, UPLOAD, UNFINISHED, UNFINISHED_INFO)
 
 
 @dataclass(frozen=True)
-class Progress:
+class BuildProgress:
     """How far the vectors of an unfinished build have come, and of what they are.
 
     digest (str): Checksum of the entities.
@@ -55,7 +55,7 @@ class Progress:
     vectors: int = 0
 
     @classmethod
-    def read(cls, path: Path) -> Progress | None:
+    def read(cls, path: Path) -> BuildProgress | None:
         """RETURNS (Progress | None): What an earlier run wrote, if it can be read."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf8")))
@@ -66,13 +66,13 @@ class Progress:
         """Write, in place of what was there, in one step."""
         write_json(path, asdict(self))
 
-    def of(self, entities: int, vectors: int) -> Progress:
-        """RETURNS (Progress): The same build, this far."""
+    def of(self, entities: int, vectors: int) -> BuildProgress:
+        """RETURNS (BuildProgress): The same build, this far."""
         return replace(self, entities=entities, vectors=vectors)
 
 
 @contextmanager
-def working(out: Path, overwrite: bool) -> Iterator[Path]:
+def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
     """Keep other builds of a knowledge base out.
 
     out (Path): The knowledge base.
@@ -81,7 +81,7 @@ def working(out: Path, overwrite: bool) -> Iterator[Path]:
     RAISES (ElqError): If another process builds it, or if there is something else at one of the
         two places.
     """
-    work = working_directory(out)
+    work = building_directory(out)
     _check_target(out, overwrite)
     work.parent.mkdir(parents=True, exist_ok=True)
     with alone(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ250.format(path=out)):
@@ -92,7 +92,7 @@ def working(out: Path, overwrite: bool) -> Iterator[Path]:
         yield work
 
 
-def working_directory(out: Path) -> Path:
+def building_directory(out: Path) -> Path:
     """RETURNS (Path): Where the knowledge base `out` is while it is being built."""
     return out.with_name(f"{out.name}.building")
 
@@ -111,13 +111,13 @@ def _check_own(work: Path) -> None:
 
 def digest_of(entities: Iterable[Entity]) -> str:
     """RETURNS (str): The checksum that the manifest of a build from these entities has."""
-    digest = Digest(entities)
+    digest = DigestedEntities(entities)
     for _ in digest:
         pass
     return digest.hex
 
 
-class Digest:
+class DigestedEntities:
     """Entities on their way into the catalogue, counted and summed up."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
@@ -137,7 +137,9 @@ class Digest:
         return self._sum.hexdigest()
 
 
-def write_catalogue(work: Path, entities: Digest, expected: int | None = None) -> Catalogue:
+def write_catalogue(
+    work: Path, entities: DigestedEntities, expected: int | None = None
+) -> Catalogue:
     """Write the records of a build.
 
     expected (int | None): How many there must be, if that is known.
@@ -160,23 +162,23 @@ def write_catalogue(work: Path, entities: Digest, expected: int | None = None) -
     return catalogue
 
 
-def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) -> Progress:
-    """RETURNS (Progress): How far an earlier run came, if it was the same build; else nothing is
-    done yet, and what it left is removed."""
-    fresh = Progress(
+def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) -> BuildProgress:
+    """RETURNS (BuildProgress): The progress of an earlier run of the same build. If there is none,
+    a fresh one, and the leftovers of other builds are removed."""
+    fresh = BuildProgress(
         digest=f"{manifest.digest} {identity}".rstrip(),
         fingerprint=manifest.fingerprint,
         dtype=manifest.dtype,
         place=manifest.index if is_milvus(manifest.index) else "",
     )
-    old = Progress.read(work / PROGRESS)
+    old = BuildProgress.read(work / PROGRESS)
     if old is not None and old.of(0, 0) == fresh:
-        say(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
+        log(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
         _remove_all_but(OWN, work)  # what it was writing when it broke off
         return old
     if old is not None:
         text = "The entities or the encoder changed since the unfinished build: starting over"
-        say(text, show)
+        log(text, show)
     discard_upload(work)
     _remove_all_but((CATALOGUE,), work)
     return fresh

@@ -21,10 +21,18 @@ from ..files.names import NameIndex
 from ..files.store import AUTO, EXACT, Manifest
 from ..milvus.server import is_milvus
 from ..search.file_vectors import check_size, check_vectors
-from .build_state import PROGRESS, Digest, Progress, finish, resume, working, write_catalogue
+from .build_state import (
+    PROGRESS,
+    BuildProgress,
+    DigestedEntities,
+    finish,
+    locked_build,
+    resume,
+    write_catalogue,
+)
 from .choose_index import EXACT_UP_TO
 from .index_stage import IndexOptions, check_index, make_index, take_index
-from .vector_writers import open_sink
+from .vector_writers import open_writer
 
 DTYPES = (AUTO, "float32", "float16")
 
@@ -113,7 +121,7 @@ def build_kb(
     out (str | Path): The directory to make.
     encoder (EntityEncoder): Makes the vectors.
     index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or "milvus:URI#NAME" for
-        vectors that a Milvus server keeps; see `milvus_server.Address`.
+        vectors that a Milvus server keeps; see `MilvusAddress`.
     options (IndexOptions): What the index may take and must find.
     batch_size (int): Entities given to the encoder at once, and kept at once, at most: fewer where
         that takes long, since an interrupt loses them.
@@ -127,8 +135,8 @@ def build_kb(
     if dtype not in DTYPES:
         raise ElqError(Errors.ELQ110.format(name="dtype", value=dtype, of=", ".join(DTYPES)))
     index = check_index(index, encoder.width, dtype)
-    with working(Path(out).absolute(), overwrite) as work:
-        digest = Digest(entities)
+    with locked_build(Path(out).absolute(), overwrite) as work:
+        digest = DigestedEntities(entities)
         catalogue = write_catalogue(work, digest)
         manifest = Manifest(
             entities=digest.count,
@@ -195,8 +203,8 @@ def build_kb_from_vectors(
     halves = vectors.dtype == np.float16 and not is_milvus(index)
     if index_file is None:
         index = check_index(index, width, AUTO)
-    with working(Path(out).absolute(), overwrite) as work:
-        digest = Digest(entities)
+    with locked_build(Path(out).absolute(), overwrite) as work:
+        digest = DigestedEntities(entities)
         catalogue = write_catalogue(work, digest, expected=count)
         manifest = Manifest(
             entities=count,
@@ -226,13 +234,13 @@ def _embed(
     catalogue: Catalogue,
     encoder: EntityEncoder,
     manifest: Manifest,
-    state: Progress,
+    state: BuildProgress,
     batch_size: int,
     *,
     show: bool,
 ) -> int:
     """Encode what is left to encode. RETURNS (int): The number of vectors."""
-    sink = open_sink(work, manifest, state.vectors)
+    sink = open_writer(work, manifest, state.vectors)
     bar = tqdm(total=manifest.entities, initial=state.entities, unit=" entities", disable=not show)
     with closing(sink), closing(bar):
         done = state.entities

@@ -26,7 +26,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?")
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexPlan:
     """An index that may be built.
 
     spec (str): "exact" or a FAISS factory string.
@@ -47,26 +47,26 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list[Plan]:
+def index_plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list[IndexPlan]:
     """The indexes to try, the first that finds enough is the one.
 
     item_bytes (int): Of a stored number.
     max_ram (int): Most bytes of an index, as searches are slow where it isn't in memory. Exact
         search needs all the vectors there.
-    RETURNS (list[Plan]): At least one.
+    RETURNS (list[IndexPlan]): At least one.
     RAISES (ElqError): If the smallest does not fit.
     """
     if vectors <= EXACT_UP_TO:
-        return [Plan(EXACT, 0, f"{vectors:,} vectors are few enough to compare with each")]
-    number = lists(vectors)
+        return [IndexPlan(EXACT, 0, f"{vectors:,} vectors are few enough to compare with each")]
+    number = number_of_lists(vectors)
     centres = FLOAT_BYTES * number * width
     bits = -(-width // 8)
     small = vectors * (bits + FACTOR_BYTES + ID_BYTES) + centres + FLOAT_BYTES * width**2
     large = vectors * (width + ID_BYTES) + centres
     found = [
-        Plan(f"RR{width},IVF{number},RaBitQ", small, "one bit a dimension"),
-        Plan(f"IVF{number},SQ8", large, "eight bits a dimension, as one finds too little"),
-        Plan(EXACT, vectors * width * item_bytes, "no index finds enough"),
+        IndexPlan(f"RR{width},IVF{number},RaBitQ", small, "one bit a dimension"),
+        IndexPlan(f"IVF{number},SQ8", large, "eight bits a dimension, as one finds too little"),
+        IndexPlan(EXACT, vectors * width * item_bytes, "no index finds enough"),
     ]
     if small > max_ram:
         raise ElqError(
@@ -75,7 +75,7 @@ def plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list[Plan]
     return [plan for plan in found if plan.size <= max_ram]
 
 
-def lists(vectors: int) -> int:
+def number_of_lists(vectors: int) -> int:
     """RETURNS (int): How many lists vectors are divided into: the power of two next to twice their
     number's square root, which balances comparing with the centres and with the vectors."""
     number = 1 << round(math.log2(2 * vectors**0.5))

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from ...errors import ElqError, Errors
 from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
-from ..milvus.server import Address, connect, is_milvus
+from ..milvus.server import MilvusAddress, connect, is_milvus
 from ..search.faiss_index import SearchSettings
 from ..search.file_vectors import check_queries
-from ..search.stored_kb import exact_table, open_index_table
-from .choose_index import Plan, plans
+from ..search.stored_kb import open_exact_store, open_indexed_store
+from .choose_index import IndexPlan, index_plans
 from .train_index import VectorFile, build_index, check_spec, forget_unfinished
-from .tune_index import MOST_QUERIES, Queries, held_queries, thin, tune
+from .tune_index import MAX_QUERIES, Queries, subsample, synthetic_queries, tune_search
 from .vector_writers import finish_upload
 
 QuerySource = Callable[[], Queries]
@@ -57,7 +57,7 @@ def check_index(index: str, width: int, dtype: str) -> str:
         return check_spec(index, width)
     if dtype not in (AUTO, "float32"):
         raise ElqError(Errors.ELQ266.format(dtype=dtype))
-    address = Address.parse(index)
+    address = MilvusAddress.parse(index)
     connect(address)
     return address.spec
 
@@ -73,15 +73,15 @@ def make_index(
     RETURNS (Manifest): With the index as it is, and how it is searched.
     """
     if is_milvus(manifest.index):
-        say(f"index: {manifest.index}", progress)
+        log(f"index: {manifest.index}", progress)
         return finish_upload(work, manifest)
     _forget(work)
-    candidates = [Plan(manifest.index, 0, "as asked for")]
+    candidates = [IndexPlan(manifest.index, 0, "as asked for")]
     if manifest.index == AUTO:
         item_bytes = np.dtype(manifest.dtype).itemsize
-        candidates = plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
+        candidates = index_plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
     for plan in candidates:
-        say(f"index: {plan.spec} ({plan.reason})", progress)
+        log(f"index: {plan.spec} ({plan.reason})", progress)
         if plan.spec == EXACT:
             break
         path = build_index(
@@ -92,7 +92,7 @@ def make_index(
             progress=progress,
         )
         settings = _tune(work, path, manifest, options)
-        say(f"search: {describe(settings)}", progress)
+        log(f"search: {describe(settings)}", progress)
         if settings.recall >= options.min_recall or plan is candidates[-1]:
             _warn(settings, options, progress)
             path.rename(work / INDEX)
@@ -116,13 +116,13 @@ def _forget(work: Path) -> None:
 
 
 def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> SearchSettings:
-    exact = exact_table(work, manifest)
-    queries = held_queries(exact.vectors)
+    exact = open_exact_store(work, manifest)
+    queries = synthetic_queries(exact.vectors)
     if options.queries is not None:
         vectors, source = options.queries()
-        queries = Queries(thin(check_queries(vectors, manifest.width), MOST_QUERIES), source)
+        queries = Queries(subsample(check_queries(vectors, manifest.width), MAX_QUERIES), source)
         np.save(work / QUERIES, queries.vectors)  # for checks, and for when it is built again
-    return tune(open_index_table(work, path, manifest), exact, queries, options.min_recall)
+    return tune_search(open_indexed_store(work, path, manifest), exact, queries, options.min_recall)
 
 
 def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
@@ -145,16 +145,16 @@ def describe(settings: SearchSettings) -> str:
 
 def _warn(settings: SearchSettings, options: IndexOptions, show: bool) -> None:
     if settings.recall < options.min_recall:
-        say(
+        log(
             f"That is less than the {options.min_recall} asked for. Allow more memory, or ask for "
             "another index.",
             show,
         )
     if options.queries is None:
-        say("Mentions may be further from the entities than that: tune with --queries.", show)
+        log("Mentions may be further from the entities than that: tune with --queries.", show)
 
 
-def say(text: str, show: bool) -> None:
+def log(text: str, show: bool) -> None:
     """Tell something on stderr, above a progress bar."""
     if show:
         tqdm.write(text, file=sys.stderr)

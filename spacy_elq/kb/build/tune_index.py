@@ -18,7 +18,7 @@ RERANK_SIZES = (50, 100, 200, 400)
 # Scoring one vector exactly costs as much as scoring so many codes.
 EXACT_COST = 40
 # Queries of the index where none are given, and most of any that are used.
-HELD, MOST_QUERIES = 500, 1000
+HELD, MAX_QUERIES = 500, 1000
 # How far a held query is from its vector, as a share of the distance between two vectors.
 NOISE = 0.5
 TIMED = 30
@@ -35,7 +35,7 @@ class Queries(NamedTuple):
     source: str
 
 
-def held_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
+def synthetic_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
     """Queries like the vectors, but none of them: vectors moved by differences of other two.
 
     vectors (ndarray): (V, h).
@@ -51,7 +51,7 @@ def held_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
     return Queries(moved, "entity vectors, moved")
 
 
-def tune(
+def tune_search(
     table: FileVectorStore, exact: FileVectorStore, queries: Queries, least: float
 ) -> SearchSettings:
     """Find the cheapest settings whose recall is large enough, or else those of the largest.
@@ -132,7 +132,7 @@ def recall(truth: np.ndarray, found: np.ndarray) -> float:
     return float(there[wanted].mean()) if wanted.any() else 1.0
 
 
-def thin(vectors: np.ndarray, most: int) -> np.ndarray:
+def subsample(vectors: np.ndarray, most: int) -> np.ndarray:
     """RETURNS (ndarray): At most so many of the rows, evenly spread."""
     places = np.linspace(0, len(vectors) - 1, min(most, len(vectors)), dtype=np.int64)
     return vectors[places]

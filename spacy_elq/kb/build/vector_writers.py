@@ -14,13 +14,13 @@ import numpy as np
 from ...errors import ElqError, Errors
 from ...files import atomic_file
 from ..files.store import OWNERS, VECTORS, Manifest
-from ..milvus.server import Address, Collection, is_milvus
+from ..milvus.server import MilvusAddress, MilvusCollection, is_milvus
 from .npy import NpyAppender
 
 UPLOAD = "upload.json"
 
 
-class VectorSink(Protocol):
+class VectorWriter(Protocol):
     """Takes vectors in the order of their entities.
 
     rows (int): How many it has.
@@ -42,7 +42,7 @@ class VectorSink(Protocol):
         ...
 
 
-def open_sink(work: Path, manifest: Manifest, rows: int) -> VectorSink:
+def open_writer(work: Path, manifest: Manifest, rows: int) -> VectorWriter:
     """Open what takes the vectors of a build.
 
     work (Path): Its directory.
@@ -50,11 +50,11 @@ def open_sink(work: Path, manifest: Manifest, rows: int) -> VectorSink:
     rows (int): How many of an interrupted build to go on from; what follows them is dropped.
     """
     if is_milvus(manifest.index):
-        return UploadSink(work, manifest, rows)
-    return FileSink(work, manifest, rows)
+        return MilvusWriter(work, manifest, rows)
+    return FileVectorWriter(work, manifest, rows)
 
 
-class FileSink:
+class FileVectorWriter:
     """Vectors and their owners in files."""
 
     def __init__(self, work: Path, manifest: Manifest, rows: int) -> None:
@@ -78,7 +78,7 @@ class FileSink:
         self._owners.close()
 
 
-class UploadSink:
+class MilvusWriter:
     """Vectors in a Milvus collection, their owners in a file too. Each build has a collection of
     its own, so that those who use the one of a build before go on with that."""
 
@@ -103,33 +103,33 @@ class UploadSink:
         self._owners.close()
 
 
-def _start(work: Path, manifest: Manifest) -> Collection:
-    address = Address.parse(manifest.index)
+def _start(work: Path, manifest: Manifest) -> MilvusCollection:
+    address = MilvusAddress.parse(manifest.index)
     name = f"{address.name}_{manifest.digest[:12]}_{secrets.token_hex(4)}"
     # Noted down before it is made: what breaks off here can be dropped by the next build.
     with atomic_file(work / UPLOAD) as file:
         file.write_text(json.dumps({"index": address.spec, "collection": name}), encoding="utf8")
-    collection = Collection(address, name)
+    collection = MilvusCollection(address, name)
     collection.create(manifest.width)
     return collection
 
 
-def _uploading(work: Path, manifest: Manifest) -> Collection:
+def _uploading(work: Path, manifest: Manifest) -> MilvusCollection:
     """The collection that a build is filling."""
     collection = _noted(work)
     if collection is None or not collection.exists():
         name = collection.name if collection else "of the unfinished build"
-        uri = Address.parse(manifest.index).uri
+        uri = MilvusAddress.parse(manifest.index).uri
         raise ElqError(Errors.ELQ268.format(name=name, uri=uri, path=work))
     return collection
 
 
-def _noted(work: Path) -> Collection | None:
+def _noted(work: Path) -> MilvusCollection | None:
     try:
         note = json.loads((work / UPLOAD).read_text(encoding="utf8"))
     except (OSError, ValueError):
         return None
-    return Collection(Address.parse(note["index"]), note["collection"])
+    return MilvusCollection(MilvusAddress.parse(note["index"]), note["collection"])
 
 
 def finish_upload(work: Path, manifest: Manifest) -> Manifest:

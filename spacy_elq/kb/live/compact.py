@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...types import Entity
-from ..build.build_state import working_directory
+from ..build.build_state import building_directory
 from ..build.builder import build_kb
 from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
@@ -41,7 +41,7 @@ def compact(live: KBDirectory, *, progress: bool) -> bool:
 def _build(live: KBDirectory, old: Manifest, generation: int, *, progress: bool) -> Manifest:
     view = View(live.base, live.delta)
     out = live.path / generation_name(generation)
-    for left in (out, working_directory(out)):  # by one that broke off
+    for left in (out, building_directory(out)):  # by one that broke off
         discard_upload(left)
         shutil.rmtree(left, ignore_errors=True)
     if not len(view):

@@ -43,7 +43,7 @@ def is_milvus(index: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Address:
+class MilvusAddress:
     """What "milvus:URI[?index=KIND][#NAME]" says.
 
     uri (str): "http://host:port", or the absolute path of a Milvus Lite file, "….db".
@@ -57,8 +57,8 @@ class Address:
     name: str = "elq"
 
     @classmethod
-    def parse(cls, spec: str) -> Address:
-        """RETURNS (Address): What a text means.
+    def parse(cls, spec: str) -> MilvusAddress:
+        """RETURNS (MilvusAddress): What a text means.
         RAISES (ElqError): If it means none, or has a password in it."""
         rest, _, name = spec.removeprefix(PREFIX).partition("#")
         uri, _, query = rest.partition("?")
@@ -90,14 +90,14 @@ class Address:
         return f"{PREFIX}{self.uri}{kind}#{self.name}"
 
 
-class Collection:
+class MilvusCollection:
     """A collection on a server. Connects when it is first used, and again in a forked process.
 
-    address (Address): The server.
+    address (MilvusAddress): The server.
     name (str): Of the collection.
     """
 
-    def __init__(self, address: Address, name: str) -> None:
+    def __init__(self, address: MilvusAddress, name: str) -> None:
         self.address = address
         self.name = name
         self._connection: tuple[int, MilvusClient] | None = None
@@ -261,7 +261,7 @@ def rows_at_once(width: int) -> int:
     return max(1, min(1 << 14, BYTES_AT_ONCE // (4 * width)))
 
 
-def connect(address: Address) -> MilvusClient:
+def connect(address: MilvusAddress) -> MilvusClient:
     """Connect to a server, with the token of the environment variable MILVUS_TOKEN, if there is
     one; or open a Milvus Lite file, which is made if it is not there.
 

@@ -11,7 +11,7 @@ from ..files.store import Manifest
 from ..search.exact_index import best
 from ..search.file_vectors import SLACK, FileVectorStore, best_vector_per_entity, topk_is_final
 from ..search.vector_store import SearchResult
-from .server import FLAT, Collection
+from .server import FLAT, MilvusCollection
 
 # Vectors asked of an index that may miss some, at least; they all get exact scores.
 DEPTH = 100
@@ -21,20 +21,20 @@ MOST_HITS = 1 << 14
 MOST_NAMED = 10_000
 
 
-class MilvusTable:
+class MilvusVectorStore:
     """Vectors (V, h) of N entities, each of which owns one or more: an `VectorStore`.
 
     The server finds the vectors; they are then fetched and scored here, with the arithmetic of
     vectors that are in files. Which entity owns which of them is known here.
 
-    collection (Collection): Where the vectors are.
+    collection (MilvusCollection): Where the vectors are.
     owners (ndarray): Entity row of each vector, (V,), ascending.
     entities (int): Number N of entities that own a vector.
     width (int): Width h.
     """
 
     def __init__(
-        self, collection: Collection, owners: np.ndarray, entities: int, width: int
+        self, collection: MilvusCollection, owners: np.ndarray, entities: int, width: int
     ) -> None:
         self.entities = entities
         self.is_exact = collection.address.kind == FLAT
@@ -44,7 +44,7 @@ class MilvusTable:
         self._last_filter: Filter | None = None
 
     @cached_property
-    def _collection(self) -> Collection:
+    def _collection(self) -> MilvusCollection:
         """Where the vectors are; reached and checked when it is first needed."""
         self._unchecked.check(self._width, len(self._owners))
         return self._unchecked

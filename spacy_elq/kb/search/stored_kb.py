@@ -14,8 +14,8 @@ from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
 from ..files.names import NameIndex
 from ..files.store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest
-from ..milvus.server import Address, Collection, is_milvus
-from ..milvus.vectors import MilvusTable
+from ..milvus.server import MilvusAddress, MilvusCollection, is_milvus
+from ..milvus.vectors import MilvusVectorStore
 from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
 from .vector_store import VectorStore
@@ -51,7 +51,7 @@ class StoredKB:
                 manifest=manifest,
                 catalogue=Catalogue(path / CATALOGUE),
                 names=NameIndex.open(path),
-                table=open_table(path, manifest),
+                table=open_vector_store(path, manifest),
                 hold=hold,
             )
         except (RuntimeError, ValueError, TypeError, MemoryError) as err:  # of FAISS and NumPy
@@ -79,16 +79,16 @@ class StoredKB:
         self.manifest.write(directory)
 
 
-def open_table(path: Path, manifest: Manifest) -> VectorStore:
+def open_vector_store(path: Path, manifest: Manifest) -> VectorStore:
     """RETURNS (VectorStore): The vectors of a directory, as its manifest says they are kept."""
     if is_milvus(manifest.index):
-        return milvus_table(path, manifest)
+        return open_milvus_store(path, manifest)
     if manifest.index == EXACT:
-        return exact_table(path, manifest)
-    return open_index_table(path, path / INDEX, manifest)
+        return open_exact_store(path, manifest)
+    return open_indexed_store(path, path / INDEX, manifest)
 
 
-def open_index_table(path: Path, index_file: Path, manifest: Manifest) -> FileVectorStore:
+def open_indexed_store(path: Path, index_file: Path, manifest: Manifest) -> FileVectorStore:
     """RETURNS (FileVectorStore): The vectors of a directory, found by an index."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
     index = FaissIndex.open(index_file)
@@ -100,18 +100,18 @@ def open_index_table(path: Path, index_file: Path, manifest: Manifest) -> FileVe
     )
 
 
-def exact_table(path: Path, manifest: Manifest) -> FileVectorStore:
+def open_exact_store(path: Path, manifest: Manifest) -> FileVectorStore:
     """RETURNS (FileVectorStore): The same without the index, whatever the manifest says."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
     return FileVectorStore(np.asarray(vectors), np.asarray(owners), manifest.entities)
 
 
-def milvus_table(path: Path, manifest: Manifest) -> MilvusTable:
-    """RETURNS (MilvusTable): The vectors that a server has; connects when they are needed."""
+def open_milvus_store(path: Path, manifest: Manifest) -> MilvusVectorStore:
+    """RETURNS (MilvusVectorStore): The vectors that a server has; connects when they are needed."""
     name = str(manifest.search.get("collection", ""))
-    collection = Collection(Address.parse(manifest.index), name)
+    collection = MilvusCollection(MilvusAddress.parse(manifest.index), name)
     owners = np.asarray(_map(path / OWNERS))
-    return MilvusTable(collection, owners, manifest.entities, manifest.width)
+    return MilvusVectorStore(collection, owners, manifest.entities, manifest.width)
 
 
 def _map(path: Path) -> np.memmap:
