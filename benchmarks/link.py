@@ -31,11 +31,11 @@ import torch
 import wasabi
 from speed import Bare, in_turns
 
-from spacy_elq.bulk.link import link_rows
-from spacy_elq.bulk.resume import to_line
+from spacy_elq.bulk.link import link_stream
+from spacy_elq.bulk.resume import jsonl_line
 from spacy_elq.bulk.workers import Workers
 from spacy_elq.cli._run import BATCH
-from spacy_elq.corpora.input_texts import read_questions
+from spacy_elq.corpora.input_texts import read_texts
 
 BY_CHARACTERS = "bare forward, by characters"
 BY_WORDPIECES = "bare forward, by wordpieces"
@@ -43,8 +43,8 @@ BY_WORDPIECES = "bare forward, by wordpieces"
 
 def link_file(nlp, source: Path, output: Path, workers: Workers | None) -> None:
     with output.open("wb") as file:
-        for rows in link_rows(nlp, read_questions(source), BATCH, workers=workers):
-            file.write(b"".join(map(to_line, rows)))
+        for rows in link_stream(nlp, read_texts(source), BATCH, workers=workers):
+            file.write(b"".join(map(jsonl_line, rows)))
 
 
 def compare_speed(
@@ -53,7 +53,7 @@ def compare_speed(
     nlp = spacy.load(pipeline)
     gc.freeze()  # as the command does
     bare = Bare(nlp.get_pipe("elq"))
-    texts = [row.text for row in read_questions(source)]
+    texts = [row.text for row in read_texts(source)]
     runs: dict[str, Callable[[], object]] = {
         BY_CHARACTERS: partial(bare.forward, bare.batches(sorted(texts, key=len))),
         BY_WORDPIECES: partial(bare.forward, bare.batches(bare.sorted(texts))),

@@ -30,7 +30,7 @@ from spacy.training import Example
 from thinc.api import Adam
 from torch.nn import functional as F
 
-from spacy_elq.corpora.spans import docs_from_rows, read_rows
+from spacy_elq.corpora.spans_jsonl import docs_from_texts, read_spans_jsonl
 from spacy_elq.encoders.windows import cut_windows, pad
 from spacy_elq.linking.boundaries import boundaries
 from spacy_elq.ml.heads import span_logits
@@ -178,7 +178,7 @@ def main() -> None:
     nlp = spacy.load(args.pipeline)
     elq = nlp.get_pipe("elq")
     bare = Bare(elq)
-    rows = list(islice(read_rows(args.texts), args.n))
+    rows = list(islice(read_spans_jsonl(args.texts), args.n))
     texts = [row.text for row in rows]
 
     by_length = bare.sorted(texts)
@@ -202,7 +202,7 @@ def main() -> None:
         args.repeat,
     )
     with_spans = [row for row in rows if row.spans][:BATCH]
-    gold = [Example(nlp.make_doc(doc.text), doc) for doc in docs_from_rows(nlp, with_spans)]
+    gold = [Example(nlp.make_doc(doc.text), doc) for doc in docs_from_texts(nlp, with_spans)]
     step = compare_steps(nlp, elq, gold, 4 * args.repeat)
 
     report = {

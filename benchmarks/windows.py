@@ -21,7 +21,7 @@ import spacy
 import wasabi
 from spacy.util import minibatch
 
-from spacy_elq.corpora.spans import LinkedText, read_rows
+from spacy_elq.corpora.spans_jsonl import LinkedText, read_spans_jsonl
 from spacy_elq.evaluation.metrics import LinkMetrics
 from spacy_elq.types import Triple
 
@@ -70,7 +70,7 @@ def main() -> None:
     args = parser.parse_args()
     nlp = spacy.load(args.pipeline)
     elq = nlp.get_pipe("elq")
-    rows = list(chain.from_iterable(read_rows(path) for path in args.gold))
+    rows = list(chain.from_iterable(read_spans_jsonl(path) for path in args.gold))
     random.Random(0).shuffle(rows)
     table = []
     for n in args.joined:

@@ -13,7 +13,7 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
+from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 
 WIDTH = 32
 
@@ -148,7 +148,7 @@ def trained_path(
 
 def examples(nlp: Language, rows: list[dict[str, Any]] = TEXTS) -> list[Example]:
     """Gold examples in the pipeline's vocabulary."""
-    golds = docs_from_rows(nlp, [row_from_dict(row, "test") for row in rows])
+    golds = docs_from_texts(nlp, [text_from_dict(row, "test") for row in rows])
     return [Example(nlp.make_doc(gold.text), gold) for gold in golds]
 
 

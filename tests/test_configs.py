@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from spacy_elq import ElqError
 from spacy_elq.annotate import LINKS
 from spacy_elq.corpora.docbin import write_docbin
-from spacy_elq.corpora.spans import docs_from_rows, row_from_dict
+from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from spacy_elq.entities.reader import read_entities
 from spacy_elq.entities.records import entity_from_dict
@@ -42,7 +42,9 @@ def corpus(tmp_path_factory):
     """The texts as `.spacy` and as ELQ's jsonl, and a KB of the published kind."""
     directory = tmp_path_factory.mktemp("corpus")
     nlp = spacy.blank("en")
-    write_docbin(docs_from_rows(nlp, [row_from_dict(t, "") for t in TEXTS]), directory / "a.spacy")
+    write_docbin(
+        docs_from_texts(nlp, [text_from_dict(t, "") for t in TEXTS]), directory / "a.spacy"
+    )
     rows = [
         {
             "id": i,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from spacy.language import Language
 
-from ..corpora.spans import LinkedText, check_text
+from ..corpora.spans_jsonl import LinkedText, check_text
 from ..pace import AdaptiveChunkSize
-from .workers import Spans, Watch, _unwatched, link_texts
+from .workers import OnLinked, TextLinks, _ignore, link_texts
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -21,12 +21,12 @@ BATCHES_AHEAD = 8
 CHARS_AHEAD = 1 << 22
 
 
-def link_rows(
+def link_stream(
     nlp: Language,
     rows: Iterable[LinkedText],
     batch_size: int,
     *,
-    watch: Watch = _unwatched,
+    on_linked: OnLinked = _ignore,
     workers: Workers | None = None,
 ) -> Iterator[list[LinkedText]]:
     """Link texts in the order they come.
@@ -35,17 +35,17 @@ def link_rows(
         for each worker, some seconds' work at most; not at all with a `batch_size` of 1 and no
         workers.
     batch_size (int): Texts a batch.
-    watch (Callable): Called with the number of texts that were linked since, for a progress bar.
+    on_linked (Callable): Called with the number of texts just linked, for a progress bar.
     workers (Workers | None): Processes that have the same pipeline; in this process where None.
     YIELDS (list[LinkedText]): The next of the rows, with the spans that the pipeline linked.
     """
     ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
     pace = AdaptiveChunkSize(max(1, batch_size // BATCHES_AHEAD), ahead)
     chunks = _chunks(rows, pace, nlp.max_length)
-    linked: Iterable[tuple[list[LinkedText], list[Spans], float]] = (
-        ((chunk, *link_texts(nlp, _texts(chunk), batch_size, watch)) for chunk in chunks)
+    linked: Iterable[tuple[list[LinkedText], list[TextLinks], float]] = (
+        ((chunk, *link_texts(nlp, _texts(chunk), batch_size, on_linked)) for chunk in chunks)
         if workers is None
-        else workers.link(chunks, batch_size, watch)
+        else workers.link(chunks, batch_size, on_linked)
     )
     for chunk, spans, seconds in linked:
         pace.took(len(chunk), seconds)

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-from ..corpora.spans import LinkedText, row_to_dict
+from ..corpora.spans_jsonl import LinkedText, text_to_dict
 from ..errors import ElqError, Errors
 from ..files import OPENERS, parse_object, write_json
 
@@ -20,7 +20,7 @@ from ..files import OPENERS, parse_object, write_json
 BLOCK = 1 << 20
 
 
-def begin(
+def open_output(
     path: Path, made_with: Mapping[str, Any], rows: Iterator[LinkedText], *, overwrite: bool
 ) -> tuple[IO[bytes], int]:
     """Open an output: a new one, or one that an earlier run of the same began.
@@ -55,12 +55,12 @@ def begin(
         raise
 
 
-def to_line(row: LinkedText) -> bytes:
+def jsonl_line(row: LinkedText) -> bytes:
     """RETURNS (bytes): The row as a line of spans JSONL."""
-    return json.dumps(row_to_dict(row), ensure_ascii=False).encode() + b"\n"
+    return json.dumps(text_to_dict(row), ensure_ascii=False).encode() + b"\n"
 
 
-def fingerprint(directory: Path) -> str:
+def hash_directory(directory: Path) -> str:
     """What tells one saved pipeline, or knowledge base, from another: a hash of its files. The
     large ones of a knowledge base count by the checksums in its manifest.
 
@@ -131,7 +131,7 @@ def _skip(path: Path, output: IO[bytes], rows: Iterator[LinkedText]) -> int:
         where = f"{path}:{done}"
         record = parse_object(line.decode("utf8", errors="replace"), where)
         row = next(rows, None)
-        if row is None or _unlinked(record) != _unlinked(row_to_dict(row)):
+        if row is None or _unlinked(record) != _unlinked(text_to_dict(row)):
             raise ElqError(Errors.ELQ427.format(where=where))
     return done
 

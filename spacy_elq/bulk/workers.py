@@ -21,13 +21,13 @@ from types import TracebackType
 from spacy.language import Language
 
 from ..corpora.predictions import linked_spans
-from ..corpora.spans import LinkedSpan, LinkedText
+from ..corpora.spans_jsonl import LinkedSpan, LinkedText
 from ..errors import ElqError, Errors
 
 # The links of one text.
-Spans = tuple[LinkedSpan, ...]
+TextLinks = tuple[LinkedSpan, ...]
 # Called with the number of texts that were linked since the last call.
-Watch = Callable[[int], object]
+OnLinked = Callable[[int], object]
 
 # A worker's own pipeline.
 _nlp: Language | None = None
@@ -51,25 +51,25 @@ class Workers:
         self.count = count
 
     def link(
-        self, chunks: Iterable[list[LinkedText]], batch_size: int, watch: Watch
-    ) -> Iterator[tuple[list[LinkedText], list[Spans], float]]:
+        self, chunks: Iterable[list[LinkedText]], batch_size: int, on_linked: OnLinked
+    ) -> Iterator[tuple[list[LinkedText], list[TextLinks], float]]:
         """Link texts, reading one chunk more than there are processes ahead.
 
-        watch (Callable): Called with the number of texts that were linked since.
-        YIELDS (tuple[list[LinkedText], list[Spans], float]): Each chunk in turn, with the links of
-            each text, and the seconds that they took.
+        on_linked (Callable): Called with the number of texts that were linked since.
+        YIELDS (tuple[list[LinkedText], list[TextLinks], float]): Each chunk in turn, the links of
+            its texts, and the seconds that linking took.
         RAISES (ElqError): If a process was killed.
         """
-        waiting: deque[tuple[list[LinkedText], Future[tuple[list[Spans], float]]]] = deque()
+        waiting: deque[tuple[list[LinkedText], Future[tuple[list[TextLinks], float]]]] = deque()
         for chunk in chunks:
             texts = [row.text for row in chunk]
             waiting.append((chunk, self._submit(texts, batch_size)))
             if len(waiting) > self.count + 1:
-                yield self._next(waiting, watch)
+                yield self._next(waiting, on_linked)
         while waiting:
-            yield self._next(waiting, watch)
+            yield self._next(waiting, on_linked)
 
-    def _submit(self, texts: list[str], batch_size: int) -> Future[tuple[list[Spans], float]]:
+    def _submit(self, texts: list[str], batch_size: int) -> Future[tuple[list[TextLinks], float]]:
         try:
             return self._pool.submit(_link, texts, batch_size)
         except BrokenProcessPool:
@@ -77,15 +77,15 @@ class Workers:
 
     def _next(
         self,
-        waiting: deque[tuple[list[LinkedText], Future[tuple[list[Spans], float]]]],
-        watch: Watch,
-    ) -> tuple[list[LinkedText], list[Spans], float]:
+        waiting: deque[tuple[list[LinkedText], Future[tuple[list[TextLinks], float]]]],
+        on_linked: OnLinked,
+    ) -> tuple[list[LinkedText], list[TextLinks], float]:
         chunk, linked = waiting.popleft()
         try:
             spans, seconds = linked.result()
         except BrokenProcessPool:
             raise ElqError(Errors.ELQ433) from None
-        watch(len(chunk))
+        on_linked(len(chunk))
         return chunk, spans, seconds
 
     def __enter__(self) -> Workers:
@@ -110,29 +110,31 @@ def _begin(load: Callable[[], Language], threads: int) -> None:
     gc.freeze()  # or else every full collection walks through all that was imported and loaded
 
 
-def _link(texts: list[str], batch_size: int) -> tuple[list[Spans], float]:
+def _link(texts: list[str], batch_size: int) -> tuple[list[TextLinks], float]:
     assert _nlp is not None
     return link_texts(_nlp, texts, batch_size)
 
 
-def _unwatched(texts: int) -> None:
+def _ignore(texts: int) -> None:
     """Show nobody how far it is."""
 
 
 def link_texts(
-    nlp: Language, texts: Sequence[str], batch_size: int, watch: Watch = _unwatched
-) -> tuple[list[Spans], float]:
-    """RETURNS (tuple[list[Spans], float]): The links of each text, which are all held at once, and
-    the seconds that they took."""
+    nlp: Language, texts: Sequence[str], batch_size: int, on_linked: OnLinked = _ignore
+) -> tuple[list[TextLinks], float]:
+    """Link texts that are all held in memory.
+
+    RETURNS (tuple[list[TextLinks], float]): The links of each text, and the seconds it all took.
+    """
     began = time.perf_counter()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    linked: list[Spans] = [()] * len(texts)
+    linked: list[TextLinks] = [()] * len(texts)
     # Strings that only these texts have are forgotten at the end: nothing of a document is kept.
     with nlp.memory_zone():
         docs = nlp.pipe((texts[i] for i in order), batch_size=batch_size)
         for i, doc in zip(order, docs, strict=True):
             linked[i] = linked_spans(doc)
-            watch(1)
+            on_linked(1)
     _give_back_memory()
     return linked, time.perf_counter() - began
 

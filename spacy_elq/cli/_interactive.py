@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..corpora.spans import check_text
+from ..corpora.spans_jsonl import check_text
 from ..errors import ElqError, Errors
 from ._display import Display
 from ._run import one_line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora.spans import read_rows
+from ..corpora.spans_jsonl import read_spans_jsonl
 from ..errors import ElqError, Errors
 from ..files import broken_line, check_file
 from ..kb.build.tune_index import MAX_QUERIES, Queries
@@ -73,7 +73,7 @@ def _read_vectors(path: Path, width: int) -> np.ndarray:
 def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
     """YIELDS (tuple): Each text, and the characters of its mentions, none where not known."""
     if path.suffix == ".jsonl":
-        for row in read_rows(path):
+        for row in read_spans_jsonl(path):
             yield row.text, [(span.start, span.end) for span in row.spans]
         return
     try:

@@ -151,10 +151,10 @@ def gold_docs(
     RAISES (ElqError): If there are none.
     """
     from ..corpora.convert import read_any
-    from ..corpora.spans import docs_from_rows
+    from ..corpora.spans_jsonl import docs_from_texts
 
     rows = read_any(path, nlp, read_as=read_as, entity_uri=entity_uri)
-    docs = list(docs_from_rows(nlp, rows))
+    docs = list(docs_from_texts(nlp, rows))
     if not docs:
         raise ElqError(Errors.ELQ406.format(path=path))
     return docs

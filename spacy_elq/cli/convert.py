@@ -44,8 +44,7 @@ def convert_command(
 
     check_output(target, [source, entities])
     nlp = blank(lang)
-    watch = progress(source.name, quiet=quiet)
-    tally = convert(
+    stats = convert(
         source,
         target,
         nlp,
@@ -54,14 +53,14 @@ def convert_command(
         entities=entities,
         tokenizer=tokenizer,
         entity_uri=entity_uri,
-        watch=watch,
+        progress=progress(source.name, quiet=quiet),
     )
-    note(f"{target}: {tally.texts} texts, {tally.spans - tally.blank} spans", quiet=quiet)
+    note(f"{target}: {stats.texts} texts, {stats.spans - stats.blank} spans", quiet=quiet)
     changes = {
-        "spans widened to whole tokens": tally.misaligned,
-        "spans of white space only, left out": tally.blank,
-        "mentions without an entity, left out": tally.unlinked,
-        "mentions at whose place the text is another one": tally.displaced,
+        "spans widened to whole tokens": stats.misaligned,
+        "spans of white space only, left out": stats.blank,
+        "mentions without an entity, left out": stats.unlinked,
+        "mentions at whose place the text is another one": stats.displaced,
     }
     for what, count in changes.items():
         if count:

@@ -89,7 +89,7 @@ def evaluate_command(
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
     ranks, links a text, texts a second."""
     from ..corpora.convert import write_any
-    from ..corpora.predictions import row_from_prediction
+    from ..corpora.predictions import text_from_prediction
     from ..evaluation.evaluate import evaluate_set
     from ..pipeline.component import find_elq
     from ._scores import of_set, read_scores, save_scores
@@ -134,7 +134,7 @@ def evaluate_command(
         results += of_this
         shown += [*of_this, *(replace(other, data=name) for other in of_set(others, name))]
         if targets:
-            rows = map(row_from_prediction, linked.docs, references)
+            rows = map(text_from_prediction, linked.docs, references)
             write_any(rows, targets[i], nlp, write_as, entity_uri=entity_uri)
     typer.echo(table(shown))
     note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from ..bulk.workers import Workers
-    from ..corpora.spans import LinkedText
+    from ..corpora.spans_jsonl import LinkedText
 
 EXAMPLE = (
     "Examples: python -m spacy elq link training/model-best -i questions.jsonl -o linked.jsonl, "
@@ -97,17 +97,17 @@ def link_command(
 
         converse(nlp, elq)
         return
-    from ..bulk.link import link_rows
+    from ..bulk.link import link_stream
 
     with _workers(load, n_process) as workers:
-        link = partial(link_rows, nlp, rows, batch_size, workers=workers)
+        link = partial(link_stream, nlp, rows, batch_size, workers=workers)
         if output is None:
             hidden = quiet or bool(texts) or sys.stdout.isatty()
             _write(link, typer.get_binary_stream("stdout"), quiet=hidden)
         else:
-            from ..bulk.resume import begin
+            from ..bulk.resume import open_output
 
-            file, done = begin(output, _made_with(nlp, elq), rows, overwrite=overwrite)
+            file, done = open_output(output, _made_with(nlp, elq), rows, overwrite=overwrite)
             if done:
                 note(f"{output}: {done} texts are linked already", quiet=quiet)
             with file:
@@ -135,8 +135,8 @@ def _is_conversation(texts: list[str] | None, source: Path | None, output: Path 
 
 
 def _read(texts: list[str] | None, source: Path | None) -> Iterator[LinkedText]:
-    from ..corpora.input_texts import read_questions, read_stdin
-    from ..corpora.spans import LinkedText
+    from ..corpora.input_texts import read_stdin, read_texts
+    from ..corpora.spans_jsonl import LinkedText
 
     if texts:
         return (LinkedText(text) for text in texts)
@@ -144,17 +144,17 @@ def _read(texts: list[str] | None, source: Path | None) -> Iterator[LinkedText]:
         return read_stdin(typer.get_binary_stream("stdin"))
     if not source.is_file():
         raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
-    return read_questions(source)
+    return read_texts(source)
 
 
 def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
     """What decides the output, beside the input."""
-    from ..bulk.resume import fingerprint
+    from ..bulk.resume import hash_directory
 
     made_with = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
     if elq.kb_path is not None:  # outside of the pipeline's directory
-        made_with["kb"] = fingerprint(Path(elq.kb_path))
-    return {"spacy_elq": __version__, "pipeline": fingerprint(nlp.path), **made_with}
+        made_with["kb"] = hash_directory(Path(elq.kb_path))
+    return {"spacy_elq": __version__, "pipeline": hash_directory(nlp.path), **made_with}
 
 
 def _count_lines(source: Path | None) -> int | None:
@@ -173,17 +173,17 @@ def _write(
     total: int | None = None,
     quiet: bool,
 ) -> int:
-    """link (Callable): `link_rows` with all arguments but `watch`.
+    """link (Callable): `link_stream` with all arguments but `on_linked`.
     RETURNS (int): How many texts were linked."""
     from tqdm import tqdm
 
-    from ..bulk.resume import to_line
+    from ..bulk.resume import jsonl_line
 
     with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
         written = 0
         try:
-            for chunk in link(watch=bar.update):
-                file.write(b"".join(map(to_line, chunk)))
+            for chunk in link(on_linked=bar.update):
+                file.write(b"".join(map(jsonl_line, chunk)))
                 file.flush()
                 written += len(chunk)
         except KeyboardInterrupt:

@@ -20,7 +20,14 @@ from .elq_format import ElqReader, ElqWriter, write_raw
 from .elq_outs import OutsReader, OutsWriter
 from .entity_lines import EntityLines
 from .nif import WIKIDATA, EntityUris, read_nif, write_nif
-from .spans import ConversionStats, LinkedText, docs_from_rows, read_rows, row_from_doc, write_rows
+from .spans_jsonl import (
+    ConversionStats,
+    LinkedText,
+    docs_from_texts,
+    read_spans_jsonl,
+    text_from_doc,
+    write_spans_jsonl,
+)
 from .wordpieces import Wordpieces
 
 
@@ -32,14 +39,14 @@ class Context:
     catalogue (Path | None): The entities that formats with line numbers count.
     tokenizer (str): Of the model whose wordpieces a file counts: "minilm", directory or hub id.
     entity_uri (str): What precedes an entity's id in formats that name entities by addresses.
-    tally (ConversionStats): Counts what is converted and what has to be changed.
+    stats (ConversionStats): Counts what is converted and what has to be changed.
     """
 
     nlp: Language
     catalogue: Path | None = None
     tokenizer: str = MINILM
     entity_uri: str = WIKIDATA
-    tally: ConversionStats = field(default_factory=ConversionStats)
+    stats: ConversionStats = field(default_factory=ConversionStats)
 
     @cached_property
     def entities(self) -> EntityLines | None:
@@ -66,32 +73,32 @@ class Format:
 
 
 def _read_spans_jsonl(path: Path, _context: Context) -> Iterator[LinkedText]:
-    return read_rows(path)
+    return read_spans_jsonl(path)
 
 
 def _write_spans_jsonl(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_rows(_counted(rows, context.tally), path)
+    write_spans_jsonl(_counted(rows, context.stats), path)
 
 
 def _read_spacy(path: Path, context: Context) -> Iterator[LinkedText]:
-    return map(row_from_doc, read_docbin(path, context.nlp.vocab))
+    return map(text_from_doc, read_docbin(path, context.nlp.vocab))
 
 
 def _write_spacy(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_docbin(docs_from_rows(context.nlp, rows, context.tally), path)
+    write_docbin(docs_from_texts(context.nlp, rows, context.stats), path)
 
 
 def _read_elq(path: Path, context: Context) -> Iterator[LinkedText]:
-    return ElqReader(context.wordpieces, context.entities, context.tally).read(path)
+    return ElqReader(context.wordpieces, context.entities, context.stats).read(path)
 
 
 def _write_elq(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     writer = ElqWriter(context.wordpieces, context.entities)
-    writer.write(_counted(rows, context.tally), path)
+    writer.write(_counted(rows, context.stats), path)
 
 
 def _write_elq_raw(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_raw(_counted(rows, context.tally), path)
+    write_raw(_counted(rows, context.stats), path)
 
 
 def _read_elq_outs(path: Path, context: Context) -> Iterator[LinkedText]:
@@ -100,37 +107,37 @@ def _read_elq_outs(path: Path, context: Context) -> Iterator[LinkedText]:
 
 def _write_elq_outs(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
     writer = OutsWriter(context.wordpieces, context.entities)
-    writer.write(_counted(rows, context.tally), path)
+    writer.write(_counted(rows, context.stats), path)
 
 
 def _read_elevant(path: Path, context: Context) -> Iterator[LinkedText]:
-    return elevant.read_linked(path, context.tally)
+    return elevant.read_linked(path, context.stats)
 
 
 def _write_elevant(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    elevant.write_linked(_counted(rows, context.tally), path)
+    elevant.write_linked(_counted(rows, context.stats), path)
 
 
 def _read_benchmark(path: Path, context: Context) -> Iterator[LinkedText]:
-    return elevant.read_benchmark(path, context.tally)
+    return elevant.read_benchmark(path, context.stats)
 
 
 def _write_benchmark(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    elevant.write_benchmark(_counted(rows, context.tally), path)
+    elevant.write_benchmark(_counted(rows, context.stats), path)
 
 
 def _read_nif(path: Path, context: Context) -> Iterator[LinkedText]:
-    return read_nif(path, EntityUris(context.entity_uri), context.tally)
+    return read_nif(path, EntityUris(context.entity_uri), context.stats)
 
 
 def _write_nif(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_nif(_counted(rows, context.tally), path, EntityUris(context.entity_uri))
+    write_nif(_counted(rows, context.stats), path, EntityUris(context.entity_uri))
 
 
-def _counted(rows: Iterable[LinkedText], tally: ConversionStats) -> Iterator[LinkedText]:
+def _counted(rows: Iterable[LinkedText], stats: ConversionStats) -> Iterator[LinkedText]:
     for row in rows:
-        tally.texts += 1
-        tally.spans += len(row.spans)
+        stats.texts += 1
+        stats.spans += len(row.spans)
         yield row
 
 
@@ -185,7 +192,7 @@ def convert(
     entities: Path | None = None,
     tokenizer: str = MINILM,
     entity_uri: str = WIKIDATA,
-    watch: Callable[[Iterator[LinkedText]], Iterable[LinkedText]] = iter,
+    progress: Callable[[Iterator[LinkedText]], Iterable[LinkedText]] = iter,
 ) -> ConversionStats:
     """Convert one file.
 
@@ -195,13 +202,13 @@ def convert(
     entities (Path | None): ELQ's entity.jsonl, or the knowledge base made of it, for its formats.
     tokenizer (str): Of the model whose wordpieces ELQ's files count.
     entity_uri (str): What precedes an entity's id in NIF.
-    watch (Callable): Wraps the stream of rows, for example in a progress bar.
+    progress (Callable): Wraps the stream of rows, for example in a progress bar.
     RETURNS (ConversionStats): What was converted, and what had to be changed.
     """
     reader, writer = find_format(source, read_as), find_format(target, write_as)
     context = Context(nlp, entities, tokenizer, entity_uri)
-    writer.write(watch(reader.read(source, context)), target, context)
-    return context.tally
+    writer.write(progress(reader.read(source, context)), target, context)
+    return context.stats
 
 
 def read_any(
@@ -217,7 +224,7 @@ def read_any(
     """
     context = Context(nlp, entity_uri=entity_uri)
     yield from find_format(path, read_as).read(path, context)
-    context.tally.warn()
+    context.stats.warn()
 
 
 def write_any(

@@ -16,7 +16,7 @@ from ..errors import ElqError, Errors
 from ..files import read_jsonl, write_jsonl
 from ..gold import EVALUATION_SPAN, OPTIONAL
 from .predictions import GOLD_FIELD
-from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
+from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 
 LABELS, MENTIONS = "labels", "entity_mentions"
 SYSTEM = "spacy-elq"
@@ -28,10 +28,10 @@ LITERALS = ("QUANTITY", "DATETIME")
 NUMBERING = ("id", "parent", "children")
 
 
-def read_benchmark(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
+def read_benchmark(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
     """Stream a benchmark.
 
-    tally (ConversionStats): Counts labels without an entity, which are left out.
+    stats (ConversionStats): Counts labels without an entity, which are left out.
     YIELDS (LinkedText): Its labels as spans with `title` and `type`; labels that a linker need not
         find as the field "optional", `evaluation_span` and all others as they are.
     """
@@ -41,12 +41,12 @@ def read_benchmark(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
         optional = [label for label in labels if _is_optional(label)]
         required = [label for label in labels if not _is_optional(label)]
         if optional:
-            fields[OPTIONAL] = _from_labels(optional, where, tally)
-        spans = _from_labels(required, where, tally)
-        yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
+            fields[OPTIONAL] = _from_labels(optional, where, stats)
+        spans = _from_labels(required, where, stats)
+        yield text_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
 
-def read_linked(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
+def read_linked(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
     """Stream linked articles.
 
     YIELDS (LinkedText): Their mentions as spans; their labels, if any, as the field "gold".
@@ -54,12 +54,12 @@ def read_linked(path: Path, tally: ConversionStats) -> Iterator[LinkedText]:
     for where, record in read_jsonl(path):
         fields = _other_fields(record)
         if LABELS in record:
-            fields[GOLD_FIELD] = _from_labels(_objects(record, LABELS, where), where, tally)
+            fields[GOLD_FIELD] = _from_labels(_objects(record, LABELS, where), where, stats)
         all_mentions = _objects(record, MENTIONS, where)
         mentions = [mention for mention in all_mentions if mention.get("id")]
-        tally.unlinked += len(all_mentions) - len(mentions)
+        stats.unlinked += len(all_mentions) - len(mentions)
         spans = [_from_mention(mention, where) for mention in mentions]
-        yield row_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
+        yield text_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
 
 def write_benchmark(rows: Iterable[LinkedText], path: Path) -> None:
@@ -101,10 +101,10 @@ def _has_entity(label: Mapping[str, Any]) -> bool:
 
 
 def _from_labels(
-    labels: Sequence[Mapping[str, Any]], where: str, tally: ConversionStats
+    labels: Sequence[Mapping[str, Any]], where: str, stats: ConversionStats
 ) -> list[dict[str, Any]]:
     known = [label for label in labels if _has_entity(label)]
-    tally.unlinked += len(labels) - len(known)
+    stats.unlinked += len(labels) - len(known)
     return [_from_label(label, where) for label in known]
 
 
@@ -154,7 +154,7 @@ def _article(row: LinkedText, number: int) -> dict[str, Any]:
 
 def _field_spans(row: LinkedText, name: str) -> Sequence[LinkedSpan]:
     record = {"text": row.text, "spans": row.fields.get(name) or []}
-    return row_from_dict(record, f'field "{name}"').spans
+    return text_from_dict(record, f'field "{name}"').spans
 
 
 def _mention(span: LinkedSpan) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any
 from ..errors import ElqError, Errors
 from ..files import read_jsonl, write_jsonl
 from .entity_lines import EntityLines
-from .fields import is_int
-from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
+from .field_checks import is_int
+from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 from .wordpieces import Pieces, Wordpieces
 
 PIECES, PLACES = "tokenized_text_ids", "tokenized_mention_idxs"
@@ -39,17 +39,17 @@ class ElqReader:
         self,
         wordpieces: Wordpieces,
         entities: EntityLines | None = None,
-        tally: ConversionStats | None = None,
+        stats: ConversionStats | None = None,
     ) -> None:
         """
         wordpieces (Wordpieces): Places the mentions of rows without character offsets.
         entities (EntityLines): Which entity a line number is; without it, rows must have
             `wikidata_id`.
-        tally (ConversionStats): Counts mentions without an entity.
+        stats (ConversionStats): Counts mentions without an entity.
         """
         self.wordpieces = wordpieces
         self.entities = entities
-        self.tally = ConversionStats() if tally is None else tally
+        self.stats = ConversionStats() if stats is None else stats
 
     def read(self, path: Path) -> Iterator[LinkedText]:
         """Stream a file, gzipped or not.
@@ -70,16 +70,16 @@ class ElqReader:
         rest = {name: value for name, value in record.items() if name not in FIELDS}
         columns = _columns(record, where)
         if not columns:
-            return row_from_dict({**rest, "text": record.get("text"), "spans": []}, where)
+            return text_from_dict({**rest, "text": record.get("text"), "spans": []}, where)
         places = self._places(record, columns, where)
         linked = [i for i in range(len(places)) if _has_entity(columns, i)]
-        self.tally.unlinked += len(places) - len(linked)
+        self.stats.unlinked += len(places) - len(linked)
         ids = self._ids(columns, linked, places, where)
         spans = [
             {"start": places[i][0], "end": places[i][1], "id": id_, **_known(columns, i)}
             for i, id_ in zip(linked, ids, strict=True)
         ]
-        return row_from_dict({**rest, "text": record.get("text"), "spans": spans}, where)
+        return text_from_dict({**rest, "text": record.get("text"), "spans": spans}, where)
 
     def _places(
         self, record: Mapping[str, Any], columns: Mapping[str, list[Any]], where: str
@@ -113,7 +113,7 @@ class ElqReader:
         return [ids[i] for i in linked]
 
 
-class RowWriter(ABC):
+class TextWriter(ABC):
     """Writes rows as lines that count wordpieces and entities by number."""
 
     def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None = None) -> None:
@@ -138,7 +138,7 @@ class RowWriter(ABC):
         write_jsonl(path, map(self.record, rows, count()))
 
 
-class ElqWriter(RowWriter):
+class ElqWriter(TextWriter):
     """Rows with spans as ELQ's labelled rows."""
 
     def record(self, row: LinkedText, number: int) -> dict[str, Any]:

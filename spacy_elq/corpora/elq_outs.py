@@ -14,10 +14,10 @@ from typing import Any
 
 from ..errors import ElqError, Errors
 from ..files import read_jsonl
-from .elq_format import TITLE, RowWriter, chars_of, name_entities, piece_range, wrong_field
+from .elq_format import TITLE, TextWriter, chars_of, name_entities, piece_range, wrong_field
 from .entity_lines import EntityLines
 from .predictions import GOLD_FIELD
-from .spans import LinkedSpan, LinkedText, row_from_dict
+from .spans_jsonl import LinkedSpan, LinkedText, text_from_dict
 from .wordpieces import Pieces, Wordpieces
 
 PREDICTED, GOLD = "pred", "gold"
@@ -60,7 +60,7 @@ class OutsReader:
         if f"{GOLD}_triples" in record:
             fields[GOLD_FIELD] = self._spans(record, GOLD, pieces, where)
         scored = [{**span, "score": score} for span, score in zip(spans, scores, strict=True)]
-        return row_from_dict({**fields, "text": record.get("text"), "spans": scored}, where)
+        return text_from_dict({**fields, "text": record.get("text"), "spans": scored}, where)
 
     def _spans(
         self, record: Mapping[str, Any], of: str, pieces: Pieces, where: str
@@ -89,7 +89,7 @@ class OutsReader:
         return self.entities.ids(lines, where)
 
 
-class OutsWriter(RowWriter):
+class OutsWriter(TextWriter):
     """Rows with predicted spans as ELQ's output, links by descending score."""
 
     def record(self, row: LinkedText, number: int) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class OutsWriter(RowWriter):
         }
         if GOLD_FIELD in row.fields:
             gold = {"text": row.text, "spans": row.fields[GOLD_FIELD]}
-            record |= self._links(row_from_dict(gold, where).spans, GOLD, pieces, where)
+            record |= self._links(text_from_dict(gold, where).spans, GOLD, pieces, where)
         return record
 
     def _links(

@@ -12,7 +12,7 @@ from ..entities.tables import LONGEST_CELL
 from ..errors import ElqError, Errors
 from ..files import parse_object, read_jsonl
 from .predictions import GOLD_FIELD
-from .spans import LinkedText, row_from_dict
+from .spans_jsonl import LinkedText, text_from_dict
 
 # Suffix of a table → how `csv` reads it: as tables of entities are.
 DIALECTS: dict[str, dict[str, Any]] = {
@@ -21,7 +21,7 @@ DIALECTS: dict[str, dict[str, Any]] = {
 }
 
 
-def read_questions(path: Path) -> Iterator[LinkedText]:
+def read_texts(path: Path) -> Iterator[LinkedText]:
     """Stream the texts of a file.
 
     path (Path): JSONL with "text", gzipped or not; .txt, a text a line, empty lines too; .csv or
@@ -63,7 +63,7 @@ def _row(record: dict, where: str) -> LinkedText:
     if "spans" in record:
         gold = record.pop("spans")
         record.setdefault(GOLD_FIELD, gold)
-    return row_from_dict(record, where)
+    return text_from_dict(record, where)
 
 
 def _from_texts(lines: Iterable[tuple[str, str]]) -> Iterator[LinkedText]:
@@ -82,7 +82,7 @@ def _from_table(path: Path, dialect: dict[str, Any]) -> Iterator[LinkedText]:
                 if None in row or None in row.values():
                     reason = f"it must have {len(rows.fieldnames or ())} cells, as the header"
                     raise ElqError(Errors.ELQ422.format(where=where, reason=reason))
-                yield row_from_dict(row, where)
+                yield text_from_dict(row, where)
         except csv.Error as err:
             where = f"{path}:{rows.line_num + 1}"  # the line after the last row that was read
             raise ElqError(Errors.ELQ422.format(where=where, reason=err)) from None

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import ElqError, Errors
 from ..files import atomic_file
-from .spans import ConversionStats, LinkedSpan, LinkedText, row_from_dict
+from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -63,11 +63,11 @@ class EntityUris:
         return uri if found is None else unquote(uri[found.end() :])
 
 
-def read_nif(path: Path, entities: EntityUris, tally: ConversionStats) -> Iterator[LinkedText]:
+def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterator[LinkedText]:
     """Read a Turtle (or N-Triples) file; RDF has no order, so it is in memory as a whole.
 
     entities (EntityUris): Which entity an address is.
-    tally (ConversionStats): Counts mentions without an entity, which are left out, and mentions
+    stats (ConversionStats): Counts mentions without an entity, which are left out, and mentions
         whose text is not what the file says it is.
     YIELDS (LinkedText): Texts in the order of their addresses, numbers in them as numbers; spans in
         the order of the text, with the field "confidence" where the file has it.
@@ -81,11 +81,11 @@ def read_nif(path: Path, entities: EntityUris, tally: ConversionStats) -> Iterat
             continue  # some files say that a context is its own
         if context not in texts:
             raise ElqError(Errors.ELQ344.format(where=path, context=context, phrase=phrase))
-        spans[context] += _spans(graph, phrase, texts[context], entities, tally, path)
+        spans[context] += _spans(graph, phrase, texts[context], entities, stats, path)
     for context in sorted(texts, key=lambda node: _natural(str(node))):
         inside = sorted(spans[context], key=lambda s: (s["start"], -s["end"], s["id"]))
         record = {"text": texts[context], "spans": inside, URI: str(context).partition("#")[0]}
-        yield row_from_dict(record, f"{path}, {context}")
+        yield text_from_dict(record, f"{path}, {context}")
 
 
 def write_nif(rows: Iterable[LinkedText], path: Path, entities: EntityUris) -> None:
@@ -148,15 +148,15 @@ def _its(name: str) -> Node:
 
 
 def _spans(
-    graph: Graph, phrase: Node, text: str, entities: EntityUris, tally: ConversionStats, path: Path
+    graph: Graph, phrase: Node, text: str, entities: EntityUris, stats: ConversionStats, path: Path
 ) -> list[dict[str, Any]]:
     """A phrase as spans: one for each entity that it names."""
     start, end = (_index(graph, phrase, name, path) for name in ("beginIndex", "endIndex"))
     anchor = graph.value(phrase, _nif("anchorOf"))
-    tally.displaced += anchor is not None and str(anchor) != text[start:end]
+    stats.displaced += anchor is not None and str(anchor) != text[start:end]
     named = [entities.id(str(uri)) for uri in graph.objects(phrase, _its("taIdentRef"))]
     ids = [entity for entity in named if entity]
-    tally.unlinked += not ids
+    stats.unlinked += not ids
     fields = _confidence_field(graph, phrase, path)
     return [{"start": start, "end": end, "id": entity, **fields} for entity in ids]
 

@@ -9,13 +9,13 @@ from spacy.tokens import Doc, Span
 from ..annotate import read_links
 from ..gold import gold_fields, gold_spans
 from ..types import Link
-from .spans import LinkedSpan, LinkedText
+from .spans_jsonl import LinkedSpan, LinkedText
 
 # Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
 GOLD_FIELD = "gold"
 
 
-def row_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
+def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
     """The linked entities of a document, in the order of the text.
 
     doc (Doc): What the pipeline returned.

@@ -15,7 +15,7 @@ from ..encoders.model_paths import MINILM
 from ..errors import ElqError, Errors
 from .elq_format import ElqReader
 from .entity_lines import EntityLines
-from .spans import ConversionStats, LinkedText, docs_from_rows, read_rows
+from .spans_jsonl import ConversionStats, LinkedText, docs_from_texts, read_spans_jsonl
 from .wordpieces import Wordpieces
 
 Corpus = Callable[[Language], Iterator[Example]]
@@ -33,7 +33,7 @@ def create_spans_jsonl_reader(path: str | Path | None, limit: int = 0) -> Corpus
     """
 
     def read(nlp: Language) -> Iterator[Example]:
-        rows = islice(read_rows(_existing(path)), limit or None)
+        rows = islice(read_spans_jsonl(_existing(path)), limit or None)
         yield from _examples(nlp, rows, None)
 
     return read
@@ -67,11 +67,11 @@ def create_elq_jsonl_reader(
         return EntityLines(entities) if entities else None
 
     def read(nlp: Language) -> Iterator[Example]:
-        file, tally = _existing(path), ConversionStats()
-        rows = ElqReader(Wordpieces(tokenizer), lines(), tally).read(file)
+        file, stats = _existing(path), ConversionStats()
+        rows = ElqReader(Wordpieces(tokenizer), lines(), stats).read(file)
         some = islice(rows, limit or None)
-        yield from _examples(nlp, shuffled(some, shuffle_buffer), tally)
-        tally.warn()
+        yield from _examples(nlp, shuffled(some, shuffle_buffer), stats)
+        stats.warn()
 
     return read
 
@@ -104,7 +104,7 @@ def _existing(path: str | Path | None) -> Path:
 
 
 def _examples(
-    nlp: Language, rows: Iterable[LinkedText], tally: ConversionStats | None
+    nlp: Language, rows: Iterable[LinkedText], stats: ConversionStats | None
 ) -> Iterator[Example]:
-    for reference in docs_from_rows(nlp, rows, tally):
+    for reference in docs_from_texts(nlp, rows, stats):
         yield Example(nlp.make_doc(reference.text), reference)

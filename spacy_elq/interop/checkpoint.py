@@ -17,18 +17,18 @@ from ..kb.files.store import EXACT, Manifest
 from ..linking.decoding import JOINT
 from ..pipeline.directories import PIPELINE, check_target, publish
 from ..types import Entity
-from .encoders import (
+from .checkpoint_encoders import (
     ENTITY_SETTINGS,
     Architecture,
     set_question_encoder,
     tokenizer_options,
     write_entity_encoder,
 )
-from .indexes import check_index
+from .checkpoint_weights import CheckpointWeights
+from .indexes import check_faiss_file
 from .params import CheckpointParams
 from .tensors import MatrixFile
 from .titles import read_catalogue
-from .weights import CheckpointWeights
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -104,7 +104,7 @@ def import_checkpoint(
     weights = CheckpointWeights.read(files.weights)
     architecture = Architecture.read(files.encoder or params.bert_model, params)
     nlp = _make_pipeline(architecture, params, options)  # settings are checked before hours of work
-    work = working_directory(out)
+    work = import_directory(out)
     work.mkdir(parents=True, exist_ok=True)
     has_encoder = _build_kb(work, files, weights, architecture, params, show=progress)
     _fill(nlp, weights, architecture, work, has_encoder=has_encoder)
@@ -114,7 +114,7 @@ def import_checkpoint(
     return Manifest.read(out / PIPE / "kb")
 
 
-def working_directory(out: Path) -> Path:
+def import_directory(out: Path) -> Path:
     """RETURNS (Path): Where what is imported into `out` is kept meanwhile."""
     return out.with_name(f"{out.name}.importing")
 
@@ -225,7 +225,7 @@ def _build_kb(
         if not weights.entity:
             raise ElqError(Errors.ELQ515.format(path=weights.path))
     matrix = _open_vectors(files, architecture)
-    index = check_index(files.index, matrix) if files.index and matrix else EXACT
+    index = check_faiss_file(files.index, matrix) if files.index and matrix else EXACT
     encoder = _entity_encoder(work, files, weights, architecture, params, matrix)
     common: dict[str, Any] = {
         "progress": show,

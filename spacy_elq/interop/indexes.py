@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLES, NEIGHBOURS, TOLERANCE = 8, 10, 1e-3
 
 
-def check_index(path: Path, vectors: VectorRows) -> str:
+def check_faiss_file(path: Path, vectors: VectorRows) -> str:
     """Check that an index was made of these vectors.
 
     path (Path): Flat, HNSW or IVF-flat index over inner products.

@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
 from ..annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
-from ..corpora.spans import check_text
+from ..corpora.spans_jsonl import check_text
 from ..encoders.entity import EntityEncoder
 from ..encoders.question import OWN_ENCODER, Encoder, change_encoder, encoder_settings
 from ..errors import ElqError, Errors, Warnings

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.bulk.resume import begin, fingerprint, to_line
-from spacy_elq.corpora.spans import LinkedSpan, LinkedText
+from spacy_elq.bulk.resume import hash_directory, jsonl_line, open_output
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText
 
 SETTINGS = {"pipeline": "abc", "threshold": -2.5}
 INPUT = [LinkedText(f"text {i} é", (), {"id": i, "nan": float("nan")}) for i in range(6)]
 
 
 def linked(row):
-    return to_line(LinkedText(row.text, (LinkedSpan(0, 4, "Q1"),), row.fields))
+    return jsonl_line(LinkedText(row.text, (LinkedSpan(0, 4, "Q1"),), row.fields))
 
 
 WHOLE = b"".join(map(linked, INPUT))
@@ -26,7 +26,7 @@ WHOLE = b"".join(map(linked, INPUT))
 def run(path, rows=INPUT, settings=SETTINGS, *, overwrite=False, stop=None):
     """RETURNS (int): How many lines were there. `stop` texts are linked, then it is interrupted."""
     stream = iter(rows)
-    file, done = begin(path, settings, stream, overwrite=overwrite)
+    file, done = open_output(path, settings, stream, overwrite=overwrite)
     with file:
         for row in list(stream)[:stop]:
             file.write(linked(row))
@@ -116,16 +116,16 @@ def test_fingerprints_tell_pipelines_apart(tmp_path):
     (kb / "manifest.json").write_text('{"files": {"vectors.npy": {"size": 3}}}')
     (kb / "vectors.npy").write_bytes(b"abc")
     (tmp_path / "model").write_bytes(b"weights")
-    first = fingerprint(tmp_path)
-    assert first == fingerprint(tmp_path)
+    first = hash_directory(tmp_path)
+    assert first == hash_directory(tmp_path)
     # Large files of the knowledge base go by the manifest.
     (kb / "vectors.npy").write_bytes(b"xyz")
-    assert fingerprint(tmp_path) == first
+    assert hash_directory(tmp_path) == first
     changes = [(kb / "manifest.json", b"{}"), (tmp_path / "model", b"w"), (kb / "delta", b"d")]
     for path, data in changes:
         path.write_bytes(data)
-        assert fingerprint(tmp_path) != first
-        first = fingerprint(tmp_path)
+        assert hash_directory(tmp_path) != first
+        first = hash_directory(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")

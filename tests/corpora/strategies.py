@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from spacy_elq.corpora.spans import LinkedSpan, LinkedText
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText
 
 # More often than chance would: what is two units in UTF-16, what combines, what XML forbids.
 characters = st.one_of(

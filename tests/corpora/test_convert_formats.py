@@ -8,7 +8,7 @@ from spacy.training import Corpus
 from spacy_elq import ElqError
 from spacy_elq.corpora.convert import FORMATS, convert, find_format, read_any
 from spacy_elq.corpora.readers import create_spans_jsonl_reader
-from spacy_elq.corpora.spans import ConversionStats
+from spacy_elq.corpora.spans_jsonl import ConversionStats
 from spacy_elq.gold import gold_fields, gold_spans
 
 ROWS = [
@@ -43,11 +43,11 @@ def read_json(path):
 
 
 def test_round_trip_through_spacy_keeps_everything(nlp, source, tmp_path):
-    tally = convert(source, tmp_path / "a.spacy", nlp)
-    assert tally == ConversionStats(texts=3, spans=2)
+    stats = convert(source, tmp_path / "a.spacy", nlp)
+    assert stats == ConversionStats(texts=3, spans=2)
     # Another vocabulary knows none of the strings yet.
     back = convert(tmp_path / "a.spacy", tmp_path / "back.jsonl", spacy.blank("en"))
-    assert back == tally
+    assert back == stats
     assert read_json(tmp_path / "back.jsonl") == ROWS
 
 
@@ -78,8 +78,8 @@ def test_formats_are_told_by_suffix_or_name(source, tmp_path, nlp):
     assert find_format(tmp_path / "a.b.spacy") is FORMATS["spacy"]
     odd = tmp_path / "rows.txt"
     source.rename(odd)
-    tally = convert(odd, tmp_path / "out.bin", nlp, read_as="spans-jsonl", write_as="spacy")
-    assert tally.texts == 3
+    stats = convert(odd, tmp_path / "out.bin", nlp, read_as="spans-jsonl", write_as="spacy")
+    assert stats.texts == 3
     with pytest.raises(ElqError, match="ELQ312"):
         convert(odd, tmp_path / "out.jsonl", nlp)
     with pytest.raises(ElqError, match=r"ELQ311.*spans-jsonl"):

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.elevant import read_benchmark, read_linked, write_benchmark, write_linked
-from spacy_elq.corpora.spans import (
+from spacy_elq.corpora.spans_jsonl import (
     ConversionStats,
     LinkedSpan,
     LinkedText,
-    row_from_dict,
-    row_to_dict,
+    text_from_dict,
+    text_to_dict,
 )
 
 from .strategies import rows
@@ -43,9 +43,9 @@ def read_lines(path):
 
 
 def test_a_benchmark(tmp_path):
-    tally = ConversionStats()
-    (row,) = read_benchmark(write_lines(tmp_path / "a.jsonl", [ARTICLE]), tally)
-    assert row_to_dict(row) == {
+    stats = ConversionStats()
+    (row,) = read_benchmark(write_lines(tmp_path / "a.jsonl", [ARTICLE]), stats)
+    assert text_to_dict(row) == {
         "text": ARTICLE["text"],
         "spans": [{"start": 0, "end": 4, "id": "Q31305", "title": "Mars", "type": "Q431289"}],
         "id": 7,
@@ -56,7 +56,7 @@ def test_a_benchmark(tmp_path):
             {"start": 25, "end": 29, "id": "Q2", "title": "1930", "type": "DATETIME"},
         ],
     }
-    assert tally.unlinked == 2
+    assert stats.unlinked == 2
 
 
 def test_linked_articles_have_what_elevant_reads(tmp_path):
@@ -65,7 +65,7 @@ def test_linked_articles_have_what_elevant_reads(tmp_path):
         "candidates": [{"id": "Q90", "title": "Paris", "score": -0.1}, {"id": "Q2"}],
     }  # fmt: skip
     gold = [{"start": 3, "end": 8, "id": "Q2", "title": "Paris Hilton"}]
-    row = row_from_dict({"text": "in Paris", "spans": [link], "gold": gold, "id": "dev-1"}, "test")
+    row = text_from_dict({"text": "in Paris", "spans": [link], "gold": gold, "id": "dev-1"}, "test")
     write_linked([row, LinkedText("é")], tmp_path / "a.jsonl")
     first, second = read_lines(tmp_path / "a.jsonl")
     assert first == {
@@ -98,9 +98,9 @@ def test_linked_articles_have_what_elevant_reads(tmp_path):
 
 def test_mentions_without_an_entity_are_counted(tmp_path):
     record = {"id": 1, "text": "ab", "entity_mentions": [{"span": [0, 1]}]}
-    tally = ConversionStats()
-    (row,) = read_linked(write_lines(tmp_path / "a.jsonl", [record]), tally)
-    assert (row.spans, tally.unlinked) == ((), 1)
+    stats = ConversionStats()
+    (row,) = read_linked(write_lines(tmp_path / "a.jsonl", [record]), stats)
+    assert (row.spans, stats.unlinked) == ((), 1)
 
 
 def test_null_is_as_good_as_no_field(tmp_path):

@@ -18,7 +18,7 @@ from spacy_elq.corpora.elq_format import ElqReader, ElqWriter
 from spacy_elq.corpora.elq_outs import OutsReader, OutsWriter
 from spacy_elq.corpora.entity_lines import EntityLines
 from spacy_elq.corpora.readers import create_elq_jsonl_reader, shuffled
-from spacy_elq.corpora.spans import LinkedSpan, LinkedText, row_from_dict, row_to_dict
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, text_from_dict, text_to_dict
 from spacy_elq.corpora.wordpieces import Pieces, Wordpieces
 from spacy_elq.entities.elq import read_elq_entities
 from spacy_elq.gold import gold_spans
@@ -87,7 +87,7 @@ GOLD = [(19, 23, "Q1397"), (7, 15, "Q1")]
 
 def test_a_labelled_row(wordpieces, labelled):
     row = ElqReader(wordpieces).row({**labelled, "extra": [1]}, "here")
-    assert row_to_dict(row) == {
+    assert text_to_dict(row) == {
         "text": TEXT,
         "spans": [
             {"start": 19, "end": 23, "id": "Q1397", "label_id": 0, "title": "Ohio",
@@ -126,9 +126,9 @@ def test_line_numbers_are_looked_up(wordpieces, labelled, entities):
 def test_mentions_without_an_entity_are_counted(wordpieces, labelled, entities):
     reader = ElqReader(wordpieces, entities)
     assert places(reader.row({**labelled, "label_id": [-1, 1]}, "here")) == GOLD[1:]
-    assert reader.tally.unlinked == 1
+    assert reader.stats.unlinked == 1
     reader.row({**labelled, "label_id": [None, -1]}, "here")
-    assert reader.tally.unlinked == 3
+    assert reader.stats.unlinked == 3
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_conversions_through_every_format(labelled, catalogue, tiny_bert, tmp_pa
     raw = {"id": 7, "text": "nothing here"}
     write(tmp_path / "elq.jsonl", labelled, raw)
     options = {"entities": catalogue, "tokenizer": str(tiny_bert)}
-    tally = convert(tmp_path / "elq.jsonl", tmp_path / "a.spacy", nlp, read_as="elq", **options)
-    assert (tally.texts, tally.spans) == (2, 2)
+    stats = convert(tmp_path / "elq.jsonl", tmp_path / "a.spacy", nlp, read_as="elq", **options)
+    assert (stats.texts, stats.spans) == (2, 2)
     convert(tmp_path / "a.spacy", tmp_path / "a.jsonl.gz", nlp)
     convert(tmp_path / "a.jsonl.gz", tmp_path / "back.jsonl", nlp, write_as="elq", **options)
     back = [json.loads(line) for line in (tmp_path / "back.jsonl").read_text().splitlines()]
@@ -226,7 +226,7 @@ PREDICTED = [
 
 def test_output_rows(wordpieces, labelled, entities):
     gold = [{"start": 19, "end": 23, "id": "Q1397"}]
-    row = row_from_dict({"id": "a", "text": TEXT, "spans": PREDICTED, "gold": gold}, "here")
+    row = text_from_dict({"id": "a", "text": TEXT, "spans": PREDICTED, "gold": gold}, "here")
     record = OutsWriter(wordpieces, entities).record(row, 0)
     (ohio, governor) = labelled["tokenized_mention_idxs"]
     assert record == {
@@ -239,13 +239,13 @@ def test_output_rows(wordpieces, labelled, entities):
         "gold_tuples_string": [["Ohio", "ohio"]],
         "gold_triples": [["0", *ohio]],
     }
-    back = row_to_dict(OutsReader(wordpieces, entities).row(record, "here"))
+    back = text_to_dict(OutsReader(wordpieces, entities).row(record, "here"))
     assert back["spans"] == PREDICTED[::-1]
     assert back["gold"] == [{**gold[0], "title": "Ohio"}]
 
 
 def test_a_score_may_be_null(wordpieces, entities):
-    row = row_from_dict({"text": TEXT, "spans": [{**PREDICTED[1], "score": None}]}, "here")
+    row = text_from_dict({"text": TEXT, "spans": [{**PREDICTED[1], "score": None}]}, "here")
     assert OutsWriter(wordpieces, entities).record(row, 0)["scores"] == [0.0]
 
 

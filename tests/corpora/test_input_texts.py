@@ -6,15 +6,15 @@ import io
 import pytest
 
 from spacy_elq import ElqError
-from spacy_elq.corpora.input_texts import read_questions, read_stdin
-from spacy_elq.corpora.spans import LinkedText
+from spacy_elq.corpora.input_texts import read_stdin, read_texts
+from spacy_elq.corpora.spans_jsonl import LinkedText
 
 
 def read(tmp_path, name, content):
     path = tmp_path / name
     data = content if isinstance(content, bytes) else content.encode()
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return list(read_questions(path))
+    return list(read_texts(path))
 
 
 JSONL = '{"id": 7, "text": "a"}\n\n{"text": "b", "spans": [{"start": 0, "end": 1, "id": "Q"}]}\n'

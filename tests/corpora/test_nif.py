@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.nif import WIKIDATA, EntityUris, read_nif, write_nif
-from spacy_elq.corpora.spans import ConversionStats, LinkedSpan, LinkedText, row_to_dict
+from spacy_elq.corpora.spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_to_dict
 
 from .strategies import rows
 
@@ -42,34 +42,34 @@ DOCUMENT = (
 )
 
 
-def parse(text, tmp_path, tally=None, entities=None):
+def parse(text, tmp_path, stats=None, entities=None):
     path = tmp_path / "a.ttl"
     path.write_text(text, encoding="utf8")
-    return list(read_nif(path, entities or EntityUris(), tally or ConversionStats()))
+    return list(read_nif(path, entities or EntityUris(), stats or ConversionStats()))
 
 
 def test_a_document_by_hand(tmp_path):
-    tally = ConversionStats()
-    empty, row = parse(DOCUMENT, tmp_path, tally)
-    assert row_to_dict(empty) == {"text": "", "spans": [], "uri": "http://x/set/doc9"}
+    stats = ConversionStats()
+    empty, row = parse(DOCUMENT, tmp_path, stats)
+    assert text_to_dict(empty) == {"text": "", "spans": [], "uri": "http://x/set/doc9"}
     brad = {"start": 2, "end": 6, "confidence": 0.25}
-    assert row_to_dict(row) == {
+    assert text_to_dict(row) == {
         "text": "🚀 Brad, Jon .",
         "spans": [{**brad, "id": "Q35332"}, {**brad, "id": "http://dbpedia.org/resource/Brad"}]
         if row.spans[0].id == "Q35332"
         else [{**brad, "id": "http://dbpedia.org/resource/Brad"}, {**brad, "id": "Q35332"}],
         "uri": "http://x/set/doc10",
     }
-    assert (tally.unlinked, tally.displaced) == (1, 0)
+    assert (stats.unlinked, stats.displaced) == (1, 0)
 
 
 def test_offsets_in_utf_16_are_noticed(tmp_path):
-    tally = ConversionStats()
+    stats = ConversionStats()
     parse(DOCUMENT.replace("nif:beginIndex 2 ; nif:endIndex 6", "nif:beginIndex 3 ; "
-                           "nif:endIndex 7"), tmp_path, tally)  # fmt: skip
-    assert tally.displaced == 1
+                           "nif:endIndex 7"), tmp_path, stats)  # fmt: skip
+    assert stats.displaced == 1
     with pytest.warns(UserWarning, match="code points"):
-        tally.warn()
+        stats.warn()
 
 
 def test_what_is_written_is_nif(tmp_path):
@@ -106,11 +106,11 @@ def test_what_is_written_is_nif(tmp_path):
 @given(texts=st.lists(rows(), max_size=4), prefix=st.sampled_from([WIKIDATA, "urn:kb:"]))
 def test_round_trip(texts, prefix, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "round.ttl"
-    tally = ConversionStats()
+    stats = ConversionStats()
     write_nif(texts, path, EntityUris(prefix))
-    back = list(read_nif(path, EntityUris(prefix), tally))
+    back = list(read_nif(path, EntityUris(prefix), stats))
     assert [(row.text, row.spans) for row in back] == [(row.text, row.spans) for row in texts]
-    assert (tally.displaced, tally.unlinked) == (0, 0)
+    assert (stats.displaced, stats.unlinked) == (0, 0)
 
 
 @pytest.mark.parametrize("uri", ["http://dbpedia.org/resource/Paris", "https://kb.org/a?b=c#d"])

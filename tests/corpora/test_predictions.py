@@ -2,8 +2,8 @@
 
 import spacy
 
-from spacy_elq.corpora.predictions import row_from_prediction
-from spacy_elq.corpora.spans import row_to_dict
+from spacy_elq.corpora.predictions import text_from_prediction
+from spacy_elq.corpora.spans_jsonl import text_to_dict
 from spacy_elq.gold import set_gold
 
 from ..conftest import TEXTS, train
@@ -15,7 +15,7 @@ def test_predictions_of_the_component_carry_scores_and_candidates(make_nlp):
     doc = nlp(TEXTS[2]["text"])
     reference = nlp.make_doc(doc.text)
     set_gold(reference, [reference.char_span(3, 10, label="ENTITY", kb_id="Q3")], fields={"id": 5})
-    row = row_to_dict(row_from_prediction(doc, reference))
+    row = text_to_dict(text_from_prediction(doc, reference))
     assert row["id"] == 5
     assert row["gold"] == [{"start": 3, "end": 10, "id": "Q3"}]
     (span,) = row["spans"]
@@ -27,8 +27,8 @@ def test_predictions_of_the_component_carry_scores_and_candidates(make_nlp):
     }  # fmt: skip
     assert "prob" not in span
     nlp.get_pipe("elq").calibration = {"method": "platt", "slope": 0.0, "intercept": 0.0}
-    (span,) = row_to_dict(row_from_prediction(nlp(doc.text)))["spans"]
+    (span,) = text_to_dict(text_from_prediction(nlp(doc.text)))["spans"]
     assert span["prob"] == 0.5
-    assert "gold" not in row_to_dict(row_from_prediction(doc))
+    assert "gold" not in text_to_dict(text_from_prediction(doc))
     blank = spacy.blank("en")("nothing")
-    assert row_to_dict(row_from_prediction(blank)) == {"text": "nothing", "spans": []}
+    assert text_to_dict(text_from_prediction(blank)) == {"text": "nothing", "spans": []}

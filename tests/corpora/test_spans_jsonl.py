@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.corpora.spans import (
+from spacy_elq.corpora.spans_jsonl import (
     ConversionStats,
     LinkedSpan,
     LinkedText,
-    docs_from_rows,
-    read_rows,
-    row_from_dict,
-    row_from_doc,
-    row_to_dict,
-    write_rows,
+    docs_from_texts,
+    read_spans_jsonl,
+    text_from_dict,
+    text_from_doc,
+    text_to_dict,
+    write_spans_jsonl,
 )
 from spacy_elq.files import atomic_file
 from spacy_elq.gold import GOLD_KEY, gold_fields, gold_spans
@@ -40,32 +40,32 @@ def test_reads_texts_spans_and_other_fields(tmp_path):
     record = {**BERLIN, "topic": "Q64", "nested": {"a": [1, None]}}
     record["spans"] = [{**BERLIN["spans"][0], "score": -0.5}]
     path = write(tmp_path / "a.jsonl", json.dumps(record), "", '{"text": "nothing"}')
-    rows = list(read_rows(path))
+    rows = list(read_spans_jsonl(path))
     span = LinkedSpan(3, 9, "Q64", {"score": -0.5})
     assert rows[0] == LinkedText(
         "is Berlin big?", (span,), {"topic": "Q64", "nested": {"a": [1, None]}}
     )
     assert rows[1] == LinkedText("nothing")
-    assert row_to_dict(rows[0]) == record
+    assert text_to_dict(rows[0]) == record
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_write_and_read_again(tmp_path, name):
-    rows = [row_from_dict(BERLIN, ""), LinkedText("Zürich — 東京\u2028x", (), {"id": "7"})]
-    write_rows(rows, tmp_path / name)
-    assert list(read_rows(tmp_path / name)) == rows
+    rows = [text_from_dict(BERLIN, ""), LinkedText("Zürich — 東京\u2028x", (), {"id": "7"})]
+    write_spans_jsonl(rows, tmp_path / name)
+    assert list(read_spans_jsonl(tmp_path / name)) == rows
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_gzip_is_written_as_gzip(tmp_path):
-    write_rows([row_from_dict(BERLIN, "")], tmp_path / "a.jsonl.gz")
+    write_spans_jsonl([text_from_dict(BERLIN, "")], tmp_path / "a.jsonl.gz")
     with gzip.open(tmp_path / "a.jsonl.gz", "rt", encoding="utf8") as lines:
         assert json.loads(lines.read()) == BERLIN
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(BERLIN).encode())
-    assert next(read_rows(tmp_path / "a.jsonl")).text == BERLIN["text"]
+    assert next(read_spans_jsonl(tmp_path / "a.jsonl")).text == BERLIN["text"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
 def test_a_bad_line_is_named(tmp_path, line, code, word):
     path = write(tmp_path / "bad.jsonl", json.dumps(BERLIN), line)
     with pytest.raises(ElqError) as caught:
-        list(read_rows(path))
+        list(read_spans_jsonl(path))
     message = str(caught.value)
     assert message.startswith(f"[{code}] {path}:2")
     assert word in message
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
     for name in ("a.jsonl", "b.jsonl.gz"):
         with pytest.raises(ElqError, match="ELQ301"):
-            list(read_rows(tmp_path / name))
+            list(read_spans_jsonl(tmp_path / name))
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -116,7 +116,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_rows(rows(), path)
+        write_spans_jsonl(rows(), path)
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -140,7 +140,7 @@ def test_replacing_creates_folders_and_spares_links_and_devices(tmp_path):
 
 def test_documents_carry_gold_mentions(nlp):
     span = {"start": 3, "end": 15, "id": "Q1", "label": "person"}
-    row = row_from_dict(
+    row = text_from_dict(
         {
             "text": "is Paris Hilton in Paris?",
             "spans": [
@@ -152,7 +152,7 @@ def test_documents_carry_gold_mentions(nlp):
         },
         "",
     )
-    (doc,) = docs_from_rows(nlp, [row])
+    (doc,) = docs_from_texts(nlp, [row])
     found = [(s.text, s.kb_id_, s.label_) for s in doc.spans[GOLD_KEY]]
     assert found == [
         ("Paris", "Q90", "ENTITY"),
@@ -164,7 +164,7 @@ def test_documents_carry_gold_mentions(nlp):
         ("Paris", "Q90"),
     ]
     assert gold_fields(doc) == {"topic": "Q1"}
-    assert row_from_doc(doc) == row
+    assert text_from_doc(doc) == row
 
 
 def test_gold_spans_fall_back_on_linked_entities(nlp):
@@ -172,30 +172,30 @@ def test_gold_spans_fall_back_on_linked_entities(nlp):
     linked = doc.char_span(0, 5, label="GPE", kb_id="Q90")
     doc.set_ents([linked, doc.char_span(10, 16, label="GPE")])
     assert [span.text for span in gold_spans(doc)] == ["Paris"]
-    assert row_from_doc(doc).spans == (LinkedSpan(0, 5, "Q90", {"label": "GPE"}),)
+    assert text_from_doc(doc).spans == (LinkedSpan(0, 5, "Q90", {"label": "GPE"}),)
     doc.spans[GOLD_KEY] = []
     assert gold_spans(doc) == []
 
 
 def test_spans_inside_tokens_are_widened_and_counted(nlp):
     spans = [{"start": 5, "end": 8, "id": "Q1"}, {"start": 0, "end": 3, "id": "Q2"}]
-    row = row_from_dict({"text": "foo barbaz", "spans": spans}, "")
+    row = text_from_dict({"text": "foo barbaz", "spans": spans}, "")
     with pytest.warns(UserWarning, match=r"ELQ351.* 1 of 2 spans"):
-        (doc,) = docs_from_rows(nlp, [row])
+        (doc,) = docs_from_texts(nlp, [row])
     assert [span.text for span in gold_spans(doc)] == ["barbaz", "foo"]
 
 
 def test_white_space_is_trimmed_or_reported(nlp):
     spans = [{"start": 2, "end": 9, "id": "Q1"}, {"start": 8, "end": 10, "id": "Q2"}]
-    row = row_from_dict({"text": "in Rome   now", "spans": spans}, "")
-    tally = ConversionStats()
+    row = text_from_dict({"text": "in Rome   now", "spans": spans}, "")
+    stats = ConversionStats()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (doc,) = docs_from_rows(nlp, [row], tally)
+        (doc,) = docs_from_texts(nlp, [row], stats)
     assert [span.text for span in gold_spans(doc)] == ["Rome"]
-    assert tally == ConversionStats(texts=1, spans=2, misaligned=1, blank=1)
+    assert stats == ConversionStats(texts=1, spans=2, misaligned=1, blank=1)
     with pytest.warns(UserWarning, match=r"ELQ352.* 1 of 2 spans"):
-        list(docs_from_rows(nlp, [row]))
+        list(docs_from_texts(nlp, [row]))
 
 
 def test_a_tokenizer_that_changes_texts_is_refused():
@@ -206,7 +206,7 @@ def test_a_tokenizer_that_changes_texts_is_refused():
     nlp = spacy.blank("en")
     nlp.tokenizer = Lossy()
     with pytest.raises(ElqError, match="ELQ309"):
-        list(docs_from_rows(nlp, [LinkedText("two  spaces")]))
+        list(docs_from_texts(nlp, [LinkedText("two  spaces")]))
 
 
 @given(st.data())
@@ -214,27 +214,27 @@ def test_every_widened_span_covers_what_was_marked(nlp, data):
     text = data.draw(st.text("ab.'é東 -\n", min_size=1, max_size=20))
     start = data.draw(st.integers(0, len(text) - 1))
     end = data.draw(st.integers(start + 1, len(text)))
-    tally = ConversionStats()
-    (doc,) = docs_from_rows(nlp, [LinkedText(text, (LinkedSpan(start, end, "Q1"),))], tally)
+    stats = ConversionStats()
+    (doc,) = docs_from_texts(nlp, [LinkedText(text, (LinkedSpan(start, end, "Q1"),))], stats)
     marked = text[start:end].strip()
-    assert tally.blank == (not marked)
+    assert stats.blank == (not marked)
     for span in gold_spans(doc):
         assert marked in span.text
         assert span.start_char <= start + text[start:end].index(marked)
         exact = (span.start_char, span.end_char) == (start, end)
-        assert tally.misaligned == (not exact)
+        assert stats.misaligned == (not exact)
 
 
 def test_pairs_of_surrogates_are_characters(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "x", "note": "\\ud83d\\ude00"}')
-    assert list(read_rows(path)) == [LinkedText("x", (), {"note": "😀"})]
+    assert list(read_spans_jsonl(path)) == [LinkedText("x", (), {"note": "😀"})]
 
 
 @pytest.mark.parametrize(("text", "code"), [("x" * 21, "ELQ424.* 21 "), ("caf\udce9", "ELQ432")])
 def test_texts_that_a_pipeline_cannot_read_are_named(nlp, monkeypatch, text, code):
     monkeypatch.setattr(nlp, "max_length", 20)
     with pytest.raises(ElqError, match=code):
-        list(docs_from_rows(nlp, [LinkedText(text)]))
+        list(docs_from_texts(nlp, [LinkedText(text)]))
 
 
 PARIS = {"start": 0, "end": 1, "id": "Q90"}
@@ -258,20 +258,20 @@ PARIS = {"start": 0, "end": 1, "id": "Q90"}
 )
 def test_fields_with_a_meaning_are_checked(record, name):
     with pytest.raises(ElqError, match=f'ELQ323.*a.jsonl:1.*"{name}" must be'):
-        row_from_dict({"text": "x", **record}, "a.jsonl:1")
+        text_from_dict({"text": "x", **record}, "a.jsonl:1")
 
 
 def test_fields_may_be_null_or_right():
     names = ("evaluation_span", "optional")
     nothing = {"text": "x", **dict.fromkeys(names), "spans": [{**PARIS, "score": None}]}
-    assert row_to_dict(row_from_dict(nothing, "")) == nothing
+    assert text_to_dict(text_from_dict(nothing, "")) == nothing
     right = {
         "text": "x",
         "spans": [{**PARIS, "score": -1, "candidates": [{"id": "Q90"}]}],
         "evaluation_span": [0, 1],
         "optional": [PARIS],
     }
-    assert row_to_dict(row_from_dict(right, "")) == right
+    assert text_to_dict(text_from_dict(right, "")) == right
 
 
 @pytest.mark.parametrize("name", ["ents", "entities", "mentions"])
@@ -280,12 +280,12 @@ def test_links_under_another_name_are_told_once(tmp_path, name):
     path.write_text(json.dumps({"text": "a", name: [[0, 1, "Q1"]]}) + "\n" + '{"text": "b"}\n')
     path.write_text(path.read_text() * 2)
     with pytest.warns(UserWarning, match=rf"ELQ456.*a.jsonl:1.*'{name}'") as told:
-        assert len(list(read_rows(path))) == 4
+        assert len(list(read_spans_jsonl(path))) == 4
     assert len(told) == 1
 
 
 def test_rows_without_links_are_not_told(tmp_path, recwarn):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n{"text": "b", "spans": [], "ents": [1]}\n')
-    assert len(list(read_rows(path))) == 2
+    assert len(list(read_spans_jsonl(path))) == 2
     assert not recwarn

@@ -4,7 +4,7 @@ from spacy.tokens import Doc
 
 from spacy_elq import Entity
 from spacy_elq.annotate import LINKS
-from spacy_elq.corpora.spans import LinkedSpan, LinkedText, docs_from_rows
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, docs_from_texts
 from spacy_elq.evaluation.baseline import AliasDictionary
 
 ENTITIES = [
@@ -28,7 +28,7 @@ def docs(nlp, *rows):
         starts = [(text.index(surface), surface, entity) for surface, entity in mentions]
         spans = tuple(LinkedSpan(start, start + len(s), entity) for start, s, entity in starts)
         made.append(LinkedText(text, spans))
-    return list(docs_from_rows(nlp, made))
+    return list(docs_from_texts(nlp, made))
 
 
 def test_the_longest_name_is_linked():

@@ -4,7 +4,7 @@ from spacy.kb import InMemoryLookupKB
 from spacy.language import Language
 
 from spacy_elq import ElqError, Entity
-from spacy_elq.corpora.spans import LinkedSpan, LinkedText, docs_from_rows
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, docs_from_texts
 from spacy_elq.evaluation import evaluate
 from spacy_elq.evaluation.baseline import AliasDictionary
 from spacy_elq.gold import RANKS_KEY
@@ -53,7 +53,7 @@ def nlp(monkeypatch):
 
 @pytest.fixture
 def references(nlp):
-    return list(docs_from_rows(nlp, ROWS))
+    return list(docs_from_texts(nlp, ROWS))
 
 
 def by_part(results):
@@ -102,7 +102,7 @@ def test_a_pipeline_without_a_linker_has_no_parts():
     nlp = spacy.blank("en")
     assert evaluate.find_elq(nlp) is None
     assert evaluate.seen_ids(nlp) is None
-    (result,) = evaluate.evaluate_set(nlp, "dev", list(docs_from_rows(nlp, ROWS)))
+    (result,) = evaluate.evaluate_set(nlp, "dev", list(docs_from_texts(nlp, ROWS)))
     assert result.scores["elq_weak_f"] == 0.0
 
 

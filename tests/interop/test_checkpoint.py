@@ -13,7 +13,7 @@ import torch
 
 from spacy_elq.errors import ElqError
 from spacy_elq.interop import checkpoint
-from spacy_elq.interop.checkpoint import LinkingOptions, import_checkpoint, working_directory
+from spacy_elq.interop.checkpoint import LinkingOptions, import_checkpoint, import_directory
 from spacy_elq.ml.model import get_heads
 
 from ..conftest import WIDTH
@@ -39,7 +39,7 @@ def test_entities_and_vectors(imported, published):
     vectors, owners = elq.kb.vector_matrix()
     np.testing.assert_array_equal(vectors, published.vectors)
     assert owners.tolist() == list(range(len(IDS)))
-    assert not working_directory(imported).exists()
+    assert not import_directory(imported).exists()
 
 
 def test_the_entity_encoder_comes_along(imported, published, tmp_path):

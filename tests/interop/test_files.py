@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spacy_elq.errors import ElqError
-from spacy_elq.interop.indexes import check_index
+from spacy_elq.interop.indexes import check_faiss_file
 from spacy_elq.interop.params import CheckpointParams
 from spacy_elq.interop.tensors import MatrixFile, read_state_dict
 from spacy_elq.interop.titles import read_catalogue
@@ -122,10 +122,10 @@ def ivf(width: int) -> faiss.Index:
 
 def test_indexes(tmp_path):
     data, path = vectors(), tmp_path / "index.pkl"
-    assert check_index(write_index(path, faiss.IndexFlatIP(8), data), data) == "exact"
+    assert check_faiss_file(write_index(path, faiss.IndexFlatIP(8), data), data) == "exact"
     hnsw = faiss.IndexHNSWFlat(8, 16, faiss.METRIC_INNER_PRODUCT)
-    assert check_index(write_index(path, hnsw, data), data) == "HNSW16"
-    assert check_index(write_index(path, ivf(8), data), data) == "IVF4,Flat"
+    assert check_faiss_file(write_index(path, hnsw, data), data) == "HNSW16"
+    assert check_faiss_file(write_index(path, ivf(8), data), data) == "IVF4,Flat"
 
 
 def test_wrong_indexes_are_refused_by_name(tmp_path):
@@ -137,13 +137,13 @@ def test_wrong_indexes_are_refused_by_name(tmp_path):
         (data[::-1], "ELQ509"),
     ):
         with pytest.raises(ElqError, match=rf"{code}.*index\.pkl"):
-            check_index(path, wrong)
+            check_faiss_file(path, wrong)
     write_index(path, faiss.IndexFlatL2(8), data)
     with pytest.raises(ElqError, match=r"ELQ510.*distance"):
-        check_index(path, data)
+        check_faiss_file(path, data)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ElqError, match=r"ELQ507.*index\.pkl"):
-        check_index(path, data)
+        check_faiss_file(path, data)
 
 
 def test_an_imported_index_searches_as_far_as_its_file_says(tmp_path):

@@ -14,7 +14,7 @@ from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import without_gold_ranks
 from spacy_elq.training.trainer import Trainer, TrainingSettings
 
-from ..conftest import docs_from_rows, row_from_dict
+from ..conftest import docs_from_texts, text_from_dict
 
 ROWS: list[dict[str, Any]] = [
     {"text": "who did paris marry in georgia", "spans": [(8, 13, "Q2"), (23, 30, "w3")]},
@@ -30,7 +30,7 @@ def references(nlp):
         {**row, "spans": [{"start": s, "end": e, "id": i} for s, e, i in row["spans"]]}
         for row in ROWS
     ]
-    return list(docs_from_rows(nlp, [row_from_dict(row, "test") for row in rows]))
+    return list(docs_from_texts(nlp, [text_from_dict(row, "test") for row in rows]))
 
 
 def gold_places(tokenizer):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from ..encoders.model_paths import resolve_source
 from ..errors import ElqError, Errors
+from .checkpoint_weights import CheckpointWeights, State
 from .params import CheckpointParams
-from .weights import CheckpointWeights, State
 
 if TYPE_CHECKING:
     from thinc.api import Model

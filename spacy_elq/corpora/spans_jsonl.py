@@ -16,7 +16,7 @@ from ..errors import ElqError, Errors, Warnings
 from ..files import read_jsonl, write_jsonl
 from ..gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 from ..types import DEFAULT_LABEL
-from .fields import OF_ROWS, OF_SPANS, check_fields, is_int, is_text
+from .field_checks import SPAN_CHECKS, TEXT_CHECKS, check_fields, is_int, is_text
 
 # How links are called in other formats.
 OTHER_NAMES = ("ents", "entities", "mentions")
@@ -86,7 +86,7 @@ class ConversionStats:
             warnings.warn(Warnings.ELQ354.format(count=self.displaced), stacklevel=2)
 
 
-def read_rows(path: Path) -> Iterator[LinkedText]:
+def read_spans_jsonl(path: Path) -> Iterator[LinkedText]:
     """Stream the rows of a spans JSONL file, gzipped or not.
 
     path (Path): The file.
@@ -97,7 +97,7 @@ def read_rows(path: Path) -> Iterator[LinkedText]:
     for where, record in read_jsonl(path):
         if not told and "spans" not in record:
             told = _tell_other_names(record, where)
-        yield row_from_dict(record, where)
+        yield text_from_dict(record, where)
 
 
 def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
@@ -109,12 +109,12 @@ def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
     return False
 
 
-def write_rows(rows: Iterable[LinkedText], path: Path) -> None:
+def write_spans_jsonl(rows: Iterable[LinkedText], path: Path) -> None:
     """Write rows as spans JSONL, replacing the file as a whole."""
-    write_jsonl(path, map(row_to_dict, rows))
+    write_jsonl(path, map(text_to_dict, rows))
 
 
-def row_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
+def text_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     """Check one parsed line.
 
     record (Mapping[str, Any]): The line's object.
@@ -132,7 +132,7 @@ def row_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     checked = tuple(
         _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
     )
-    check_fields(fields, OF_ROWS, where)
+    check_fields(fields, TEXT_CHECKS, where)
     return LinkedText(text, checked, fields)
 
 
@@ -147,13 +147,13 @@ def check_text(text: str, most: int) -> None:
         raise ElqError(Errors.ELQ432.format(text=text[:60]))
 
 
-def row_to_dict(row: LinkedText) -> dict[str, Any]:
+def text_to_dict(row: LinkedText) -> dict[str, Any]:
     """RETURNS (dict[str, Any]): The row as one line of spans JSONL."""
     spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in row.spans]
     return {"text": row.text, "spans": spans, **row.fields}
 
 
-def row_from_doc(doc: Doc) -> LinkedText:
+def text_from_doc(doc: Doc) -> LinkedText:
     """RETURNS (LinkedText): A reference document's text, its gold mentions and its other fields."""
     extras = doc.spans[GOLD_KEY].attrs.get(SPAN_FIELDS) if GOLD_KEY in doc.spans else None
     spans = gold_spans(doc)
@@ -168,31 +168,31 @@ def row_from_doc(doc: Doc) -> LinkedText:
     )
 
 
-def docs_from_rows(
-    nlp: Language, rows: Iterable[LinkedText], tally: ConversionStats | None = None
+def docs_from_texts(
+    nlp: Language, rows: Iterable[LinkedText], stats: ConversionStats | None = None
 ) -> Iterator[Doc]:
     """Tokenize rows into reference documents with their gold mentions.
 
     nlp (Language): Whose tokenizer is used.
     rows (Iterable[LinkedText]): The rows.
-    tally (ConversionStats | None): Filled while documents are drawn, for callers that report it
+    stats (ConversionStats | None): Filled while documents are drawn, for callers that report it
         themselves. Without one, a warning at the end says what was changed or left out.
     YIELDS (Doc): One document a row: `doc.spans["elq_gold"]`, `doc.ents`, `doc.user_data["elq"]`.
     """
-    counts = ConversionStats() if tally is None else tally
+    counts = ConversionStats() if stats is None else stats
     for row in rows:
         yield _doc_from_row(nlp, row, counts)
-    if tally is None:
+    if stats is None:
         counts.warn()
 
 
-def _doc_from_row(nlp: Language, row: LinkedText, tally: ConversionStats) -> Doc:
+def _doc_from_row(nlp: Language, row: LinkedText, stats: ConversionStats) -> Doc:
     check_text(row.text, nlp.max_length)
     doc = nlp.make_doc(row.text)
     if doc.text != row.text:
         raise ElqError(Errors.ELQ309.format(text=row.text[:60]))
-    tally.texts += 1
-    placed = [(_place(doc, span, tally), span.fields) for span in row.spans]
+    stats.texts += 1
+    placed = [(_place(doc, span, stats), span.fields) for span in row.spans]
     kept = [(span, fields) for span, fields in placed if span is not None]
     set_gold(
         doc,
@@ -203,19 +203,19 @@ def _doc_from_row(nlp: Language, row: LinkedText, tally: ConversionStats) -> Doc
     return doc
 
 
-def _place(doc: Doc, span: LinkedSpan, tally: ConversionStats) -> Span | None:
+def _place(doc: Doc, span: LinkedSpan, stats: ConversionStats) -> Span | None:
     """The tokens that a span covers, or touches; None if it holds white space only."""
-    tally.spans += 1
+    stats.spans += 1
     surface = doc.text[span.start : span.end]
     if not surface.strip():
-        tally.blank += 1
+        stats.blank += 1
         return None
     # Outer white space is no part of a name, and may be a token of its own.
     start = span.start + len(surface) - len(surface.lstrip())
     end = span.end - len(surface) + len(surface.rstrip())
     placed = doc.char_span(start, end, label=span.label, kb_id=span.id, alignment_mode="expand")
     if placed is not None:
-        tally.misaligned += (placed.start_char, placed.end_char) != (span.start, span.end)
+        stats.misaligned += (placed.start_char, placed.end_char) != (span.start, span.end)
     return placed
 
 
@@ -228,7 +228,7 @@ def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> LinkedS
         raise ElqError(Errors.ELQ307.format(where=where, start=start, end=end, length=len(text)))
     if not is_text(entity) or not entity:
         raise ElqError(Errors.ELQ308.format(where=where))
-    check_fields(fields, OF_SPANS, where)
+    check_fields(fields, SPAN_CHECKS, where)
     return LinkedSpan(start, end, entity, fields)
 
 

@@ -28,7 +28,7 @@ def is_text(value: object) -> bool:
 def check_fields(fields: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
     """Raise an ElqError for a field of a wrong type. Null is as good as no field.
 
-    checks (Mapping[str, Check]): `OF_ROWS` or `OF_SPANS`.
+    checks (Mapping[str, Check]): `TEXT_CHECKS` or `SPAN_CHECKS`.
     where (str): What messages call the row or the span.
     """
     for name, (is_right, expected) in checks.items():
@@ -61,12 +61,12 @@ def _are_objects(value: Any) -> bool:
 
 
 _NUMBER: Check = (_is_number, "a number")
-OF_ROWS: dict[str, Check] = {
+TEXT_CHECKS: dict[str, Check] = {
     EVALUATION_SPAN: (_is_range, "[start, end]"),
     OPTIONAL: (_are_places, 'a list of objects {"start", "end", "id"}'),
     TOPIC: (is_text, "an entity id"),
 }
-OF_SPANS: dict[str, Check] = {
+SPAN_CHECKS: dict[str, Check] = {
     "candidates": (_are_candidates, 'a list of objects {"id"}'),
     **dict.fromkeys(("score", "prob", "confidence"), _NUMBER),
 }
