@@ -65,7 +65,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ116 = (
         "The setting '{name}' needs 'cosine': set cosine = true; or, for the published scores, "
-        "context = 0 and nil = false."
+        "context_window = 0 and nil = false."
     )
     ELQ117 = (
         "There are no pretrained weights '{name}': neither a file of that path nor any that come "

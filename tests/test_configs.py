@@ -130,7 +130,7 @@ def test_published_settings(run):
     elq = nlp.get_pipe("elq")
     assert not elq.word_boundaries and elq.special_tokens
     assert elq.model.attrs["head_options"]["cosine"] is False
-    assert elq.model.attrs["head_options"]["names"] is False
+    assert elq.model.attrs["head_options"]["name_features"] is False
     assert get_encoder(elq.model).attrs["max_length"] == 20
     assert get_encoder(elq.model).attrs["truncate"]
     assert elq.entity_encoder.settings == ELQ_ENCODER
@@ -160,7 +160,7 @@ def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_be
     before, after = spacy.load(first), spacy.load(tmp_path / "same" / "model-last")
     assert all(value.equal(weights(before)[name]) for name, value in weights(after).items())
     for nlp in (before, after):
-        nlp.get_pipe("elq").floor = -100.0
+        nlp.get_pipe("elq").span_group_threshold = -100.0
     links = [[nlp(t["text"]).spans["elq"].attrs[LINKS] for t in TEXTS] for nlp in (before, after)]
     assert links[0] == links[1]
 

@@ -110,12 +110,12 @@ def floor_at(elq: Any, floor: float) -> Iterator[None]:
         raise ElqError(
             Errors.ELQ440.format(threshold_type=elq.threshold_type, mentions=elq.mentions)
         )
-    before = elq.floor
-    elq.floor = floor
+    before = elq.span_group_threshold
+    elq.span_group_threshold = floor
     try:
         yield
     finally:
-        elq.floor = before
+        elq.span_group_threshold = before
 
 
 def scored_text(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:

@@ -139,8 +139,8 @@ def exact_config(
             "scorer": params.mention_scoring_method,
             "aggregation": params.mention_aggregation_type,
             "cosine": False,
-            "names": False,
-            "context": 0,
+            "name_features": False,
+            "context_window": 0,
             "nil": False,
             "pretrained": None,
             "encoder": {

@@ -19,8 +19,8 @@ def build_elq(
     aggregation: str = "all_avg",
     cosine: bool = True,
     scale: float = 20.0,
-    names: bool = True,
-    context: int = 64,
+    name_features: bool = True,
+    context_window: int = 64,
     nil: bool = True,
     pretrained: str | None = None,
 ) -> ElqModel:
@@ -33,19 +33,20 @@ def build_elq(
     cosine (bool): Score entities by cosine times a learned scale; False is the published inner
         product. The knowledge base's vectors must be normalised for it.
     scale (float): Initial scale of the cosine.
-    names (bool): Let exact names count: spans that are a name in the knowledge base, and the
-        entities that have it, get a learned bonus; those entities always join the retrieved ones.
-        False is the published model.
-    context (int): Add to a mention's direction a learned share of the direction of the text around
-        it, up to so many wordpieces on either side; needs `cosine`. 0 is the published model.
+    name_features (bool): Give a learned bonus to spans that are a name in the knowledge base, and
+        to the entities of that name, which always join the retrieved ones. False is the published
+        model.
+    context_window (int): Add to a mention's direction a learned share of the direction of the text
+        around it, up to this many wordpieces on either side; needs `cosine`. 0 is the published
+        model.
     nil (bool): Let a mention's entities compete with there being none in the knowledge base, with a
         learned score; needs `cosine`. False is the published model.
     pretrained (Optional[str]): Begin with trained weights: "starter", which come with the package
         and are changes to MiniLM, or the path of a file that `elq weights` wrote. None begins with
         the encoder's own weights and untrained heads.
     """
-    options = {"cosine": cosine, "scale": scale, "names": names}
-    options |= {"context": context, "nil": nil}
+    options = {"cosine": cosine, "scale": scale, "name_features": name_features}
+    options |= {"context_window": context_window, "nil": nil}
     model = elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
     return with_pretrained(model, pretrained) if pretrained else model
 

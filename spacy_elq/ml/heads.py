@@ -165,28 +165,28 @@ class Heads(nn.Module):
         aggregation: str = MEAN,
         cosine: bool = False,
         scale: float = 20.0,
-        names: bool = False,
-        context: int = 0,
+        name_features: bool = False,
+        context_window: int = 0,
         nil: bool = False,
     ) -> None:
         """
         width (int): Width of the question encoder's vectors, h.
-        names (bool): Add the features of `lexical` to both scores.
-        context (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner products
-            have no common length that two directions could be shares of.
+        name_features (bool): Add the features of `ml.name_features` to both scores.
+        context_window (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner
+            products have no common length that two directions could be shares of.
         nil (bool): Let entities compete with there being none. Only with `cosine` too: inner
             products of one mention say little about those of another.
         The rest are the arguments of the parts above.
         """
         super().__init__()
-        for option, value in (("context", context), ("nil", nil)):
+        for option, value in (("context_window", context_window), ("nil", nil)):
             if value and not cosine:
                 raise ElqError(Errors.ELQ116.format(name=option))
         self.mention_scorer = MentionScorer(width, scorer)
         self.pooling = MentionPooling(width, aggregation)
-        self.context = MentionContext(context) if context else None
+        self.context = MentionContext(context_window) if context_window else None
         self.entity_scorer = EntityScorer(cosine=cosine, scale=scale, nil=nil)
-        self.names = NameWeights() if names else None
+        self.names = NameWeights() if name_features else None
 
     def queries(
         self, vectors: torch.Tensor, spans: np.ndarray, lengths: np.ndarray

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 TYPES = {
     **dict.fromkeys(("mentions", "spans_key"), "str"),
     **dict.fromkeys(("overwrite", "rank_gold", "save_entity_encoder"), "bool"),
-    "floor": "float | None",
+    "span_group_threshold": "float | None",
     "kb_path": "str | None",
 }
 # Texts whose gold mentions are ranked at once.
@@ -69,7 +69,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     word_boundaries = Setting()
     mentions = Setting()
     spans_key = Setting()
-    floor = Setting()
+    span_group_threshold = Setting()
     calibration = Setting()
     overwrite = Setting()
     rank_gold = Setting()
@@ -149,14 +149,14 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     def predict(self, docs: Iterable[Doc]) -> list[list[Link]]:
         """Find and link, without changing the documents.
 
-        RETURNS (list[list[Link]]): The links of each document above `floor` (or the threshold), by
-            wordpieces, overlapping ones too.
+        RETURNS (list[list[Link]]): The links of each document above `span_group_threshold` (or the
+            threshold), by wordpieces, overlapping ones too.
         """
         docs = list(docs)
         given = None if self.mentions == FIND else [self._given(doc) for doc in docs]
         settings = self.decoding
-        if self.floor is not None and self.threshold_type == JOINT:
-            settings = replace(settings, threshold=min(self.floor, self.threshold))
+        if self.span_group_threshold is not None and self.threshold_type == JOINT:
+            settings = replace(settings, threshold=min(self.span_group_threshold, self.threshold))
         kb = self._current_entities()
         mentions = rank_mentions(self.model, kb, docs, settings, given)
         passed = mentions.select(mentions.passing(settings))

@@ -23,7 +23,7 @@ special_tokens = false
 word_boundaries = true
 mentions = "find"
 spans_key = "elq"
-floor = null
+span_group_threshold = null
 calibration = null
 overwrite = true
 rank_gold = true
@@ -37,8 +37,8 @@ scorer = "qa_linear"
 aggregation = "all_avg"
 cosine = true
 scale = 20.0
-names = true
-context = 64
+name_features = true
+context_window = 64
 nil = true
 pretrained = "starter"
 
@@ -65,7 +65,7 @@ max_length = 128
 entity_loss = "full_softmax"
 hard_negatives = 10
 train_entity_encoder = false
-mention_loss_mean = "text"
+mention_loss_mean = "doc"
 mention_weight = 1.0
 entity_weight = 1.0
 context_weight = 0.0
@@ -107,7 +107,7 @@ def make_elq(
     word_boundaries: bool,
     mentions: str,
     spans_key: str,
-    floor: float | None,
+    span_group_threshold: float | None,
     calibration: dict[str, Any] | None,
     overwrite: bool,
     rank_gold: bool,
@@ -126,8 +126,8 @@ def make_elq(
     mentions (str): "find" them, or only link those that are in "ents" or in the span group of
         that key.
     spans_key (str): Key of the span group for all links, overlapping ones too.
-    floor (Optional[float]): Joint log-score that links need for the span group, where it should
-        hold more than those above the threshold.
+    span_group_threshold (Optional[float]): Joint log-score that links need for the span group, if
+        it should hold more than those above the threshold.
     calibration (Optional[dict]): What turns scores into the probability that a link is right, as
         `spacy elq tune` stores it: `calibration.Calibration.to_dict`.
     overwrite (bool): Where a link overlaps an entity that is in `doc.ents` already, the link wins.
@@ -158,7 +158,7 @@ def make_elq(
         word_boundaries=word_boundaries,
         mentions=mentions,
         spans_key=spans_key,
-        floor=floor,
+        span_group_threshold=span_group_threshold,
         calibration=calibration,
         overwrite=overwrite,
         rank_gold=rank_gold,

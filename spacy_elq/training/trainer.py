@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ..ml.heads import Heads
 
 FACTORS = ("mention_weight", "entity_weight", "context_weight", "head_lr_factor", "name_lr_factor")
-MENTION_MEANS = ("text", "span")
+MENTION_MEANS = ("doc", "span")
 # Entities up to which all are scored for every mention of a batch.
 MAX_SOFTMAX = 500_000
 
@@ -66,7 +66,7 @@ class TrainingSettings:
     hard_negatives (int): Neighbours a mention, for "hard_negatives".
     train_entity_encoder (bool): Train it too; needs "in_batch".
     mention_loss_mean (str): Sum the mention loss over the spans of a text and take the mean over
-        texts, "text", or the mean over all spans of the batch, "span", as published.
+        texts, "doc", or the mean over all spans of the batch, "span", as published.
     mention_weight, entity_weight (float): Factors on the two losses.
     context_weight (float): Factor on a loss that keeps the mean vector of each text where it was
         when training began: what tells namesakes apart in texts unlike those trained on. Needs a
@@ -88,7 +88,7 @@ class TrainingSettings:
     entity_loss: str = FULL_SOFTMAX
     hard_negatives: int = 10
     train_entity_encoder: bool = False
-    mention_loss_mean: str = "text"
+    mention_loss_mean: str = "doc"
     mention_weight: float = 1.0
     entity_weight: float = 1.0
     context_weight: float = 0.0

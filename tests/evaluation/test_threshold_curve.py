@@ -117,7 +117,7 @@ def swept(request, elq_config, kb_path):
     references = [example.reference for example in examples(nlp)]
     with floor_at(elq, -30.0):
         found = [scored_text(nlp(doc.text), doc, "elq") for doc in references]
-    assert elq.floor is None
+    assert elq.span_group_threshold is None
     return nlp, references, sweep(found, -30.0)
 
 

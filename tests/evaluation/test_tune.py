@@ -143,7 +143,7 @@ def test_the_command(pipeline, tmp_path):
     assert "ECE" in result.stdout
     elq = spacy.load(pipeline).get_pipe("elq")
     assert (elq.threshold, elq.calibration) == (stored["threshold"], stored["calibration"])
-    assert elq.floor is None
+    assert elq.span_group_threshold is None
     assert {path: path.stat().st_mtime_ns for path in kb.iterdir()} == files
     # What the command said of the chosen threshold is what `evaluate` measures.
     scores = tmp_path / "scores.json"

@@ -50,7 +50,7 @@ def ents(doc):
         {"threshold": -8.0, "word_boundaries": False, "special_tokens": True},
         {"threshold_type": "top_entity_by_mention", "mention_threshold": -9.0},
         {"threshold_type": "thresholded_entity_by_mention", "mention_threshold": -9.0},
-        {"threshold": -30.0, "floor": -40.0, "max_mention_length": 2, "top_k": 2},
+        {"threshold": -30.0, "span_group_threshold": -40.0, "max_mention_length": 2, "top_k": 2},
     ],
 )
 def test_what_is_not_cut_is_what_is_linked(nlp, elq, settings):
@@ -122,7 +122,7 @@ def test_limit_keeps_the_likeliest_and_all_that_got_candidates(nlp, elq):
 
 def test_names_that_fire(elq_config, kb_path):
     nlp = spacy.blank("en")
-    model = {**elq_config["model"], "names": True}
+    model = {**elq_config["model"], "name_features": True}
     elq = nlp.add_pipe("elq", config={**elq_config, "model": model})
     nlp.initialize()
     elq.set_kb(FaissKB.open(kb_path, nlp.vocab))

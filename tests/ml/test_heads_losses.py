@@ -93,7 +93,7 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{"context": 64}, {"nil": True}])
+@pytest.mark.parametrize("options", [{"context_window": 64}, {"nil": True}])
 def test_context_and_nil_need_cosine(options):
     with pytest.raises(ElqError, match=f"ELQ116.*{next(iter(options))}"):
         Heads(4, cosine=False, **options)
@@ -112,7 +112,7 @@ def test_queries_are_mentions_in_their_context_at_the_learned_scale(kind):
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
     torch.manual_seed(0)
-    heads = Heads(4, aggregation=kind, cosine=True, scale=7.0, context=1).double()
+    heads = Heads(4, aggregation=kind, cosine=True, scale=7.0, context_window=1).double()
     vectors = torch.from_numpy(VECTORS)
     with torch.no_grad():
         mentions = heads.pooling(vectors, SPANS).numpy()

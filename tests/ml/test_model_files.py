@@ -91,8 +91,8 @@ def test_weights_are_never_unpickled(make_nlp, tmp_path):
     ("option", "off", "name"),
     [
         ("nil", False, r"nil_cosine"),
-        ("names", False, r"names\.mention"),
-        ("context", 0, r"context\.share"),
+        ("name_features", False, r"names\.mention"),
+        ("context_window", 0, r"context\.share"),
     ],
 )
 def test_a_config_with_other_heads_than_the_weights_is_named(make_nlp, tmp_path, option, off, name):

@@ -133,7 +133,7 @@ def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_ber
         expected = (one[name].double() + two[name].double()) / 2
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
     with pytest.raises(ElqError, match="ELQ123"):
-        models[1] = make_nlp_with(names=False).get_pipe("elq").model
+        models[1] = make_nlp_with(name_features=False).get_pipe("elq").model
         save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
 
 
@@ -161,7 +161,7 @@ def test_changes_to_another_encoder_are_refused(
 def test_other_heads_are_refused(trained, make_nlp_with, tiny_bert, tmp_path):
     path = save(trained, tiny_bert, tmp_path / "w.safetensors")
     with pytest.raises(ElqError, match="ELQ119"):
-        make_nlp_with(pretrained=path, names=False)
+        make_nlp_with(pretrained=path, name_features=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not safetensors", None])

@@ -151,7 +151,7 @@ def test_settings_hold_from_the_next_call_on(trained):
     [
         ("top_k", 2.5),
         ("threshold", float("nan")),
-        ("floor", "x"),
+        ("span_group_threshold", "x"),
         ("overwrite", "no"),
         ("rank_gold", None),
         ("spans_key", None),
@@ -169,7 +169,7 @@ def test_settings_of_another_type_are_refused_and_the_old_ones_stay(trained, nam
 
 def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
     elq = trained.get_pipe("elq")
-    elq.floor = -50.0
+    elq.span_group_threshold = -50.0
     doc = trained("who did paris marry")
     assert links(doc) == [(8, 13, "Q2")]
     assert len(doc.spans["elq"]) > 1
@@ -179,7 +179,7 @@ def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
 
 def test_a_floor_above_the_threshold_takes_no_link_away(trained):
     elq = trained.get_pipe("elq")
-    elq.floor = 0.0
+    elq.span_group_threshold = 0.0
     doc = trained("who did paris marry")
     assert links(doc) == [(8, 13, "Q2")]
     assert "Q2" in [span.kb_id_ for span in doc.spans["elq"]]

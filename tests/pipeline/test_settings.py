@@ -72,7 +72,7 @@ def test_what_was_set_for_training_is_saved(saved):
     nlp.to_disk(saved)
     training = spacy.load(saved).get_pipe("elq")._training
     assert (training["head_lr_factor"], training["freeze"]) == (2.0, ["pooler"])
-    overridden = load(saved, training__head_rate=3.0).get_pipe("elq")._training
+    overridden = load(saved, training__head_lr_factor=3.0).get_pipe("elq")._training
     assert (overridden["head_lr_factor"], overridden["freeze"]) == (3.0, ["pooler"])
 
 
@@ -99,7 +99,7 @@ def test_an_entity_encoder_that_was_set_is_loaded(saved, tiny_bert):
         ("threshold", float("-inf"), float("-inf")),
         ("threshold", np.float32(-2), -2.0),
         ("mention_threshold", float("-inf"), float("-inf")),
-        ("floor", np.float64(-3.25), -3.25),
+        ("span_group_threshold", np.float64(-3.25), -3.25),
         ("top_k", np.int64(5), 5),
         ("overwrite", np.bool_(False), False),
         ("calibration", {**PLATT, "slope": np.float64(1.5)}, PLATT),
@@ -131,7 +131,12 @@ def test_a_path_of_a_knowledge_base_can_be_saved(saved, kb_path, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("kb_path", 5), ("threshold", float("nan")), ("floor", np.float32("nan")), ("top_k", 2.0)],
+    [
+        ("kb_path", 5),
+        ("threshold", float("nan")),
+        ("span_group_threshold", np.float32("nan")),
+        ("top_k", 2.0),
+    ],
 )
 def test_other_values_are_refused_and_the_old_ones_stay(saved, name, value):
     elq = spacy.load(saved).get_pipe("elq")

@@ -372,7 +372,7 @@ def test_the_widest_mentions_are_learned_and_wider_ones_counted(make_nlp, loss_c
     assert elq._get_trainer().problems["wider than max_mention_length"] == 1
 
 
-@pytest.mark.parametrize("mean", ["text", "span"])
+@pytest.mark.parametrize("mean", ["doc", "span"])
 def test_empty_texts_can_be_trained_on(make_nlp, mean):
     nlp = make_nlp(training={"mention_loss_mean": mean})
     empty = [Example(nlp.make_doc(text), nlp.make_doc(text)) for text in ("", " ")]
