@@ -24,7 +24,7 @@ from spacy_elq.ml.model import get_encoder
 from spacy_elq.training.callbacks import configure_sourced_component
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, TEXTS
+from .helpers import ENTITIES, TEXTS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OURS = ["minilm", "bert-base", "bert-large"]

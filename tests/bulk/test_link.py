@@ -15,7 +15,7 @@ from spacy_elq.corpora.predictions import text_from_prediction
 from spacy_elq.corpora.spans_jsonl import LinkedText, text_to_dict
 from spacy_elq.pace import AdaptiveChunkSize
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 
 @pytest.fixture(scope="module")

@@ -19,45 +19,10 @@ from spacy_elq.corpora.convert import FORMATS
 from spacy_elq.evaluation.evaluate import Result, evaluate_set
 from spacy_elq.evaluation.scorer import make_elq_scorer
 
-ROWS = [
-    {"text": "is Paris big", "spans": [{"start": 3, "end": 8, "id": "Q90"}]},
-    {"text": "is Rome big", "spans": [{"start": 3, "end": 6, "id": "Q220"}]},
-]
+from ..helpers import run, write_jsonl
+from .helpers import ROWS
+
 ENTITIES = [{"id": "Q220", "title": "Rome"}, {"id": "Q90", "title": "Paris"}]
-
-
-@Language.component("cli_test_linker")
-def link_paris(doc):
-    doc.set_ents(
-        [
-            doc.char_span(token.idx, token.idx + len(token), label="ENTITY", kb_id="Q90")
-            for token in doc
-            if token.text == "Paris"
-        ]
-    )
-    return doc
-
-
-def write_jsonl(path, records):
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf8")
-    return path
-
-
-@pytest.fixture
-def data(tmp_path):
-    return write_jsonl(tmp_path / "dev.jsonl", ROWS)
-
-
-@pytest.fixture
-def pipeline(tmp_path):
-    nlp = spacy.blank("en")
-    nlp.add_pipe("cli_test_linker")
-    nlp.to_disk(tmp_path / "pipeline")
-    return tmp_path / "pipeline"
-
-
-def run(*args):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 def test_mounted_in_spacys_command_line():

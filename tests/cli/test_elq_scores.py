@@ -9,12 +9,12 @@ from spacy_elq import ElqError
 from spacy_elq.cli._scores import of_set, read_scores, save_scores
 from spacy_elq.evaluation.evaluate import Result
 
-from .test_elq_cli import data, pipeline, run  # noqa: F401 (fixtures)
+from ..helpers import run
 
 PUBLISHED = Path(__file__).parents[2] / "assets" / "published_elq.json"
 
 
-def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_path):  # noqa: F811
+def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_path):
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     assert run("evaluate", pipeline, data, "--output", first, "--quiet").exit_code == 0
     result = run("evaluate", pipeline, data, "--beside", first, "--output", second, "--quiet")
@@ -27,7 +27,7 @@ def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_p
     assert len(json.loads(second.read_text())["results"]) == 1
 
 
-def test_scores_of_other_origin(data, pipeline, tmp_path):  # noqa: F811
+def test_scores_of_other_origin(data, pipeline, tmp_path):
     row = {"data": "dev", "system": "paper", "scores": {"elq_strong_f": 0.701}}
     (tmp_path / "paper.json").write_text(json.dumps({"results": [row, {**row, "data": "test"}]}))
     result = run("evaluate", pipeline, data, "--beside", tmp_path / "paper.json", "--quiet")
@@ -80,7 +80,7 @@ def test_the_published_numbers_are_such_a_file():
                 assert f == pytest.approx(2 * p * r / (p + r), abs=1.5e-4), result
 
 
-def test_predictions_are_written_as_rows(data, pipeline, tmp_path):  # noqa: F811
+def test_predictions_are_written_as_rows(data, pipeline, tmp_path):
     result = run("evaluate", pipeline, data, "--predictions", tmp_path / "out", "--quiet")
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in (tmp_path / "out" / "dev.jsonl").read_text().splitlines()]
@@ -94,7 +94,7 @@ def test_predictions_are_written_as_rows(data, pipeline, tmp_path):  # noqa: F81
     ]
 
 
-def test_predictions_never_replace_an_input(data, pipeline, tmp_path):  # noqa: F811
+def test_predictions_never_replace_an_input(data, pipeline, tmp_path):
     before = data.read_bytes()
     other = tmp_path / "other" / "gold.jsonl"
     other.parent.mkdir()
@@ -112,7 +112,7 @@ def test_predictions_never_replace_an_input(data, pipeline, tmp_path):  # noqa: 
     assert data.read_bytes() == other.read_bytes() == before
 
 
-def test_predictions_of_sets_of_one_name_are_refused(data, pipeline, tmp_path):  # noqa: F811
+def test_predictions_of_sets_of_one_name_are_refused(data, pipeline, tmp_path):
     other = tmp_path / "b" / "dev.jsonl"
     other.parent.mkdir()
     other.write_bytes(data.read_bytes())

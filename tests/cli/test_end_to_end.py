@@ -10,7 +10,7 @@ import pytest
 import spacy
 import srsly
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minilm.cfg"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .test_elq_cli import pipeline, run, write_jsonl  # noqa: F401 (fixture)
+from ..helpers import run, write_jsonl
 
 # "is Paris big": linked right; "Paris" outside of what was annotated; "Paris" that need not be.
 ARTICLES = [
@@ -27,7 +27,7 @@ def benchmark(tmp_path):
     return write_jsonl(tmp_path / "small.benchmark.jsonl", ARTICLES)
 
 
-def scores(pipeline, data, tmp_path, *options):  # noqa: F811
+def scores(pipeline, data, tmp_path, *options):
     out = tmp_path / "scores.json"
     result = run("evaluate", pipeline, data, "--output", out, "--quiet", *options)
     assert result.exit_code == 0, result.output
@@ -35,24 +35,24 @@ def scores(pipeline, data, tmp_path, *options):  # noqa: F811
     return whole["elq_weak_p"], whole["elq_weak_r"]
 
 
-def test_a_benchmark_counts_what_was_annotated(benchmark, pipeline, tmp_path):  # noqa: F811
+def test_a_benchmark_counts_what_was_annotated(benchmark, pipeline, tmp_path):
     # One link counts, and is right; of two mentions to find, it is one.
     assert scores(pipeline, benchmark, tmp_path) == (1.0, 0.5)
 
 
-def test_the_format_can_be_named(benchmark, pipeline, tmp_path):  # noqa: F811
+def test_the_format_can_be_named(benchmark, pipeline, tmp_path):
     odd = benchmark.rename(tmp_path / "small.txt")
     options = ("--from", "elevant-benchmark")
     assert scores(pipeline, odd, tmp_path, *options) == (1.0, 0.5)
 
 
-def test_a_benchmark_as_nif_has_the_same_gold(benchmark, pipeline, tmp_path):  # noqa: F811
+def test_a_benchmark_as_nif_has_the_same_gold(benchmark, pipeline, tmp_path):
     assert run("convert", benchmark, tmp_path / "small.ttl", "--quiet").exit_code == 0
     # NIF does not say what counts: three links, one of them right.
     assert scores(pipeline, tmp_path / "small.ttl", tmp_path) == (pytest.approx(1 / 3), 0.5)
 
 
-def test_predictions_for_elevant(benchmark, pipeline, tmp_path):  # noqa: F811
+def test_predictions_for_elevant(benchmark, pipeline, tmp_path):
     options = ("--predictions", tmp_path / "out", "--to", "elevant", "--quiet")
     assert run("evaluate", pipeline, benchmark, *options).exit_code == 0
     out = tmp_path / "out" / "small.benchmark.linked_articles.jsonl"

@@ -20,7 +20,7 @@ from spacy_elq.cli._interactive import Conversation
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.linking.explain import ExplainedCandidate, ExplainedSpan, Explanation
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 QUESTION = "is georgia north of armenia"
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm"}

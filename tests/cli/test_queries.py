@@ -9,8 +9,8 @@ from spacy_elq.cli._queries import mention_vectors, read_queries
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.live.view import View
 
-from ..conftest import TEXTS
-from ..kb.conftest import HashEncoder
+from ..helpers import TEXTS
+from ..kb.helpers import HashEncoder
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from spacy_elq.corpora.predictions import text_from_prediction
 from spacy_elq.corpora.spans_jsonl import text_to_dict
 from spacy_elq.gold import set_gold
 
-from ..conftest import TEXTS, train
+from ..helpers import TEXTS, train
 
 
 def test_predictions_of_the_component_carry_scores_and_candidates(make_nlp):

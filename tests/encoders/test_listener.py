@@ -8,7 +8,7 @@ from spacy_elq import ElqError
 from spacy_elq.kb.loaders import kb_from_directory
 from spacy_elq.ml.model import get_encoder
 
-from ..conftest import TEXTS, examples, train
+from ..helpers import TEXTS, examples, train
 
 
 @pytest.fixture

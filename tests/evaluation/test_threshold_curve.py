@@ -18,7 +18,7 @@ from spacy_elq.evaluation.threshold_curve import (
 )
 from spacy_elq.gold import set_gold
 
-from ..conftest import examples, train
+from ..helpers import examples, train
 
 FLOOR = -9.0
 

@@ -15,8 +15,7 @@ from spacy_elq.evaluation.threshold_curve import ScoredLinks
 from spacy_elq.evaluation.tune import fit, save, tune
 from spacy_elq.linking.calibration import reliability
 
-from ..cli.test_elq_cli import run
-from ..conftest import TEXTS, train
+from ..helpers import TEXTS, run, train
 
 
 def sample(n=4000, slope=2.0, intercept=3.0, seed=0):

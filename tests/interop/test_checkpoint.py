@@ -16,8 +16,8 @@ from spacy_elq.interop import checkpoint
 from spacy_elq.interop.checkpoint import LinkingOptions, import_checkpoint, import_directory
 from spacy_elq.ml.model import get_heads
 
-from ..conftest import WIDTH
-from .conftest import IDS
+from ..helpers import WIDTH
+from .helpers import IDS
 
 PREFIX = "classification_heads."
 
@@ -215,7 +215,7 @@ def test_what_is_there_is_replaced_only_when_asked(published, tmp_path):
 def test_imported_pipelines_can_be_trained(imported):
     from thinc.api import Adam
 
-    from ..conftest import examples
+    from ..helpers import examples
 
     nlp = spacy.load(imported)
     rows = [{"text": "who did paris marry", "spans": [{"start": 8, "end": 13, "id": "Q2"}]}]

@@ -15,7 +15,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.interop.exact import predict_links
 from spacy_elq.interop.windows import published_window, set_published_window
 
-from .conftest import LINKED_TEXTS, MAX_LENGTH, Published
+from .helpers import LINKED_TEXTS, MAX_LENGTH, Published
 
 
 def plain_links(published: Published, ids: list[int], settings: dict[str, Any]) -> list[Any]:

@@ -10,11 +10,10 @@ import spacy
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import without_gold_ranks
 from spacy_elq.training.trainer import Trainer, TrainingSettings
-
-from ..conftest import docs_from_texts, text_from_dict
 
 ROWS: list[dict[str, Any]] = [
     {"text": "who did paris marry in georgia", "spans": [(8, 13, "Q2"), (23, 30, "w3")]},

@@ -12,7 +12,7 @@ from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.loaders import empty_kb, kb_from_directory, kb_from_entities, rebuild
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, HashEncoder
+from .helpers import ENTITIES, HashEncoder
 
 
 class Breaking(HashEncoder):

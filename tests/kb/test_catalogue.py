@@ -9,7 +9,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.files.catalogue import RECENT, Catalogue
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES
+from .helpers import ENTITIES
 
 
 @pytest.fixture

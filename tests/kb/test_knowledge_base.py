@@ -11,55 +11,21 @@ from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.files.names import ALIAS, TITLE, fold, loose_key, name_words, verbatim_hash
+from spacy_elq.kb.files.names import ALIAS, TITLE, loose_key, name_words, verbatim_hash
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, WIDTH, HashEncoder, reference_scores
-
-NEW = Entity("N1", "Nouméa", "capital of New Caledonia", ("Port-de-France",), "city")
-CHANGED = Entity("Q90", "Lutetia", "Roman town", ("City of Light",))
-
-
-def ids_named(kb, name):
-    return [entity.id for entity in kb.named(name)]
-
-
-def change(kb, encoder):
-    """Add one entity, change one, remove one. RETURNS: the entities that are now in it."""
-    kb.add([NEW, CHANGED], *encoder.encode([NEW, CHANGED]))
-    kb.remove(["Q8409"])
-    return [e for e in ENTITIES if e.id not in ("Q90", "Q8409")] + [NEW, CHANGED]
-
-
-def check_equal(kb, entities, encoder, queries, k=7):
-    """Everything that can be asked of a knowledge base, against plain loops."""
-    expected = reference_scores(entities, encoder, queries)
-    assert list(kb) == entities
-    assert len(kb) == len(entities)
-    found = kb.search(queries, k)
-    order = np.argsort(-expected, axis=1)[:, :k]
-    assert [[e.id for e in kb.records(line)] for line in found.rows] == [
-        [entities[i].id for i in line] for line in order
-    ]
-    top = np.take_along_axis(expected, order, axis=1)
-    np.testing.assert_allclose(found.scores, top, rtol=1e-5)
-    assert (kb.scores(queries, found.rows) == found.scores).all()
-    vectors, owners = kb.vector_matrix()
-    assert (np.diff(owners) >= 0).all()
-    names = [name for entity in entities for name in entity.names]
-    assert len(vectors) == len(names)
-    assert [e.id for e in kb.records(np.unique(owners))] == [e.id for e in entities]
-    for entity in entities:
-        assert kb.entity(entity.id) == entity
-        of_entity = np.stack([encoder.vector(entity, name) for name in entity.names])
-        np.testing.assert_array_equal(kb.get_vector(entity.id), of_entity[0])
-        found_vectors, places = kb.vectors_of(np.array([kb.row(entity.id)]))
-        np.testing.assert_array_equal(found_vectors, of_entity)
-        assert places.tolist() == [0] * len(of_entity)
-    for name in {fold(name) for name in names}:
-        having = {e.id for e in entities if name in map(fold, e.names)}
-        assert set(ids_named(kb, name)) == having
+from .helpers import (
+    CHANGED,
+    ENTITIES,
+    NEW,
+    WIDTH,
+    HashEncoder,
+    change,
+    check_equal,
+    ids_named,
+    reference_scores,
+)
 
 
 def test_a_built_one(kb, encoder, queries):

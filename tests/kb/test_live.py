@@ -22,8 +22,7 @@ from spacy_elq.kb.live import change_log as log_module
 from spacy_elq.kb.live.delta import MANY
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, HashEncoder
-from .test_knowledge_base import CHANGED, NEW, change, check_equal
+from .helpers import CHANGED, ENTITIES, NEW, HashEncoder, change, check_equal
 
 OTHER = Entity("N2", "Suva", "capital of Fiji")
 

@@ -25,7 +25,7 @@ from spacy_elq.kb.milvus.vectors import MilvusVectorStore, expressions
 from spacy_elq.kb.search.file_vectors import FileVectorStore
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, WIDTH, HashEncoder
+from .helpers import ENTITIES, WIDTH, HashEncoder
 
 pytest.importorskip("pymilvus")
 server = pytest.importorskip("milvus_lite.adapter.grpc.server")

@@ -12,8 +12,7 @@ from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.search.faiss_index import FaissIndex
 from spacy_elq.kb.search.file_vectors import FileVectorStore
 
-from .conftest import ENTITIES
-from .test_knowledge_base import NEW
+from .helpers import ENTITIES, NEW
 
 
 @pytest.mark.parametrize("index", ["exact", "IVF2,Flat"])

@@ -14,7 +14,7 @@ from spacy_elq.kb.loaders import rebuild
 from spacy_elq.kb.search import file_vectors as vectors_module
 from spacy_elq.types import Entity
 
-from .conftest import HashEncoder
+from .helpers import HashEncoder
 
 KINDS = ("city", "person", "river")
 ENTITIES = [

@@ -11,8 +11,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.knowledge_base import FaissKB
 
-from .conftest import ENTITIES, WIDTH
-from .test_knowledge_base import CHANGED, NEW, check_equal
+from .helpers import CHANGED, ENTITIES, NEW, WIDTH, check_equal
 
 
 def test_a_deep_copy_outlives_what_it_was_copied_from(kb, vocab, encoder, queries):

@@ -10,7 +10,7 @@ from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.updates import apply_updates, as_entities, embed_changed, lookup_entities
 from spacy_elq.types import Entity
 
-from .conftest import ENTITIES, WIDTH, HashEncoder
+from .helpers import ENTITIES, WIDTH, HashEncoder
 
 BAD = {
     "empty id": (Entity("", "Zorblax"), "ELQ234"),

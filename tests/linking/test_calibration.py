@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spacy_elq import ElqError
 from spacy_elq.linking.calibration import Calibration, reliability
 
-from ..conftest import TEXTS, train
+from ..helpers import TEXTS, train
 
 ISOTONIC = {"method": "isotonic", "scores": [-4.0, -2.0, 0.0], "probs": [0.1, 0.3, 0.9]}
 PLATT = {"method": "platt", "slope": 1.5, "intercept": 2.0}

@@ -17,7 +17,7 @@ from spacy_elq.ml.model import get_heads
 from spacy_elq.pipeline.component import doc_before
 from spacy_elq.types import Entity
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 LONG = " ".join(row["text"] for row in TEXTS * 5)
 MANY = [row["text"] for row in TEXTS] + ["paris hilton, mercury: georgia's paris!", LONG, "", "?!"]
@@ -140,7 +140,7 @@ def test_tells_where_exact_search_chooses_another(nlp, elq, tiny_bert, tmp_path,
     from spacy_elq.encoders.entity import EntityEncoder
     from spacy_elq.entities.records import entity_from_dict
 
-    from .conftest import ENTITIES
+    from ..helpers import ENTITIES
 
     get_heads(elq.model).names = None  # or else namesakes make up for what the index misses
     doc = nlp.make_doc("how hot is mercury")
@@ -170,7 +170,7 @@ def test_exact_search_is_restricted_too(nlp, elq, tiny_bert, tmp_path):
     from spacy_elq.encoders.entity import EntityEncoder
     from spacy_elq.entities.records import entity_from_dict
 
-    from .conftest import ENTITIES
+    from ..helpers import ENTITIES
 
     entities = map(entity_from_dict, ENTITIES)
     build_kb(entities, tmp_path / "kb", EntityEncoder(str(tiny_bert)), index="HNSW4")

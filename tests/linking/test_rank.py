@@ -11,7 +11,7 @@ from spacy_elq.linking.rank import find_spans, join_namesakes, rank_entities
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.ml.name_features import NameMatch
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 BONUS = np.array([0.5, 0.25, 0.0], dtype=np.float32)
 ENTITIES, WIDTH, K, MOST = 12, 3, 3, 2

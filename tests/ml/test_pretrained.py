@@ -11,7 +11,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.ml.pretrained import save_changes, untrained_encoder
 
-from ..conftest import ENTITIES, TEXTS, train
+from ..helpers import ENTITIES, TEXTS, train
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from spacy_elq import ElqError, Link
 from spacy_elq.linking.decoding import DecodingSettings
 from spacy_elq.pipeline.factory import DEFAULT_CONFIG
 
-from ..conftest import TEXTS, examples
+from ..helpers import TEXTS, examples
 
 
 @pytest.fixture

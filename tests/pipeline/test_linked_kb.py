@@ -10,7 +10,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.linking.decoding import DecodingSettings
 
-from ..conftest import ENTITIES, TEXTS, train
+from ..helpers import ENTITIES, TEXTS, train
 
 ADDED = {"id": "N1", "title": "Armenia", "description": "north of Iran", "type": "country"}
 

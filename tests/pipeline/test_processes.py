@@ -6,7 +6,7 @@ import sys
 import pytest
 import spacy
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 TEXTS_OF_ALL = [row["text"] for row in TEXTS]
 PROGRAM = """

@@ -4,7 +4,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 QUESTION = "who did paris marry"
 

@@ -13,7 +13,7 @@ from spacy_elq import ElqError
 from spacy_elq.encoders.question import encoder_settings
 from spacy_elq.ml.model import get_encoder
 
-from ..conftest import TEXTS
+from ..helpers import TEXTS
 
 PLATT = {"method": "platt", "slope": 1.5, "intercept": 0.5}
 # Of the encoder: what the config of the tests has, what is set in a call, what `load` overrides.

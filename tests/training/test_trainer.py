@@ -14,7 +14,7 @@ from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.optim import TorchStepper, clip_by_global_norm, freeze
 from spacy_elq.training.trainer import TrainingSettings
 
-from ..conftest import TEXTS, examples, train
+from ..helpers import TEXTS, examples, train
 
 LOSSES = ["full_softmax", "hard_negatives", "in_batch"]
 
