@@ -34,7 +34,7 @@ from speed import Bare, in_turns
 from spacy_elq.bulk.link import link_stream
 from spacy_elq.bulk.resume import jsonl_line
 from spacy_elq.bulk.workers import Workers
-from spacy_elq.cli._run import BATCH
+from spacy_elq.cli._common import BATCH_SIZE
 from spacy_elq.corpora.input_texts import read_texts
 
 BY_CHARACTERS = "bare forward, by characters"
@@ -43,7 +43,7 @@ BY_WORDPIECES = "bare forward, by wordpieces"
 
 def link_file(nlp, source: Path, output: Path, workers: Workers | None) -> None:
     with output.open("wb") as file:
-        for rows in link_stream(nlp, read_texts(source), BATCH, workers=workers):
+        for rows in link_stream(nlp, read_texts(source), BATCH_SIZE, workers=workers):
             file.write(b"".join(map(jsonl_line, rows)))
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..corpora.spans_jsonl import check_text
 from ..errors import ElqError, Errors
+from ._common import error_line
 from ._display import Display
-from ._run import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ class Conversation:
                 self.text = line
                 self.link()
         except (ElqError, OSError) as err:
-            self.say(self.display.paint(one_line(err), "red"))
+            self.say(self.display.paint(error_line(err), "red"))
         return True
 
     def link(self) -> None:

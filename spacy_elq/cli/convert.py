@@ -8,12 +8,19 @@ from typing import Annotated
 import typer
 
 from ..corpora.nif import WIKIDATA
-from ._run import EntityUri, Quiet, check_output, guarded, note, progress
+from ._common import (
+    EntityUriOption,
+    QuietOption,
+    echo_note,
+    handle_errors,
+    progress_bar,
+    refuse_to_overwrite,
+)
 
 EXAMPLE = "Example: python -m spacy elq convert train.jsonl train.spacy"
 
 
-@guarded("The output file was left as it was.")
+@handle_errors("The output file was left as it was.")
 def convert_command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="File to read")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write")],
@@ -33,8 +40,8 @@ def convert_command(
     tokenizer: Annotated[
         str, typer.Option(help='For the elq formats: "minilm", a model directory or a hub id')
     ] = "minilm",
-    entity_uri: EntityUri = WIKIDATA,
-    quiet: Quiet = False,
+    entity_uri: EntityUriOption = WIKIDATA,
+    quiet: QuietOption = False,
 ) -> None:
     """Convert linked texts between file formats: spans-jsonl (.jsonl, .jsonl.gz), spacy (.spacy),
     elevant (*linked_articles.jsonl), elevant-benchmark (*.benchmark.jsonl), nif (.ttl, .nif, .nt),
@@ -42,7 +49,7 @@ def convert_command(
     from ..corpora.convert import convert
     from ..pipeline.directories import blank
 
-    check_output(target, [source, entities])
+    refuse_to_overwrite(target, [source, entities])
     nlp = blank(lang)
     stats = convert(
         source,
@@ -53,9 +60,9 @@ def convert_command(
         entities=entities,
         tokenizer=tokenizer,
         entity_uri=entity_uri,
-        progress=progress(source.name, quiet=quiet),
+        progress=progress_bar(source.name, quiet=quiet),
     )
-    note(f"{target}: {stats.texts} texts, {stats.spans - stats.blank} spans", quiet=quiet)
+    echo_note(f"{target}: {stats.texts} texts, {stats.spans - stats.blank} spans", quiet=quiet)
     changes = {
         "spans widened to whole tokens": stats.misaligned,
         "spans of white space only, left out": stats.blank,
@@ -64,4 +71,4 @@ def convert_command(
     }
     for what, count in changes.items():
         if count:
-            note(f"  {what}: {count}", quiet=quiet)
+            echo_note(f"  {what}: {count}", quiet=quiet)

@@ -12,23 +12,23 @@ import typer
 from ..corpora.convert import FORMATS
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ._run import (
-    BATCH,
-    EntityUri,
-    Gpu,
-    Quiet,
-    ReadAs,
-    Threshold,
-    check_output,
-    gold_docs,
-    guarded,
-    is_same,
-    linker,
+from ._common import (
+    BATCH_SIZE,
+    EntityUriOption,
+    FormatOption,
+    GpuOption,
+    QuietOption,
+    ThresholdOption,
+    dataset_names,
+    echo_note,
+    handle_errors,
+    is_same_file,
     load_pipeline,
-    note,
-    note_unknown,
-    progress,
-    set_names,
+    note_unknown_entities,
+    progress_bar,
+    read_gold_docs,
+    refuse_to_overwrite,
+    require_elq,
 )
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: python -m spacy elq evaluate training/model-best dev.jsonl --output scores.json"
 
 
-@guarded("No scores were written; of sets that were done, the links are in --predictions.")
+@handle_errors("No scores were written; of sets that were done, the links are in --predictions.")
 def evaluate_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     data: Annotated[list[Path], typer.Argument(help="Gold files, of any format of `elq convert`")],
-    read_as: ReadAs = "",
-    entity_uri: EntityUri = WIKIDATA,
+    read_as: FormatOption = "",
+    entity_uri: EntityUriOption = WIKIDATA,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON file for all scores")
     ] = None,
-    threshold: Threshold = None,
+    threshold: ThresholdOption = None,
     baseline: Annotated[
         Path | None,
         typer.Option(help="Entities JSONL: measure an alias dictionary of them as well"),
@@ -82,9 +82,9 @@ def evaluate_command(
     ] = "",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
-    ] = BATCH,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    ] = BATCH_SIZE,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
     ranks, links a text, texts a second."""
@@ -103,25 +103,25 @@ def evaluate_command(
     write_as = write_as or next(iter(FORMATS))
     others = [] if beside is None else read_scores(beside)
     named = dict(_split_part(each) for each in part or ())
-    names = set_names(data)
+    names = dataset_names(data)
     inputs = [*data, *named.values(), *filter(None, (baseline, train))]
     if output is not None:
-        check_output(output, inputs)
+        refuse_to_overwrite(output, inputs)
     targets: list[Path] = []
     if predictions is not None:
         inputs += [] if beside is None else [beside]
         targets = _targets(predictions, names, write_as, inputs)
     nlp = load_pipeline(pipeline, gpu_id)
     if threshold is not None:
-        linker(nlp, pipeline).threshold = threshold
+        require_elq(nlp, pipeline).threshold = threshold
     compared = _baseline(nlp, baseline, train, min_link_probability)
-    texts = {name: frozenset(d.text for d in gold_docs(p, nlp)) for name, p in named.items()}
+    texts = {name: frozenset(d.text for d in read_gold_docs(p, nlp)) for name, p in named.items()}
     results: list[Result] = []
     shown: list[Result] = []
     for i, (path, name) in enumerate(zip(data, names, strict=True)):
-        references = gold_docs(path, nlp, read_as, entity_uri)
-        note_unknown(find_elq(nlp), references, name, quiet=quiet)
-        linked = _Kept(progress(name, quiet=quiet))
+        references = read_gold_docs(path, nlp, read_as, entity_uri)
+        note_unknown_entities(find_elq(nlp), references, name, quiet=quiet)
+        linked = _Kept(progress_bar(name, quiet=quiet))
         of_this = evaluate_set(
             nlp,
             name,
@@ -137,11 +137,11 @@ def evaluate_command(
             rows = map(text_from_prediction, linked.docs, references)
             write_any(rows, targets[i], nlp, write_as, entity_uri=entity_uri)
     typer.echo(table(shown))
-    note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
+    echo_note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
         settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}
         save_scores(output, results, **settings)
-        note(f"All scores: {output}", quiet=quiet)
+        echo_note(f"All scores: {output}", quiet=quiet)
 
 
 def _check_pairs(*pairs: tuple[str, bool, str, bool]) -> None:
@@ -169,7 +169,7 @@ def _targets(
     for i, target in enumerate(targets):
         if target in targets[:i]:
             raise ElqError(Errors.ELQ408.format(path=target, problem="two sets have its name"))
-        if any(is_same(target, path) for path in inputs):
+        if any(is_same_file(target, path) for path in inputs):
             raise ElqError(Errors.ELQ408.format(path=target, problem="it is an input"))
     return targets
 
@@ -184,7 +184,7 @@ def _baseline(
 
     return AliasDictionary(
         read_entities(entities),
-        () if train is None else gold_docs(train, nlp),
+        () if train is None else read_gold_docs(train, nlp),
         min_link_probability=min_link_probability,
     )
 

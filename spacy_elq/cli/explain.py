@@ -7,19 +7,28 @@ from typing import Annotated, Any
 
 import typer
 
-from ._run import Gpu, Quiet, Threshold, TopK, guarded, linker, load_pipeline, set_linking
+from ._common import (
+    GpuOption,
+    QuietOption,
+    ThresholdOption,
+    TopKOption,
+    handle_errors,
+    load_pipeline,
+    override_settings,
+    require_elq,
+)
 
 EXAMPLE = (
     'Example: python -m spacy elq explain training/model-best "who coached jordan" --candidates 3'
 )
 
 
-@guarded()
+@handle_errors()
 def explain_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to explain the links of")],
-    threshold: Threshold = None,
-    top_k: TopK = None,
+    threshold: ThresholdOption = None,
+    top_k: TopKOption = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Spans to show, links not counted")
     ] = 20,
@@ -32,8 +41,8 @@ def explain_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, with all candidates of every span")
     ] = False,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Tell why a text is linked as it is: the spans considered, their scores and candidates, and
     what cut those that were not linked. Spans that take in [CLS], [SEP] or parts of words are in
@@ -46,8 +55,8 @@ def explain_command(
     from ._display import Display
 
     nlp = load_pipeline(pipeline, gpu_id)
-    elq = linker(nlp, pipeline)
-    set_linking(elq, threshold, top_k)
+    elq = require_elq(nlp, pipeline)
+    override_settings(elq, threshold, top_k)
     doc = doc_before(nlp, elq.name, text)
     # Those shown are the best by joint score; the likeliest mentions alone need not be.
     explained = elq.explain(doc, limit=max(limit, LIMIT), exact=exact)

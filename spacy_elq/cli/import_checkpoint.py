@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._run import Quiet, guarded, note
+from ._common import QuietOption, echo_note, handle_errors
 
 EXAMPLE = (
     "Example: python -m spacy elq import-checkpoint --weights elq_wiki_large.bin "
@@ -16,7 +16,7 @@ EXAMPLE = (
 )
 
 
-@guarded("What was converted is kept beside the output; run the same command again to go on.")
+@handle_errors("What was converted is kept beside the output; run the same command again to go on.")
 def import_checkpoint_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory of the pipeline to make")],
     weights: Annotated[Path, typer.Option("--weights", "-w", help="State dict, elq_*.bin")],
@@ -54,7 +54,7 @@ def import_checkpoint_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace a pipeline that is there")
     ] = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make a pipeline of a published ELQ checkpoint; it links exactly as the published code. Goes
     on where an interrupted import of the same files stopped."""
@@ -63,4 +63,4 @@ def import_checkpoint_command(
     files = CheckpointFiles(weights, params, entities, vectors, index, encoder)
     options = LinkingOptions(threshold, threshold_type, mention_threshold, max_context_length)
     manifest = import_checkpoint(files, out, options, progress=not quiet, overwrite=overwrite)
-    note(f"{out}: {manifest.entities} entities, index {manifest.index}", quiet=quiet)
+    echo_note(f"{out}: {manifest.entities} entities, index {manifest.index}", quiet=quiet)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ElqError, Errors
-from ._run import Gpu, Quiet, guarded, load_pipeline, note, progress, use_gpu
+from ._common import (
+    GpuOption,
+    QuietOption,
+    echo_note,
+    handle_errors,
+    load_pipeline,
+    progress_bar,
+    use_gpu,
+)
 
 if TYPE_CHECKING:
     from ..kb.build.builder import EntityEncoder
@@ -48,7 +56,7 @@ app = typer.Typer(name="kb", help="Knowledge bases.", no_args_is_help=True)
 
 
 @app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")
-@guarded(
+@handle_errors(
     "What was embedded, but for the last seconds, is kept beside the output; run the same command "
     "again to go on."
 )
@@ -95,8 +103,8 @@ def build_command(
         bool, typer.Option("--overwrite", "-O", help="Replace a knowledge base that is there")
     ] = False,
     from_: From = "",
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Build a knowledge base: records, names, vectors and index. Goes on where an interrupted
     build of the same entities stopped.
@@ -129,12 +137,12 @@ def build_command(
         snapshot=snapshot,
         overwrite=overwrite,
     )
-    note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
+    echo_note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
 
 
 @app.command("info", epilog=f"{PREFIX} info my_kb")
-@guarded()
-def info_command(path: KBPath, quiet: Quiet = False) -> None:
+@handle_errors()
+def info_command(path: KBPath, quiet: QuietOption = False) -> None:
     """Tell what a knowledge base holds and how it was made."""
     kb = _open(path)
     manifest = kb.manifest
@@ -154,17 +162,17 @@ def info_command(path: KBPath, quiet: Quiet = False) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"{name.ljust(width)}  {value}")
-    note(f"Files: {', '.join(manifest.files)}", quiet=quiet)
+    echo_note(f"Files: {', '.join(manifest.files)}", quiet=quiet)
 
 
 @app.command("check", epilog=f"{PREFIX} check my_kb")
-@guarded()
-def check_command(path: KBPath, quiet: Quiet = False) -> None:
+@handle_errors()
+def check_command(path: KBPath, quiet: QuietOption = False) -> None:
     """Check that a knowledge base is whole and that its index finds what it should."""
     from ..kb.check import check_files, index_recall
     from ..kb.files.store import Manifest
 
-    note("Reading every file …", quiet=quiet)
+    echo_note("Reading every file …", quiet=quiet)
     try:
         kb = _open(path)
     except ElqError:
@@ -177,7 +185,7 @@ def check_command(path: KBPath, quiet: Quiet = False) -> None:
 
 
 @app.command("search", epilog=f'{PREFIX} search my_kb "city of light" -k 5')
-@guarded()
+@handle_errors()
 def search_command(
     path: KBPath,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, or a description")],
@@ -186,7 +194,7 @@ def search_command(
         list[str] | None, typer.Option("--type", "-t", help="Only entities of this type; repeat")
     ] = None,
     encoder: Encoder = "minilm",
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find entities: first those with this name, then the nearest by vector."""
     from ..types import Entity
@@ -201,20 +209,20 @@ def search_command(
     for entity in named:
         typer.echo(_line("name", entity))
     if not named:
-        note("No entity has this name.", quiet=quiet)
+        echo_note("No entity has this name.", quiet=quiet)
     for entity, score in zip(kb.records(rows[rows >= 0]), scores[rows >= 0].tolist(), strict=True):
         typer.echo(_line(f"{score:.3f}", entity))
 
 
 @app.command("add", epilog=f"{PREFIX} add my_kb more.jsonl")
-@guarded("What was added so far is kept; run the same command again to add the rest.")
+@handle_errors("What was added so far is kept; run the same command again to add the rest.")
 def add_command(
     path: KBPath,
     entities: Entities,
     encoder: Encoder = "minilm",
     from_: From = "",
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
     open see them at their next call."""
@@ -225,7 +233,7 @@ def add_command(
     kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
-    stream = progress("Adding", unit="entities", quiet=quiet)(
+    stream = progress_bar("Adding", unit="entities", quiet=quiet)(
         check_unique_ids(read_entities(entities, from_))
     )
     try:
@@ -235,43 +243,43 @@ def add_command(
     except ElqError as err:
         raise ElqError(Errors.ELQ258.format(problem=err, kept=read)) if read else err from None
     added = len(kb) - before
-    note(f"{path}: {added} added, {read - added} replaced, {len(kb)} now", quiet=quiet)
+    echo_note(f"{path}: {added} added, {read - added} replaced, {len(kb)} now", quiet=quiet)
 
 
 @app.command("remove", epilog=f"{PREFIX} remove my_kb Q90 Q64")
-@guarded(UNCHANGED)
+@handle_errors(UNCHANGED)
 def remove_command(
     path: KBPath,
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the entities")],
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Remove entities; nothing is removed if an id is not there."""
     kb = _open_to_write(path)
     removed = kb.remove(ids)
-    note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
+    echo_note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
 
 
 @app.command("compact", epilog=f"{PREFIX} compact my_kb")
-@guarded(UNCHANGED)
-def compact_command(path: KBPath, quiet: Quiet = False) -> None:
+@handle_errors(UNCHANGED)
+def compact_command(path: KBPath, quiet: QuietOption = False) -> None:
     """Fold what was added and removed into new files, so that searches are as fast as after a
     build. Pipelines that have the knowledge base open go on, and see the new files at their next
     call."""
     kb = _open_to_write(path)
     done = kb.compact(progress=not quiet)
     state = "compacted" if done else "nothing to compact"
-    note(f"{path}: {state}, {len(kb)} entities", quiet=quiet)
+    echo_note(f"{path}: {state}, {len(kb)} entities", quiet=quiet)
 
 
 @app.command("export", epilog=f"{PREFIX} export my_kb entities.jsonl")
-@guarded("The output file was left as it was.")
+@handle_errors("The output file was left as it was.")
 def export_command(
     path: KBPath,
     out: Annotated[
         Path,
         typer.Argument(metavar="OUT", help="JSONL file to write, may end in .gz; - for stdout"),
     ],
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write all entities as JSONL, live additions included."""
     from ..entities.reader import is_jsonl
@@ -287,7 +295,7 @@ def export_command(
             typer.echo(json.dumps(record, ensure_ascii=False))
         return
     write_jsonl(out, records)
-    note(f"{out}: {len(kb)} entities", quiet=quiet)
+    echo_note(f"{out}: {len(kb)} entities", quiet=quiet)
 
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:

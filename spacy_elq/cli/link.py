@@ -15,18 +15,18 @@ import typer
 
 from ..about import __version__
 from ..errors import ElqError, Errors
-from ._run import (
-    BATCH,
-    Gpu,
-    Quiet,
-    Threshold,
-    TopK,
-    guarded,
-    is_same,
-    linker,
+from ._common import (
+    BATCH_SIZE,
+    GpuOption,
+    QuietOption,
+    ThresholdOption,
+    TopKOption,
+    echo_note,
+    handle_errors,
+    is_same_file,
     load_pipeline,
-    note,
-    set_linking,
+    override_settings,
+    require_elq,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ STDIN = STDOUT = "-"
 GO_ON = "Whole lines are kept in --output; run the same command again to go on."
 
 
-@guarded(GO_ON)
+@handle_errors(GO_ON)
 def link_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     texts: Annotated[
@@ -62,20 +62,20 @@ def link_command(
             "--output", "-o", help="Spans JSONL, - for stdout; goes on where a run was interrupted"
         ),
     ] = None,
-    threshold: Threshold = None,
-    top_k: TopK = None,
+    threshold: ThresholdOption = None,
+    top_k: TopKOption = None,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
-    ] = BATCH,
+    ] = BATCH_SIZE,
     n_process: Annotated[
         int, typer.Option("--n-process", "-n", min=1, help="Processes that share the cores")
     ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
     ] = False,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Link texts: those given, those of a file, or of standard input; on a terminal, those that
     are typed. Writes spans JSONL, a line a text, in the order and with the fields of the input."""
@@ -83,12 +83,12 @@ def link_command(
         raise ElqError(Errors.ELQ423)
     if texts == [STDIN]:
         texts, source = None, Path(STDIN)
-    if output is not None and source is not None and is_same(source, output):
+    if output is not None and source is not None and is_same_file(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
     rows = _read(texts, source)
     load = partial(_load, pipeline, gpu_id, threshold, top_k)
     nlp = load()
-    elq = linker(nlp, pipeline)
+    elq = require_elq(nlp, pipeline)
     gc.freeze()  # or else every full collection walks through all that was imported and loaded
     if output is not None and str(output) == STDOUT:
         output = None
@@ -109,15 +109,15 @@ def link_command(
 
             file, done = open_output(output, _made_with(nlp, elq), rows, overwrite=overwrite)
             if done:
-                note(f"{output}: {done} texts are linked already", quiet=quiet)
+                echo_note(f"{output}: {done} texts are linked already", quiet=quiet)
             with file:
                 done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
-            note(f"{output}: {done} texts", quiet=quiet)
+            echo_note(f"{output}: {done} texts", quiet=quiet)
 
 
 def _load(pipeline: str, gpu_id: int, threshold: float | None, top_k: int | None) -> Language:
     nlp = load_pipeline(pipeline, gpu_id)
-    set_linking(linker(nlp, pipeline), threshold, top_k)
+    override_settings(require_elq(nlp, pipeline), threshold, top_k)
     return nlp
 
 

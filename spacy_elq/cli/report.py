@@ -12,32 +12,32 @@ import typer
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ..evaluation.page import ENTITY_PAGE
-from ._run import (
-    BATCH,
-    EntityUri,
-    Gpu,
-    Quiet,
-    ReadAs,
-    check_output,
-    gold_docs,
-    guarded,
+from ._common import (
+    BATCH_SIZE,
+    EntityUriOption,
+    FormatOption,
+    GpuOption,
+    QuietOption,
+    echo_note,
+    handle_errors,
     load_pipeline,
-    note,
-    note_unknown,
-    progress,
+    note_unknown_entities,
+    progress_bar,
+    read_gold_docs,
+    refuse_to_overwrite,
 )
 
 if TYPE_CHECKING:
     from spacy.training import Example
 
-    from ..evaluation.report import Sweep
+    from ..evaluation.report import ScoredSet
 
 EXAMPLE = "Example: python -m spacy elq report training/model-best dev.jsonl report.html"
 # The curves begin here, or at the pipeline's threshold where that is lower.
 FLOOR = -8.0
 
 
-@guarded("The page was left as it was.")
+@handle_errors("The page was left as it was.")
 def report_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
@@ -46,36 +46,36 @@ def report_command(
         int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
     ] = 200,
     kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = ENTITY_PAGE,
-    read_as: ReadAs = "",
-    entity_uri: EntityUri = WIKIDATA,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    read_as: FormatOption = "",
+    entity_uri: EntityUriOption = WIKIDATA,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Write one HTML page about a pipeline on a gold file: scores, curves over the threshold,
     kinds of errors, and the texts with their links beside the gold ones, to filter and search."""
     from spacy.training import Example
 
     from ..evaluation.evaluate import keep_countable, rank_gold, seen_ids
-    from ..evaluation.report import render
+    from ..evaluation.report import render_report
     from ..evaluation.scorer import score_links
-    from ..evaluation.threshold_curve import can_sweep, floor_at
+    from ..evaluation.threshold_curve import joint_score_decides, links_above
     from ..files import write_text
     from ..pipeline.component import find_elq
 
-    check_output(output, [data])
+    refuse_to_overwrite(output, [data])
     _check_page(output)
     nlp = load_pipeline(pipeline, gpu_id)
     elq = find_elq(nlp)
-    sweeps = elq is not None and can_sweep(elq)
-    references = gold_docs(data, nlp, read_as, entity_uri)
-    note_unknown(elq, references, data.name, quiet=quiet)
-    watch = progress(data.name, quiet=quiet)
-    with floor_at(elq, FLOOR) if sweeps else nullcontext():
-        docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH)))
+    sweeps = elq is not None and joint_score_decides(elq)
+    references = read_gold_docs(data, nlp, read_as, entity_uri)
+    note_unknown_entities(elq, references, data.name, quiet=quiet)
+    watch = progress_bar(data.name, quiet=quiet)
+    with links_above(elq, FLOOR) if sweeps else nullcontext():
+        docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH_SIZE)))
     keep_countable(docs, references)
     examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
     rank_gold(nlp, examples)
-    page = render(
+    page = render_report(
         examples,
         heading=f"{pipeline} on {data.name}",
         scores=score_links(examples, seen_ids=seen_ids(nlp)),
@@ -86,7 +86,7 @@ def report_command(
         kb_url_template=kb_url,
     )
     write_text(output, page)
-    note(f"{output}: {min(len(examples), limit or len(examples))} texts", quiet=quiet)
+    echo_note(f"{output}: {min(len(examples), limit or len(examples))} texts", quiet=quiet)
 
 
 def _check_page(path: Path) -> None:
@@ -97,13 +97,13 @@ def _check_page(path: Path) -> None:
                 raise ElqError(Errors.ELQ447.format(path=path))
 
 
-def _swept(elq: Any, examples: Sequence[Example]) -> Sweep:
-    from ..evaluation.report import Sweep
-    from ..evaluation.threshold_curve import scored_text
+def _swept(elq: Any, examples: Sequence[Example]) -> ScoredSet:
+    from ..evaluation.report import ScoredSet
+    from ..evaluation.threshold_curve import read_scored_links
     from ..linking.calibration import Calibration
 
-    return Sweep(
-        [scored_text(each.predicted, each.reference, elq.spans_key) for each in examples],
+    return ScoredSet(
+        [read_scored_links(each.predicted, each.reference, elq.spans_key) for each in examples],
         min(FLOOR, elq.threshold),
         elq.threshold,
         None if elq.calibration is None else Calibration.from_dict(elq.calibration),

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ._run import Gpu, Quiet, guarded, note, use_gpu
+from ._common import GpuOption, QuietOption, echo_note, handle_errors, use_gpu
 
 EXAMPLE = "Example: python -m spacy elq start my_linker --kb entities.jsonl"
 
 
-@guarded(
+@handle_errors(
     "What was embedded, but for the last seconds, is kept beside OUT; run the same command again "
     "to go on."
 )
@@ -29,8 +29,8 @@ def start_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace a pipeline that is there")
     ] = False,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Make a pipeline that links to your own entities, with no training."""
     from ..pipeline.start import start
@@ -39,4 +39,4 @@ def start_command(
     manifest = start(
         kb, out, lang=lang, from_=from_, refer=refer, overwrite=overwrite, progress=not quiet
     )
-    note(f'{out}: {manifest.entities} entities; spacy.load("{out}")', quiet=quiet)
+    echo_note(f'{out}: {manifest.entities} entities; spacy.load("{out}")', quiet=quiet)

@@ -10,25 +10,25 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ._run import (
-    BATCH,
-    EntityUri,
-    Gpu,
-    Quiet,
-    ReadAs,
-    check_output,
-    gold_docs,
-    guarded,
-    linker,
+from ._common import (
+    BATCH_SIZE,
+    EntityUriOption,
+    FormatOption,
+    GpuOption,
+    QuietOption,
+    echo_note,
+    handle_errors,
     load_pipeline,
-    note,
-    note_unknown,
-    progress,
+    note_unknown_entities,
+    progress_bar,
+    read_gold_docs,
+    refuse_to_overwrite,
+    require_elq,
 )
 
 if TYPE_CHECKING:
     from ..evaluation.threshold_curve import Curve
-    from ..evaluation.tune import Calibrated, Tuning
+    from ..evaluation.tuning import Calibrated, Tuning
 
 EXAMPLE = (
     "Example: python -m spacy elq tune training/model-best dev.jsonl --precision 0.9 "
@@ -38,7 +38,7 @@ EXAMPLE = (
 STEP = 0.5
 
 
-@guarded("The pipeline was left as it was.")
+@handle_errors("The pipeline was left as it was.")
 def tune_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
@@ -58,51 +58,50 @@ def tune_command(
         str, typer.Option(help="What is right: weak (overlapping place) or strong (same place)")
     ] = "weak",
     floor: Annotated[float, typer.Option(help="Lowest joint log-score that is looked at")] = -8.0,
-    read_as: ReadAs = "",
-    entity_uri: EntityUri = WIKIDATA,
-    gpu_id: Gpu = -1,
-    quiet: Quiet = False,
+    read_as: FormatOption = "",
+    entity_uri: EntityUriOption = WIKIDATA,
+    gpu_id: GpuOption = -1,
+    quiet: QuietOption = False,
 ) -> None:
     """Choose a threshold on a development set, from one pass over it, and calibrate scores to
     probabilities (span._.elq.prob). Needs the extra "tune"."""
-    from ..evaluation.threshold_curve import floor_at, scored_text
-    from ..evaluation.tune import check_installed, settings_file, tune
-    from ..evaluation.tune import save as save_settings
+    from ..evaluation.threshold_curve import links_above, read_scored_links
+    from ..evaluation.tuning import check_installed, save_settings, settings_file, tune_threshold
 
     check_installed(pictures=output is not None)  # before the work, not after it
     if output is not None:
-        check_output(output / "tune.json", [data])
+        refuse_to_overwrite(output / "tune.json", [data])
     nlp = load_pipeline(pipeline, gpu_id)
-    elq = linker(nlp, pipeline)
+    elq = require_elq(nlp, pipeline)
     if save:
         settings_file(Path(pipeline), elq.name)  # as above
     floor = min(floor, elq.threshold)
     if not math.isfinite(floor):
         raise ElqError(Errors.ELQ356.format(floor=floor))
-    references = gold_docs(data, nlp, read_as, entity_uri)
-    note_unknown(elq, references, data.name, quiet=quiet)
-    with floor_at(elq, floor):
-        linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH)
-        docs = progress(data.name, quiet=quiet)(linked)
+    references = read_gold_docs(data, nlp, read_as, entity_uri)
+    note_unknown_entities(elq, references, data.name, quiet=quiet)
+    with links_above(elq, floor):
+        linked = nlp.pipe((reference.text for reference in references), batch_size=BATCH_SIZE)
+        docs = progress_bar(data.name, quiet=quiet)(linked)
         texts = [
-            scored_text(doc, reference, elq.spans_key)
+            read_scored_links(doc, reference, elq.spans_key)
             for doc, reference in zip(docs, references, strict=True)
         ]
-    tuning = tune(texts, floor, precision=precision, method=method, match=match)
+    tuning = tune_threshold(texts, floor, precision=precision, method=method, match=match)
     goal = "best F1" if precision is None else f"P >= {precision:g}"
     typer.echo(_table(tuning.curve, {elq.threshold: "now", tuning.threshold: goal}))
     if tuning.calibrated is not None:
         typer.echo("\n" + _calibration_table(tuning.calibrated, tuning.threshold, floor))
     if output is not None:
         written = _write(tuning, output, {"pipeline": pipeline, "data": str(data)})
-        note(f"{output}: {', '.join(written)}", quiet=quiet)
+        echo_note(f"{output}: {', '.join(written)}", quiet=quiet)
     if save:
         elq.threshold, stored = tuning.threshold, f"threshold {tuning.threshold:.3f}"
         if tuning.calibrated is not None:
             elq.calibration = tuning.calibrated.calibration.to_dict()
             stored += " and calibration"
         save_settings(nlp, Path(pipeline), elq.name)
-        note(f"{pipeline}: {stored} stored", quiet=quiet)
+        echo_note(f"{pipeline}: {stored} stored", quiet=quiet)
 
 
 def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ._run import Quiet, guarded, linker, load_pipeline, note
+from ._common import QuietOption, echo_note, handle_errors, load_pipeline, require_elq
 
 EXAMPLE = "Example: python -m spacy elq weights mine.safetensors training/mine/model-best"
 
 
-@guarded()
+@handle_errors()
 def weights_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, *.safetensors")],
     pipelines: Annotated[
@@ -22,14 +22,14 @@ def weights_command(
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Of each number: more are closer, and larger")
     ] = 5,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write what training changed of the encoder as a small file, for
     `[components.elq.model] pretrained`."""
     from ..ml.pretrained import save_changes, untrained_encoder
 
     loaded = [load_pipeline(pipeline) for pipeline in pipelines]
-    elqs = [linker(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]
+    elqs = [require_elq(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]
     source = loaded[0].get_pipe_config(elqs[0].name)["model"]["encoder"].get("name")
     save_changes([elq.model for elq in elqs], untrained_encoder(source), out, bits)
-    note(f"{out}: {out.stat().st_size / 1e6:.1f} MB, changes to {source}", quiet=quiet)
+    echo_note(f"{out}: {out.stat().st_size / 1e6:.1f} MB, changes to {source}", quiet=quiet)

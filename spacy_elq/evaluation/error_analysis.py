@@ -44,7 +44,7 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AnalyzedText:
     """One text.
 
     gold, predicted (list[Mention]): Its gold mentions and its links.
@@ -63,7 +63,9 @@ class Finding:
         return [mention.kind for mention in self.predicted] + missed
 
 
-def pair(gold: Sequence[Triple], predicted: Sequence[Triple]) -> dict[int, tuple[int, str]]:
+def pair_mentions(
+    gold: Sequence[Triple], predicted: Sequence[Triple]
+) -> dict[int, tuple[int, str]]:
     """Pair gold and predicted mentions of one text, one to one: first those that agree entirely,
     then those that name the same entity, then those that merely overlap.
 
@@ -86,7 +88,7 @@ def pair(gold: Sequence[Triple], predicted: Sequence[Triple]) -> dict[int, tuple
     return pairs
 
 
-def find(example: Example, title_of: Callable[[str], str], spans_key: str) -> Finding:
+def analyze(example: Example, title_of: Callable[[str], str], spans_key: str) -> AnalyzedText:
     """Compare one text's links with its gold mentions.
 
     example (Example): Gold in the reference document, links in the predicted one.
@@ -96,7 +98,7 @@ def find(example: Example, title_of: Callable[[str], str], spans_key: str) -> Fi
     gold = triples(gold_spans(example.reference))
     predicted = triples(predicted_spans(example.predicted))
     links = _links(example, spans_key)
-    pairs = pair(gold, predicted)
+    pairs = pair_mentions(gold, predicted)
     gold_kinds, predicted_kinds = ["missed"] * len(gold), ["spurious"] * len(predicted)
     for i, (j, kind) in pairs.items():
         if kind == "wrong":
@@ -112,7 +114,7 @@ def find(example: Example, title_of: Callable[[str], str], spans_key: str) -> Fi
         for triple, kind in zip(predicted, predicted_kinds, strict=True)
     ]
     confused = [(left[i], right[j]) for i, (j, kind) in pairs.items() if kind == "wrong"]
-    return Finding(example.reference.text, left, right, confused)
+    return AnalyzedText(example.reference.text, left, right, confused)
 
 
 def _links(example: Example, spans_key: str) -> dict[Triple, Link]:

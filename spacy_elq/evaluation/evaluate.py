@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from spacy.kb import KnowledgeBase
 from spacy.language import Language
@@ -15,16 +15,11 @@ from spacy.training import Example
 
 from ..gold import gold_spans, is_countable
 from ..pipeline.component import find_elq
+from .baseline import AliasDictionary
 from .scorer import score_links
 
 LINKER = "linker"
 ALIAS_DICTIONARY = "alias dictionary"
-
-
-class Annotator(Protocol):
-    """What writes links on a document: the alias dictionary, for one."""
-
-    def annotate(self, doc: Doc) -> Doc: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ def evaluate_set(
     data: str,
     references: Sequence[Doc],
     *,
-    baseline: Annotator | None = None,
+    baseline: AliasDictionary | None = None,
     parts: Mapping[str, Collection[str]] | None = None,
     batch_size: int = 64,
     watch: Callable[[Iterator[Doc]], Iterable[Doc]] = iter,
@@ -158,9 +153,9 @@ def _run(
     return docs, len(texts) / (time.perf_counter() - start)
 
 
-def _annotate(annotator: Annotator, docs: Sequence[Doc]) -> tuple[list[Doc], float]:
+def _annotate(baseline: AliasDictionary, docs: Sequence[Doc]) -> tuple[list[Doc], float]:
     start = time.perf_counter()
-    annotated = [annotator.annotate(doc) for doc in docs]
+    annotated = [baseline.annotate(doc) for doc in docs]
     return annotated, len(docs) / (time.perf_counter() - start)
 
 

@@ -17,19 +17,19 @@ from spacy.training import Example
 from ..gold import gold_spans, triples
 from ..linking.calibration import Calibration, reliability
 from .charts import Series, line_chart
-from .error_analysis import KINDS, Finding, Mention, find
+from .error_analysis import KINDS, AnalyzedText, Mention, analyze
 from .evaluate import COLUMNS
 from .metrics import PRF, LinkMetrics
 from .page import ENTITY_PAGE, PAGE
 from .scorer import predicted_spans
-from .threshold_curve import Curve, ScoredLinks, is_correct, sweep
+from .threshold_curve import Curve, ScoredLinks, compute_curve, is_correct
 
 # Rows of the table of confused entities.
 MOST_CONFUSED = 12
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ScoredSet:
     """What the curves are drawn of.
 
     texts (Sequence[ScoredLinks]): Links above `floor`.
@@ -43,13 +43,13 @@ class Sweep:
     calibration: Calibration | None
 
 
-def render(
+def render_report(
     examples: Sequence[Example],
     *,
     heading: str,
     scores: Mapping[str, Any],
     limit: int = 0,
-    swept: Sweep | None = None,
+    swept: ScoredSet | None = None,
     title_of: Callable[[str], str] = str,
     spans_key: str = "elq",
     kb_url_template: str = ENTITY_PAGE,
@@ -67,7 +67,7 @@ def render(
     kb_url_template (str): Address of an entity; {} stands for its id, as for displaCy.
     RETURNS (str): The page.
     """
-    findings = [find(example, title_of, spans_key) for example in examples]
+    findings = [analyze(example, title_of, spans_key) for example in examples]
     counts = Counter(kind for finding in findings for kind in finding.kinds)
     shown = findings[: limit or None]
     note = f"{len(findings)} texts"
@@ -118,8 +118,8 @@ def _mention_metrics(examples: Sequence[Example]) -> str:
     return _table(head, [["overlapping", *overlapping, unlinked], ["same bounds", *exact, ""]])
 
 
-def _curves(swept: Sweep) -> str:
-    curve = sweep(swept.texts, swept.floor)
+def _curves(swept: ScoredSet) -> str:
+    curve = compute_curve(swept.texts, swept.floor)
     if not len(curve.scores):
         return ""
     return (
@@ -142,7 +142,7 @@ def _threshold_chart(curve: Curve, threshold: float) -> str:
     )
 
 
-def _reliability_figure(swept: Sweep) -> str:
+def _reliability_figure(swept: ScoredSet) -> str:
     """Of the links that the pipeline keeps: is 0.8 right four times in five?"""
     scores = np.array([score for text in swept.texts for score in text.scores])
     above = scores > swept.threshold
@@ -168,7 +168,7 @@ def _reliability_figure(swept: Sweep) -> str:
     )
 
 
-def _kinds(findings: Sequence[Finding], counts: Mapping[str, int]) -> str:
+def _kinds(findings: Sequence[AnalyzedText], counts: Mapping[str, int]) -> str:
     """How often each kind of finding occurs, as a share of gold mentions and of links."""
     n_gold = sum(len(finding.gold) for finding in findings)
     n_links = sum(len(finding.predicted) for finding in findings)
@@ -190,7 +190,7 @@ def _kinds(findings: Sequence[Finding], counts: Mapping[str, int]) -> str:
     return _table(head, rows)
 
 
-def _confused(findings: Sequence[Finding], url: str) -> str:
+def _confused(findings: Sequence[AnalyzedText], url: str) -> str:
     """The pairs of entities that were confused most often."""
     pairs = Counter(
         ((gold.id, gold.title), (link.id, link.title), link.kind)
@@ -211,7 +211,7 @@ def _confused(findings: Sequence[Finding], url: str) -> str:
     return _table(["gold entity", "linked to", "", "count"], rows)
 
 
-def _row(number: int, finding: Finding, url: str) -> str:
+def _row(number: int, finding: AnalyzedText, url: str) -> str:
     kinds = " ".join(dict.fromkeys(finding.kinds)) or "empty"
     lines = [("gold", lane) for lane in lanes(finding.gold)] + [
         ("linked", lane) for lane in lanes(finding.predicted)

@@ -93,20 +93,20 @@ class Curve:
         return int(reached[self.r[reached].argmax()])
 
 
-def can_sweep(elq: Any) -> bool:
+def joint_score_decides(elq: Any) -> bool:
     """RETURNS (bool): Whether the joint score of found mentions alone decides a linker's links."""
     return bool(elq.threshold_type == JOINT and elq.mentions == FIND)
 
 
 @contextmanager
-def floor_at(elq: Any, floor: float) -> Iterator[None]:
+def links_above(elq: Any, floor: float) -> Iterator[None]:
     """Have a linker put all links above a floor into its span group, for a while.
 
     elq (ElqLinker): The component.
     floor (float): Joint log-score.
     RAISES (ElqError): If its links are not decided by that score alone.
     """
-    if not can_sweep(elq):
+    if not joint_score_decides(elq):
         raise ElqError(
             Errors.ELQ440.format(threshold_type=elq.threshold_type, mentions=elq.mentions)
         )
@@ -118,7 +118,7 @@ def floor_at(elq: Any, floor: float) -> Iterator[None]:
         elq.span_group_threshold = before
 
 
-def scored_text(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
+def read_scored_links(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
     """Links above the floor, as far as the set counts them.
 
     doc (Doc): What the pipeline returned.
@@ -135,7 +135,7 @@ def scored_text(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
     return ScoredLinks(triples(gold_spans(reference)), links, scores[kept].tolist())
 
 
-def sweep(texts: Sequence[ScoredLinks], floor: float, match: Match = weak_match) -> Curve:
+def compute_curve(texts: Sequence[ScoredLinks], floor: float, match: Match = weak_match) -> Curve:
     """Count at every threshold that makes a difference.
 
     texts (Sequence[ScoredLinks]): Links above `floor`.

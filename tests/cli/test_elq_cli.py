@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from spacy_elq import ElqError
 from spacy_elq.cli import app
-from spacy_elq.cli._run import BATCH, guarded
+from spacy_elq.cli._common import BATCH_SIZE, handle_errors
 from spacy_elq.cli._table import table
 from spacy_elq.corpora.convert import FORMATS
 from spacy_elq.evaluation.evaluate import Result, evaluate_set
@@ -245,7 +245,7 @@ def test_how_commands_end(error, status, message):
     single = typer.Typer()
 
     @single.command()
-    @guarded("The rest is kept.")
+    @handle_errors("The rest is kept.")
     def fail() -> None:
         raise error
 
@@ -256,7 +256,7 @@ def test_how_commands_end(error, status, message):
 
 
 def test_other_errors_are_not_hidden():
-    @guarded()
+    @handle_errors()
     def fail() -> None:
         raise RuntimeError("a bug")
 
@@ -280,4 +280,4 @@ def test_not_all_texts_are_linked_at_once(command, data, pipeline, tmp_path, mon
     monkeypatch.setattr(Language, "pipe", watch)
     targets = [tmp_path / "page.html"] if command == "report" else []
     assert run(command, pipeline, data, *targets, "--quiet").exit_code == 0
-    assert set(sizes) == {BATCH}
+    assert set(sizes) == {BATCH_SIZE}

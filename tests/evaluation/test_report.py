@@ -8,8 +8,8 @@ from spacy import displacy
 from spacy.training import Example
 
 from spacy_elq.annotate import set_group, to_tokens
-from spacy_elq.evaluation.error_analysis import KINDS, Mention, find, pair
-from spacy_elq.evaluation.report import Sweep, lanes, render
+from spacy_elq.evaluation.error_analysis import KINDS, Mention, analyze, pair_mentions
+from spacy_elq.evaluation.report import ScoredSet, lanes, render_report
 from spacy_elq.evaluation.threshold_curve import ScoredLinks
 from spacy_elq.gold import set_gold
 from spacy_elq.linking.calibration import Calibration
@@ -96,7 +96,7 @@ def set_links(example, *links):
     ],
 )
 def test_pairs(gold, predicted, expected):
-    assert pair(gold, predicted) == expected
+    assert pair_mentions(gold, predicted) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_wrong_links_tell_whether_the_entity_was_a_candidate(nlp, candidates, ki
     example = make_example(nlp, "who is Homer", [("Homer", "Q6691")], [("Homer", "Q7810")])
     records = [Candidate(id_, id_, 0.0) for id_ in candidates]
     set_links(example, {"start": 7, "end": 12, "id": "Q7810", "candidates": records})
-    finding = find(example, str, "elq")
+    finding = analyze(example, str, "elq")
     assert finding.kinds == [kind]
     ((gold, link),) = finding.confused
     assert (gold.id, link.id, gold.kind, link.kind) == ("Q6691", "Q7810", kind, kind)
@@ -114,10 +114,10 @@ def test_wrong_links_tell_whether_the_entity_was_a_candidate(nlp, candidates, ki
 
 def test_a_missed_mention_says_what_was_not_kept(nlp):
     example = make_example(nlp, "in Paris", [("Paris", "Q90")], [])
-    assert find(example, str, "elq").gold[0].hint == "no link above the floor"
+    assert analyze(example, str, "elq").gold[0].hint == "no link above the floor"
     worse = {"start": 3, "end": 8, "id": "Q2", "score": -9.0}
     set_links(example, worse, {"start": 0, "end": 8, "id": "Q90", "score": -4.0})
-    (missed,) = find(example, str, "elq").gold
+    (missed,) = analyze(example, str, "elq").gold
     assert missed.hint == "not kept: Paris (Q90), score -4.000"
 
 
@@ -129,7 +129,7 @@ def test_page_counts_each_finding_once(nlp):
         make_example(nlp, "in Rome or Oslo", [("Rome", "Q220")], [("Oslo", "Q585")]),
         make_example(nlp, "nothing here", [], []),
     ]
-    page = render(examples, heading="test", scores={"elq_weak_f": 0.5})
+    page = render_report(examples, heading="test", scores={"elq_weak_f": 0.5})
     outline = read(page)
     legend = dict(re.findall(r'data-kind="(\w+)"[^>]*><b>(\d+)</b>', page))
     assert legend == {**dict.fromkeys(KINDS, "1"), "lower": "0"}
@@ -153,7 +153,7 @@ def test_everything_is_escaped(nlp):
     example = make_example(nlp, text, [("see", "Q1"), (evil, "Q3")], [("now", 'Q"><b>')])
     link = {"start": len(text) - 3, "end": len(text), "id": 'Q"><b>', "title": evil}
     set_links(example, {**link, "description": evil})
-    page = render(
+    page = render_report(
         [example],
         heading=evil,
         scores={},
@@ -172,7 +172,7 @@ def test_links_show_titles_candidates_and_scores(nlp):
     candidates = (Candidate("Q830149", "Paris Hilton", 3.5),)
     record = {"start": 3, "end": 8, "id": "Q90", "description": "capital of France"}
     set_links(example, {**record, "score": -0.123456, "prob": 0.75, "candidates": candidates})
-    page = render([example], heading="test", scores={})
+    page = render_report([example], heading="test", scores={})
     lines = [
         "capital of France",
         "probability: 0.750",
@@ -195,11 +195,11 @@ def test_overlapping_mentions_get_lines_of_their_own():
 
 def test_page_says_how_much_it_shows(nlp):
     examples = [make_example(nlp, "in Paris", [], [("Paris", "Q90")])] * 5
-    page = render(examples, heading="t", scores={}, limit=1)
+    page = render_report(examples, heading="t", scores={}, limit=1)
     assert "5 texts, of which the first 1 are shown" in page
     assert page.count("<article") == 1
     assert 'data-kind="spurious"' in page and "<b>5</b> spurious" in page
-    assert "5 texts<" in render(examples, heading="t", scores={})
+    assert "5 texts<" in render_report(examples, heading="t", scores={})
 
 
 def test_shares_and_mentions_by_hand(nlp):
@@ -209,7 +209,7 @@ def test_shares_and_mentions_by_hand(nlp):
         make_example(nlp, "in Rome", [("Rome", "Q220")], []),
         make_example(nlp, "in Oslo", [("Oslo", "Q585")], [("Oslo", "Q2")]),
     ]
-    page = render(examples, heading="t", scores={}, title_of=lambda id_: f"<{id_}>")
+    page = render_report(examples, heading="t", scores={}, title_of=lambda id_: f"<{id_}>")
     rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>(.*?)</tr>", page)]
     # Mentions: precision, recall and F1; texts without a link.
     assert ["overlapping", "1.000", "0.750", "0.857", "1", "of", "4"] in rows
@@ -233,7 +233,9 @@ def points(line):
 def test_curves_are_those_of_the_links(nlp):
     text = ScoredLinks([("A", 0, 5), ("B", 6, 9)], [("A", 0, 5), ("X", 6, 9)], [-1.0, -3.0])
     example = make_example(nlp, "in Paris", [], [])
-    page = render([example], heading="t", scores={}, swept=Sweep([text], -8.0, -4.0, None))
+    page = render_report(
+        [example], heading="t", scores={}, swept=ScoredSet([text], -8.0, -4.0, None)
+    )
     threshold, probability = figures(page)
     lines = [threshold.findall(f"polyline[@class='line s{i}']")[0] for i in range(3)]
     precision, recall, _ = map(points, lines)
@@ -244,19 +246,19 @@ def test_curves_are_those_of_the_links(nlp):
     # The bins: |0.368 - 1| and |0.050 - 0|, half of the links each.
     assert "expected calibration error 0.341" in page
     calibration = Calibration("isotonic", (-3.0, -1.0), (0.0, 1.0))
-    calibrated = render(
-        [example], heading="t", scores={}, swept=Sweep([text], -8.0, -4.0, calibration)
+    calibrated = render_report(
+        [example], heading="t", scores={}, swept=ScoredSet([text], -8.0, -4.0, calibration)
     )
     assert "expected calibration error 0.000" in calibrated
 
 
 def test_no_links_no_curves(nlp):
     text = ScoredLinks([("A", 0, 5)], [], [])
-    page = render(
+    page = render_report(
         [make_example(nlp, "a", [], [])],
         heading="t",
         scores={},
-        swept=Sweep([text], -8.0, -4.0, None),
+        swept=ScoredSet([text], -8.0, -4.0, None),
     )
     assert figures(page) == []
 
@@ -264,7 +266,9 @@ def test_no_links_no_curves(nlp):
 def test_the_page_is_balanced_and_loads_nothing(nlp):
     text = ScoredLinks([("A", 0, 5)], [("A", 0, 5), ("B", 6, 9)], [-1.0, -2.0])
     example = make_example(nlp, "in Paris", [], [("Paris", "Q90")])
-    page = render([example], heading="t", scores={}, swept=Sweep([text], -8.0, -4.0, None))
+    page = render_report(
+        [example], heading="t", scores={}, swept=ScoredSet([text], -8.0, -4.0, None)
+    )
     read(page)
     assert not re.search(r"<(link|img|iframe|script src)|@import|url\(", page)
 

@@ -11,10 +11,10 @@ from spacy_elq.evaluation.metrics import PRF, count_matches, strong_match, weak_
 from spacy_elq.evaluation.scorer import score_links
 from spacy_elq.evaluation.threshold_curve import (
     ScoredLinks,
-    floor_at,
+    compute_curve,
     is_correct,
-    scored_text,
-    sweep,
+    links_above,
+    read_scored_links,
 )
 from spacy_elq.gold import set_gold
 
@@ -50,7 +50,7 @@ def counted(texts, threshold, match):
 
 @given(texts(), st.sampled_from([weak_match, strong_match]), st.floats(-9, 1))
 def test_every_point_is_what_counting_anew_gives(texts, match, between):
-    curve = sweep(texts, FLOOR, match)
+    curve = compute_curve(texts, FLOOR, match)
     assert (np.diff(curve.thresholds) < 0).all()
     assert curve.thresholds[-1] >= FLOOR
     points = [(float(t), i) for i, t in enumerate(curve.thresholds)]
@@ -65,7 +65,7 @@ def test_every_point_is_what_counting_anew_gives(texts, match, between):
 
 @given(texts(), st.floats(0.05, 1))
 def test_goals(texts, wanted):
-    curve = sweep(texts, FLOOR)
+    curve = compute_curve(texts, FLOOR)
     assert curve.f[curve.best()] == curve.f.max()
     reached = [r for p, r, n in zip(curve.p, curve.r, curve.predicted, strict=True)
                if n and p >= wanted]  # fmt: skip
@@ -95,7 +95,7 @@ def test_links_that_match_nothing_are_not_counted_anew():
 
     gold = [("A", 10 * i, 10 * i + 5) for i in range(10)]
     links = [("B", 10 * i, 10 * i + 5) for i in range(100)]
-    sweep([ScoredLinks(gold, links, [-i / 10 for i in range(100)])], FLOOR - 20, match)
+    compute_curve([ScoredLinks(gold, links, [-i / 10 for i in range(100)])], FLOOR - 20, match)
     assert asked <= len(gold) * len(links)
 
 
@@ -115,10 +115,10 @@ def swept(request, elq_config, kb_path):
     elq.set_kb(kb_from_directory(kb_path))
     train(nlp, steps=25)
     references = [example.reference for example in examples(nlp)]
-    with floor_at(elq, -30.0):
-        found = [scored_text(nlp(doc.text), doc, "elq") for doc in references]
+    with links_above(elq, -30.0):
+        found = [read_scored_links(nlp(doc.text), doc, "elq") for doc in references]
     assert elq.span_group_threshold is None
-    return nlp, references, sweep(found, -30.0)
+    return nlp, references, compute_curve(found, -30.0)
 
 
 def test_the_component_gives_what_the_sweep_says(swept):
@@ -145,7 +145,7 @@ def test_links_that_a_set_does_not_count_are_left_out(swept):
     doc = nlp(reference.text)
     link = doc.ents[0]
     set_gold(reference, [], fields={"evaluation_span": [link.end_char, len(doc.text)]})
-    before = scored_text(doc, reference, "elq").links
+    before = read_scored_links(doc, reference, "elq").links
     assert link.start_char not in [start for _, start, _ in before]
     keep_countable([doc], [reference])
     assert sorted(before) == sorted((e.kb_id_, e.start_char, e.end_char) for e in doc.ents)
@@ -157,6 +157,6 @@ def test_other_ways_to_decide_are_refused(swept, name, value):
     elq = swept[0].get_pipe("elq")
     before = getattr(elq, name)
     setattr(elq, name, value)
-    with pytest.raises(ElqError, match="ELQ440"), floor_at(elq, -5.0):
+    with pytest.raises(ElqError, match="ELQ440"), links_above(elq, -5.0):
         pass
     setattr(elq, name, before)

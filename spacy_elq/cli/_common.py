@@ -25,24 +25,28 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Options that several commands take.
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
-Gpu = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
-EntityUri = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
-ReadAs = Annotated[str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")]
-Threshold = Annotated[
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
+GpuOption = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
+EntityUriOption = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
+FormatOption = Annotated[
+    str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")
+]
+ThresholdOption = Annotated[
     float | None,
     typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
 ]
-TopK = Annotated[int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
+]
 INTERRUPTED = 130
 # Unknown entities that are named.
 UNKNOWN_SHOWN = 3
 # Texts a batch, where no option says it: enough for batches of the encoder that are large and have
 # little padding; of spaCy's own 1000, all links would be held at once.
-BATCH = 256
+BATCH_SIZE = 256
 
 
-def guarded(
+def handle_errors(
     kept: str = "Nothing was written.",
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Make a function a well-behaved command.
@@ -60,10 +64,10 @@ def guarded(
             except BrokenPipeError:
                 raise  # click ends quietly when the reader of a pipe has gone
             except (ElqError, OSError) as err:
-                typer.echo(f"Error: {one_line(err)}", err=True)
+                typer.echo(f"Error: {error_line(err)}", err=True)
                 raise typer.Exit(1) from None
             except sqlite3.Error as err:
-                typer.echo(f"Error: {Errors.ELQ450.format(reason=one_line(err))}", err=True)
+                typer.echo(f"Error: {Errors.ELQ450.format(reason=error_line(err))}", err=True)
                 raise typer.Exit(1) from None
             except KeyboardInterrupt as err:
                 typer.echo(f"\nInterrupted. {err.args[0] if err.args else kept}", err=True)
@@ -74,20 +78,20 @@ def guarded(
     return decorate
 
 
-def one_line(err: Exception) -> str:
+def error_line(err: Exception) -> str:
     """RETURNS (str): An error's message on one line; the file first if it is about a file."""
     if isinstance(err, OSError) and err.filename is not None and err.strerror:
         return f"{err.filename}: {err.strerror}"
     return " ".join(str(err).split()) or type(err).__name__
 
 
-def note(message: str, *, quiet: bool) -> None:
+def echo_note(message: str, *, quiet: bool) -> None:
     """Tell the user something that is no result."""
     if not quiet:
         typer.echo(message, err=True)
 
 
-def progress(
+def progress_bar(
     description: str, *, unit: str = "texts", quiet: bool
 ) -> Callable[[Iterable[T]], Iterator[T]]:
     """RETURNS (Callable): Passes a stream through, counting it in a bar on stderr."""
@@ -113,7 +117,7 @@ def use_gpu(gpu_id: int) -> None:
     try:
         spacy.require_gpu(gpu_id)
     except ValueError as err:
-        raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=one_line(err))) from None
+        raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=error_line(err))) from None
 
 
 def load_pipeline(name: str, gpu_id: int = -1) -> Language:
@@ -135,10 +139,10 @@ def load_pipeline(name: str, gpu_id: int = -1) -> Language:
     except ElqError:
         raise
     except (OSError, ImportError, ValueError) as err:
-        raise ElqError(Errors.ELQ401.format(name=name, reason=one_line(err))) from err
+        raise ElqError(Errors.ELQ401.format(name=name, reason=error_line(err))) from err
 
 
-def gold_docs(
+def read_gold_docs(
     path: Path, nlp: Language, read_as: str = "", entity_uri: str = WIKIDATA
 ) -> list[Doc]:
     """Read an evaluation set.
@@ -160,7 +164,9 @@ def gold_docs(
     return docs
 
 
-def note_unknown(elq: Any | None, references: Iterable[Doc], name: str, *, quiet: bool) -> None:
+def note_unknown_entities(
+    elq: Any | None, references: Iterable[Doc], name: str, *, quiet: bool
+) -> None:
     """Tell which gold entities a linker can't find, since its knowledge base has not got them."""
     from ..gold import gold_spans
 
@@ -172,10 +178,10 @@ def note_unknown(elq: Any | None, references: Iterable[Doc], name: str, *, quiet
     if unknown:
         some = ", ".join(unknown[:UNKNOWN_SHOWN]) + (", …" if unknown[UNKNOWN_SHOWN:] else "")
         what = f"{len(unknown)} of {len(gold)} gold entities are not in the knowledge base: {some}"
-        note(f"{name}: {what}", quiet=quiet)
+        echo_note(f"{name}: {what}", quiet=quiet)
 
 
-def linker(nlp: Language, name: str) -> Any:
+def require_elq(nlp: Language, name: str) -> Any:
     """RETURNS (Any): The component "elq" of a pipeline; `name` is what messages call it.
     RAISES (ElqError): If it has none."""
     from ..pipeline.component import find_elq
@@ -186,7 +192,7 @@ def linker(nlp: Language, name: str) -> Any:
     return elq
 
 
-def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
+def override_settings(elq: Any, threshold: float | None, top_k: int | None) -> None:
     """Change settings of the linker that were given on the command line.
 
     RAISES (ElqError): If a value is not allowed.
@@ -197,18 +203,18 @@ def set_linking(elq: Any, threshold: float | None, top_k: int | None) -> None:
         elq.top_k = top_k
 
 
-def is_same(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
     """RETURNS (bool): Whether two paths are of one file that is there."""
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def check_output(output: Path, inputs: Iterable[Path | None]) -> None:
+def refuse_to_overwrite(output: Path, inputs: Iterable[Path | None]) -> None:
     """Raise an ElqError if an output would be written over one of the inputs that were given."""
-    if any(path is not None and is_same(path, output) for path in inputs):
+    if any(path is not None and is_same_file(path, output) for path in inputs):
         raise ElqError(Errors.ELQ446.format(path=output))
 
 
-def set_names(paths: Iterable[Path]) -> list[str]:
+def dataset_names(paths: Iterable[Path]) -> list[str]:
     """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
     chosen = list(paths)
     names = [path.name for path in chosen]

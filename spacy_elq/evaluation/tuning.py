@@ -17,7 +17,7 @@ from ..errors import ElqError, Errors, Warnings
 from ..files import atomic_file
 from ..linking.calibration import ISOTONIC, METHODS, PLATT, Calibration, Reliability, reliability
 from .metrics import Match, strong_match, weak_match
-from .threshold_curve import Curve, ScoredLinks, is_correct, sweep
+from .threshold_curve import Curve, ScoredLinks, compute_curve, is_correct
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -88,7 +88,7 @@ class Tuning:
         }
 
 
-def tune(
+def tune_threshold(
     texts: Sequence[ScoredLinks],
     floor: float,
     *,
@@ -110,7 +110,7 @@ def tune(
         raise ElqError(Errors.ELQ110.format(value=method, name="method", of=METHODS))
     if match not in MATCHES:
         raise ElqError(Errors.ELQ110.format(value=match, name="match", of=tuple(MATCHES)))
-    curve = sweep(texts, floor, MATCHES[match])
+    curve = compute_curve(texts, floor, MATCHES[match])
     if not curve.correct.any():
         raise ElqError(Errors.ELQ443.format(links=int(curve.predicted[-1])))
     chosen = curve.best() if precision is None else curve.at_precision(precision)
@@ -132,7 +132,7 @@ def _calibrate(
     raw, held_out = np.exp(np.minimum(scores, 0)), _held_out(scores, right, folds, method)
     above = scores > threshold
     return Calibrated(
-        fit(scores, right, method),
+        fit_calibration(scores, right, method),
         reliability(raw[above], right[above]),
         reliability(held_out[above], right[above]),
         reliability(raw, right),
@@ -140,7 +140,7 @@ def _calibrate(
     )
 
 
-def fit(scores: np.ndarray, right: np.ndarray, method: str) -> Calibration:
+def fit_calibration(scores: np.ndarray, right: np.ndarray, method: str) -> Calibration:
     """Fit a calibration.
 
     scores (ndarray): Joint log-scores, float (N,).
@@ -186,7 +186,7 @@ def settings_file(directory: Path, name: str) -> Path:
     return stored
 
 
-def save(nlp: Language, directory: Path, name: str) -> None:
+def save_settings(nlp: Language, directory: Path, name: str) -> None:
     """Write the settings of a component into the directory its pipeline was loaded from; its
     weights and its knowledge base are left as they are.
 
@@ -208,5 +208,5 @@ def _held_out(scores: np.ndarray, right: np.ndarray, folds: np.ndarray, method: 
     probs = np.empty(len(scores))
     for fold in range(FOLDS):
         inside = folds == fold
-        probs[inside] = fit(scores[~inside], right[~inside], method)(scores[inside])
+        probs[inside] = fit_calibration(scores[~inside], right[~inside], method)(scores[inside])
     return probs

@@ -12,7 +12,7 @@ import srsly
 from spacy_elq import ElqError
 from spacy_elq.evaluation.plots import plot_reliability
 from spacy_elq.evaluation.threshold_curve import ScoredLinks
-from spacy_elq.evaluation.tune import fit, save, tune
+from spacy_elq.evaluation.tuning import fit_calibration, save_settings, tune_threshold
 from spacy_elq.linking.calibration import reliability
 
 from ..helpers import TEXTS, run, train
@@ -27,7 +27,7 @@ def sample(n=4000, slope=2.0, intercept=3.0, seed=0):
 
 @pytest.mark.parametrize("method", ["isotonic", "platt"])
 def test_a_fit_finds_the_truth(method):
-    calibration = fit(*sample(), method)
+    calibration = fit_calibration(*sample(), method)
     grid = np.linspace(-4.5, -0.5, 9)
     truth = 1 / (1 + np.exp(-(2.0 * grid + 3.0)))
     assert np.abs(calibration(grid) - truth).max() < 0.08
@@ -41,7 +41,7 @@ def test_a_fit_finds_the_truth(method):
 def test_isotonic_knots_are_those_of_pooled_neighbours():
     scores, right = np.array([-4.0, -3.0, -2.0, -1.0]), np.array([0, 1, 0, 1], dtype=bool)
     # The violators at -3 and -2 are pooled to their mean.
-    assert fit(scores, right, "isotonic")(scores).tolist() == [0.0, 0.5, 0.5, 1.0]
+    assert fit_calibration(scores, right, "isotonic")(scores).tolist() == [0.0, 0.5, 0.5, 1.0]
 
 
 def one_link_each(*right, score=-1.0):
@@ -57,7 +57,7 @@ def one_link_each(*right, score=-1.0):
 def test_a_threshold_needs_no_wrong_links(method, n_wrong):
     """All links of a kind in one fold: the others can't be calibrated without it."""
     with pytest.warns(UserWarning, match=rf"ELQ357\] {8 - n_wrong} of 8 links are right"):
-        tuning = tune(
+        tuning = tune_threshold(
             one_link_each(*[True] * (8 - n_wrong), *[False] * n_wrong), -8.0, method=method
         )
     assert tuning.curve.f[tuning.chosen] == pytest.approx((8 - n_wrong) / (8 - n_wrong / 2))
@@ -67,7 +67,7 @@ def test_a_threshold_needs_no_wrong_links(method, n_wrong):
 
 def test_no_right_link_gives_no_threshold():
     with pytest.raises(ElqError, match=r"ELQ443.* None of 3 links"):
-        tune(one_link_each(False, False, False), -8.0)
+        tune_threshold(one_link_each(False, False, False), -8.0)
 
 
 def test_held_out_errors_are_not_those_of_the_fit():
@@ -77,7 +77,7 @@ def test_held_out_errors_are_not_those_of_the_fit():
         ScoredLinks([("A", 0, 5)], [(("A", "B")[rng.integers(2)], 0, 5)], [-rng.random()])
         for _ in range(60)
     ]
-    calibrated = tune(texts, -8.0).calibrated
+    calibrated = tune_threshold(texts, -8.0).calibrated
     scores = np.array([text.scores[0] for text in texts])
     right = np.array([text.links[0][0] == "A" for text in texts])
     seen = reliability(calibrated.calibration(scores), right).error
@@ -87,21 +87,21 @@ def test_held_out_errors_are_not_those_of_the_fit():
 @pytest.mark.parametrize("options", [{"method": "beta"}, {"match": "fuzzy"}])
 def test_unknown_options_are_refused(options):
     with pytest.raises(ElqError, match="ELQ110"):
-        tune([], -8.0, **options)
+        tune_threshold([], -8.0, **options)
 
 
 @pytest.mark.parametrize("package", ["sklearn.isotonic", "matplotlib.figure"])
 def test_the_extra_is_named_where_it_is_missing(monkeypatch, package, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ElqError, match=r"ELQ442.*spacy-elq\[tune\]"):
-        calibration = fit(*sample(50), "isotonic")
+        calibration = fit_calibration(*sample(50), "isotonic")
         found = reliability(calibration(np.array([-1.0])), np.array([True]))
         plot_reliability(found, found, tmp_path / "a.png")
 
 
 def test_settings_are_stored_in_a_pipelines_directory_only(make_nlp, tmp_path):
     with pytest.raises(ElqError, match="ELQ444"):
-        save(make_nlp(), tmp_path, "elq")
+        save_settings(make_nlp(), tmp_path, "elq")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,7 +115,7 @@ def test_what_is_not_installed_is_told_before_the_work(monkeypatch, package, tmp
 def test_what_cannot_be_stored_is_told_before_the_work(make_nlp, tmp_path, monkeypatch):
     nlp, read = make_nlp(), []
     monkeypatch.setattr("spacy_elq.cli.tune.load_pipeline", lambda *_: nlp)
-    monkeypatch.setattr("spacy_elq.cli.tune.gold_docs", lambda *args: read.append(args))
+    monkeypatch.setattr("spacy_elq.cli.tune.read_gold_docs", lambda *args: read.append(args))
     result = run("tune", "some_package", tmp_path / "dev.jsonl", "--save")
     assert (result.exit_code, "ELQ444" in result.stderr, read) == (1, True, [])
 
@@ -169,8 +169,10 @@ def test_the_command_without_a_wrong_link(make_nlp, tmp_path, monkeypatch):
     before = nlp.get_pipe("elq").calibration
     texts = iter(one_link_each(*[True] * 7))
     monkeypatch.setattr("spacy_elq.cli.tune.load_pipeline", lambda *_: nlp)
-    monkeypatch.setattr("spacy_elq.cli.tune.gold_docs", lambda *_: [nlp.make_doc("a")] * 7)
-    monkeypatch.setattr("spacy_elq.evaluation.threshold_curve.scored_text", lambda *_: next(texts))
+    monkeypatch.setattr("spacy_elq.cli.tune.read_gold_docs", lambda *_: [nlp.make_doc("a")] * 7)
+    monkeypatch.setattr(
+        "spacy_elq.evaluation.threshold_curve.read_scored_links", lambda *_: next(texts)
+    )
     arguments = (tmp_path / "pipeline", tmp_path / "texts.jsonl")
     with pytest.warns(UserWarning, match="ELQ357"):
         result = run("tune", *arguments, "--save", "--output", tmp_path / "out")
