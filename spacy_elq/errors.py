@@ -201,15 +201,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "float32 vectors (--dtype of `kb build`)."
     )
     # ELQ23x: entity files
-    ELQ230 = "{where}: not a line of JSON ({reason})."
     ELQ231 = '{where}: an entity is an object such as {{"id": "Q90", "title": "Paris"}}.'
     ELQ232 = "{where}: the entity has no {name!r}. Every entity needs an id and a title."
     ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
     ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
-    ELQ235 = (
-        "{where}: the file cannot be read any further ({reason}). Save text files as UTF-8; a file "
-        "whose name ends in .gz, .bz2 or .xz must be compressed so."
-    )
     ELQ236 = "{value!r} is no amount of memory. Write it as 800MB or 2GB."
     ELQ237 = (
         "No entity of the knowledge base has the type {types}. Known types, the most frequent "
@@ -238,8 +233,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "save the knowledge base with the pipeline."
     )
     ELQ245 = (
-        "{where}: the first line must name the columns, each once, with 'id' and 'title' among "
-        "them; it has: {found}."
+        "{where}: the first line must name the columns, each once, with {needed} among them; it "
+        "names: {found}."
     )
     ELQ246 = (
         "The knowledge base {path} can't be compacted: it is no directory that can be written, or "
@@ -333,8 +328,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ301 = (
-        "{where}: can't be read as UTF-8 text ({reason}). Save the file as UTF-8; one whose "
-        "name ends in .gz, .bz2 or .xz must be compressed so."
+        "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
+        "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."
     )
     ELQ302 = "{where}: not valid JSON ({reason}). Each line must be one JSON object."
     ELQ303 = "{where}: a JSON object was expected, not {found}. Each line must be one JSON object."
@@ -437,8 +432,6 @@ class Errors(metaclass=ErrorsWithCodes):
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
         "(a text a line), .csv or .tsv, or - for standard input."
     )
-    ELQ421 = '{path}: the table has no column "text". Give the column of the texts that name.'
-    ELQ422 = "{where}: not a row of the table ({reason})."
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (
         "The text {begin!r}… has {length} characters, the pipeline takes {most} at most. Split it."
@@ -519,7 +512,6 @@ class Errors(metaclass=ErrorsWithCodes):
         "The pipeline has several linkers of this package: {names}. This works on one: take the "
         "others out with nlp.remove_pipe(name), and save the pipeline under another name."
     )
-    ELQ454 = "{path}: several columns of the table are called {name!r}. Give each its own name."
     ELQ457 = "{option} does nothing without {other}. Give both, or neither."
     ELQ458 = (
         "No knowledge base is given: `path` of spacy-elq.KBFromDirectory.v1 is null. Name the "

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..corpora.spans_jsonl import read_spans_jsonl
 from ..errors import ElqError, Errors
-from ..files import broken_line, check_file
+from ..files import check_file, read_lines
 from ..kb.build.tune_index import MAX_QUERIES, Queries
 from ..kb.files.names import ENTRY
 from ..kb.search.file_vectors import check_queries
@@ -76,12 +76,7 @@ def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
         for row in read_spans_jsonl(path):
             yield row.text, [(span.start, span.end) for span in row.spans]
         return
-    try:
-        lines = path.read_text(encoding="utf8").splitlines()
-    except UnicodeDecodeError as err:
-        where = broken_line(path, err) or path
-        raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
-    yield from ((line, []) for line in lines if line.strip())
+    yield from ((line.rstrip("\r\n"), []) for _, line in read_lines(path) if line.strip())
 
 
 def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) -> np.ndarray:
