@@ -165,7 +165,7 @@ def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
             result[f"{kind} p50 ms"] = median_ms(one, 200)
             found = kb.search(queries[:200], K).rows
             alive = np.zeros(len(kb), dtype=bool)
-            alive[kb.base.catalogue.rows_of_types([kind])] = True
+            alive[kb.view.base.catalogue.rows_of_types([kind])] = True
         torch.set_num_threads(2)
         result[f"{kind} recall@10"] = recall(exact.search(queries[:200], K, alive).rows, found)
         torch.set_num_threads(1)

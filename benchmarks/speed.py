@@ -133,7 +133,7 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
     spans = np.stack([targets.window, targets.first, targets.last], 1)
     queries = heads.queries(hidden, spans, mask.sum(1))
     products = (queries.bfloat16() @ rows).float()
-    best = torch.full((len(queries), elq.kb.n_rows), -torch.inf)
+    best = torch.full((len(queries), elq.kb.view.n_rows), -torch.inf)
     best = best.scatter_reduce(
         1, torch.from_numpy(owners).expand(len(queries), -1), products, "amax"
     )

@@ -150,8 +150,8 @@ def info_command(path: KBPath, quiet: QuietOption = False) -> None:
     rows = {
         "entities": len(kb),
         "built": f"{manifest.entities} entities, {manifest.created or 'never'}",
-        "added, changed": len(kb) - manifest.entities + kb.n_removed,
-        "removed, changed": kb.n_removed,
+        "added, changed": len(kb) - manifest.entities + kb.view.n_removed,
+        "removed, changed": kb.view.n_removed,
         "vectors": f"{manifest.vectors} x {manifest.width}, {manifest.dtype}",
         "index": manifest.index,
         **_index_facts(manifest),

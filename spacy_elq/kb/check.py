@@ -1,4 +1,4 @@
-"""Is a knowledge base whole, and does its index find what it should?"""
+"""Check whether the files of a knowledge base are intact, and how much its index finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .milvus.vectors import MilvusVectorStore
 from .search.file_vectors import FileVectorStore
 from .search.stored_kb import StoredKB, open_exact_store
 
-# Queries that the index is tried with.
+# Queries that the recall of the index is measured with.
 SAMPLE = 200
 
 
@@ -21,10 +21,11 @@ def check_files(kb: FaissKB) -> None:
 
     Reads every byte of the files.
     """
-    if kb.path is None or kb.base is None:
+    base = kb.view.base
+    if kb.path is None or base is None:
         return
     kb.manifest.verify(kb.path)
-    for problem in _contradictions(kb.base):
+    for problem in _contradictions(base):
         raise ElqError(Errors.ELQ223.format(path=kb.path, problem=problem))
 
 
@@ -40,23 +41,24 @@ def _contradictions(base: StoredKB) -> Iterator[str]:
 
 
 def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
-    """How much of the true answer the index finds.
+    """Measure how much of the exact result the index finds.
 
-    k (int): Entities asked for.
-    sample (int): How many queries, of those that it was tuned with.
+    k (int): Number of entities per query.
+    sample (int): Number of queries, taken from those that the index was tuned with.
     RETURNS (float): Share of the exact top k that is among the k found, 0 to 1.
     """
-    exact = _exact(kb.base)
-    if kb.base is None or exact is None:
+    base = kb.view.base
+    exact = _exact(base)
+    if base is None or exact is None:
         return 1.0
-    queries = kept_queries(kb.base.path, kb.manifest) or synthetic_queries(exact.vectors, sample)
+    queries = kept_queries(base.path, kb.manifest) or synthetic_queries(exact.vectors, sample)
     vectors = subsample(queries.vectors, sample)
     truth = exact.search(vectors, min(k, exact.entities)).rows
-    return recall(truth, kb.base.table.search(vectors, truth.shape[1]).rows)
+    return recall(truth, base.table.search(vectors, truth.shape[1]).rows)
 
 
 def _exact(base: StoredKB | None) -> FileVectorStore | None:
-    """The vectors to be compared with each query; None where a search does that anyway."""
+    """RETURNS (FileVectorStore | None): The vectors without an index; None if there is no index."""
     if base is None:
         return None
     if isinstance(base.table, FileVectorStore):

@@ -7,10 +7,13 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from enum import Enum, auto
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from spacy.kb import Candidate, KnowledgeBase
@@ -30,20 +33,55 @@ from .live.view import View
 from .search.file_vectors import check_size, check_unique_ids, check_vectors
 from .updates import validate
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class FaissKB(View, KnowledgeBase):
+
+class KBMode(Enum):
+    """Where the changes of a knowledge base go.
+
+    A new object is IN_MEMORY. Opening a directory makes it IN_PLACE, or READ_ONLY for
+    `in_place=False`. These changes of the mode follow:
+
+    - IN_PLACE → READ_ONLY: a change is to be made, but the directory can't be written (a warning
+      says so), or it is a temporary directory (`keep_temporary`).
+    - READ_ONLY → IN_MEMORY: the first change is made.
+    - IN_MEMORY → READ_ONLY: the changes are saved to the directory they are based on.
+    """
+
+    IN_PLACE = auto()
+    """The directory holds everything: changes are written to it, and naming it to another process
+    is enough. `refresh` follows the changes that others make in it."""
+    READ_ONLY = auto()
+    """The directory holds everything so far, and `refresh` follows it, but it is not written."""
+    IN_MEMORY = auto()
+    """No directory holds everything. The directory, if there is one, is no longer followed."""
+
+
+def _of_view(method: Callable[Concatenate[View, P], R]) -> Callable[Concatenate[FaissKB, P], R]:
+    """RETURNS (Callable): A method of the knowledge base that calls one of its present view."""
+
+    @wraps(method)
+    def call(kb: FaissKB, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(kb.view, *args, **kwargs)
+
+    return call
+
+
+class FaissKB(KnowledgeBase):
     """Entities with one or more vectors each, found by vector, by name and by id.
 
-    Opened from a directory that can be written, its changes are written there, each in one
-    durable transaction, and seen by whoever opens the directory later or calls `refresh`. In any
-    other case they stay in memory until `to_disk`.
+    If it is opened from a directory that can be written, each change is one durable transaction
+    there, and whoever opens the directory later or calls `refresh` sees it. Otherwise changes stay
+    in memory until `to_disk`.
 
-    Rows are valid until the next change or refresh; a `snapshot` keeps them. What is kept longer
-    should be kept by id. Threads may share it.
+    Its methods answer for the present moment; rows are valid until the next change or refresh. To
+    ask more than one question about one moment, take the `view`. Keep ids, not rows, for longer.
+    Threads may share a knowledge base.
 
     vocab (Vocab): The shared vocabulary.
     entity_vector_length (int): Width h of the vectors.
-    fingerprint (str): Of the entity encoder whose vectors will be added.
+    fingerprint (str): Fingerprint of the entity encoder whose vectors will be added.
     normalized (bool): Whether these vectors have length 1.
     """
 
@@ -55,36 +93,66 @@ class FaissKB(View, KnowledgeBase):
         fingerprint: str = "",
         normalized: bool = False,
     ) -> None:
-        KnowledgeBase.__init__(self, vocab, entity_vector_length)
-        View.__init__(self, None, Delta.of(entity_vector_length, 0))
+        super().__init__(vocab, entity_vector_length)
+        self._view = View(None, Delta.of(entity_vector_length, 0))
+        self._mode = KBMode.IN_MEMORY
         self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
-        self._live: KBDirectory | None = None
-        self._in_place = False
-        self._unsaved = False
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self._lock = threading.RLock()
+        self._directory: KBDirectory | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.RLock()  # held while entities change
+        self._swapping = threading.Lock()  # held while the view is replaced
 
     @classmethod
     def open(
         cls, path: str | Path, vocab: Vocab, *, in_place: bool = True, device: int = -1
     ) -> FaissKB:
-        """Open a directory. Nothing large is read: the files are mapped.
+        """Open a directory. The files are mapped; nothing large is read.
 
         path (str | Path): A directory that `build_kb` or `to_disk` wrote.
         vocab (Vocab): The shared vocabulary.
-        in_place (bool): Write changes to the directory. Otherwise they are kept in memory.
-        device (int): GPU to search on, where FAISS has it; -1 for the CPU.
+        in_place (bool): Write changes to the directory. Otherwise they stay in memory.
+        device (int): GPU to search on, if FAISS supports it; -1 for the CPU.
         """
-        kb = cls(vocab, 0)._take(KBDirectory(Path(path), device))
-        kb._in_place = in_place
-        return kb
+        mode = KBMode.IN_PLACE if in_place else KBMode.READ_ONLY
+        return cls(vocab, 0)._use(KBDirectory(Path(path), device), mode)
+
+    def _use(self, directory: KBDirectory, mode: KBMode) -> FaissKB:
+        width = directory.manifest.width
+        if width != self.entity_vector_length:
+            # The attribute is read-only in Python; the constructor of the Cython class sets it.
+            super().__init__(self.vocab, width)
+        self._directory, self._mode, self._temporary = directory, mode, None
+        self._follow(directory)
+        return self
+
+    @property
+    def view(self) -> View:
+        """RETURNS (View): The entities as they are now. It never changes, and its rows stay
+        valid."""
+        return self._view
+
+    @property
+    def mode(self) -> KBMode:
+        """RETURNS (KBMode): Where changes go."""
+        return self._mode
+
+    @property
+    def is_in_place(self) -> bool:
+        """RETURNS (bool): Whether its directory, named to another process, is all of it."""
+        return self._mode is KBMode.IN_PLACE
+
+    @property
+    def is_writable(self) -> bool:
+        """RETURNS (bool): Whether changes can be written to its directory."""
+        directory = self._directory
+        return self.is_in_place and directory is not None and directory.is_writable()
 
     @property
     def manifest(self) -> Manifest:
-        """RETURNS (Manifest): What the directory says about itself."""
-        return self._live.manifest if self._live else self._manifest
+        """RETURNS (Manifest): The manifest of its directory."""
+        return self._directory.manifest if self._directory else self._manifest
 
     @property
     def fingerprint(self) -> str:
@@ -93,42 +161,88 @@ class FaissKB(View, KnowledgeBase):
 
     @property
     def path(self) -> Path | None:
-        """RETURNS (Path | None): The directory that is open, None if there is none."""
-        return self._live.path if self._live else None
-
-    @property
-    def is_shared(self) -> bool:
-        """RETURNS (bool): Whether its directory, named to another process, is all of it."""
-        return self._in_place and not self._unsaved
-
-    @property
-    def is_writable(self) -> bool:
-        """RETURNS (bool): Whether changes are written to its directory."""
-        return self._live is not None and self.is_shared and self._live.is_writable()
+        """RETURNS (Path | None): The open directory, if there is one."""
+        return self._directory.path if self._directory else None
 
     def is_empty(self) -> bool:
         """RETURNS (bool): Whether there is no entity."""
         return len(self) == 0
 
-    def snapshot(self) -> View:
-        """RETURNS (View): The entities as they are now, whose rows stay valid."""
-        return View(*self._now, self.restriction)
-
     def refresh(self) -> bool:
-        """Take over what other processes changed in the directory since; some microseconds where
-        there is nothing. Each call of a pipeline does; all else here tells what was known then.
-        Has no effect once there are changes in memory alone.
+        """Take over the changes that other processes made in the directory. Takes microseconds if
+        there are none. A pipeline does this at each call; no other method does. Has no effect
+        once there are changes in memory.
 
         RETURNS (bool): Whether something changed.
         """
-        if self._live is None or self._unsaved or not self._lock.acquire(blocking=False):
-            return False  # another thread is at it
+        directory = self._directory
+        if directory is None or self._mode is KBMode.IN_MEMORY:
+            return False
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread is changing or refreshing it
         try:
-            changed = self._live.refresh()
-            self._now = self._live.base, self._live.delta
+            changed = directory.refresh()
+            self._follow(directory)
         finally:
             self._lock.release()
         return changed
+
+    def _follow(self, directory: KBDirectory) -> None:
+        """Show the entities of the directory from now on."""
+        if self._view.delta is not directory.delta or self._view.base is not directory.base:
+            self._replace_view(base=directory.base, delta=directory.delta)
+
+    def _replace_view(self, **changes: Any) -> None:
+        with self._swapping:
+            self._view = replace(self._view, **changes)
+
+    # What the view of the present moment answers
+
+    __len__ = _of_view(View.__len__)
+    __iter__ = _of_view(View.__iter__)
+    __contains__ = _of_view(View.__contains__)
+    search = _of_view(View.search)
+    scores = _of_view(View.scores)
+    vectors_of = _of_view(View.vectors_of)
+    vector_matrix = _of_view(View.vector_matrix)
+    find_names = _of_view(View.find_names)
+    lookup = _of_view(View.lookup)
+    named = _of_view(View.named)
+    records = _of_view(View.records)
+    rows = _of_view(View.rows)
+    row = _of_view(View.row)
+    entity = _of_view(View.entity)
+
+    # Restriction
+
+    @property
+    def restriction(self) -> Restriction:
+        """RETURNS (Restriction): Which entities searches find. Set it to replace it unchecked."""
+        return self._view.restriction
+
+    @restriction.setter
+    def restriction(self, restriction: Restriction) -> None:
+        self._replace_view(restriction=restriction)
+
+    def restrict(
+        self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
+    ) -> AbstractContextManager[Any]:
+        """From now on, let searches by vector and by name find only entities that have one of the
+        types or one of the ids. Without arguments they find all entities again.
+
+        types (Iterable[str] | None): Types that entities have.
+        ids (Iterable[str] | None): Ids of entities.
+        RETURNS (ContextManager): May be used in a `with` statement; at its end the restriction
+            before takes effect again.
+        RAISES (ElqError): If no entity has one of the types, an id is unknown, or the lists are
+            empty. Nothing changes then.
+        """
+        new, view = Restriction.from_lists(types, ids), self._view
+        new.check(view.base, view.delta)
+        self.restriction = new
+        undo = ExitStack()
+        undo.callback(setattr, self, "restriction", view.restriction)
+        return undo
 
     # Live changes
 
@@ -140,14 +254,13 @@ class FaissKB(View, KnowledgeBase):
         *,
         replacing: Sequence[Entity] | None = None,
     ) -> bool:
-        """Add entities; one whose id is known takes the place of the old one. The next search
-        sees them.
+        """Add entities, replacing those whose id is known. The next search sees them.
 
         vectors (ndarray): (V, h), float32, finite.
-        owners (ndarray): Index into `entities` of each vector, (V,), ascending, each at least
-            once; one vector each where None.
-        replacing (Sequence[Entity]): What is there for each, as the caller knows it; if something
-            else is there by now, nothing is done.
+        owners (ndarray): For each vector the index of its entity in `entities`, (V,), ascending,
+            each at least once; None if each entity has one vector.
+        replacing (Sequence[Entity]): The present records as the caller knows them, one per entity.
+            If they differ from the stored ones by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
         entities = [validate(entity) for entity in entities]
@@ -159,7 +272,8 @@ class FaissKB(View, KnowledgeBase):
         with self._changing() as changes:
             if replacing is not None and self._stored(ids) != list(replacing):
                 return False
-            for entity, row, own in zip(entities, self._base_rows(ids), of_each, strict=False):
+            base_rows = self._view.base_rows(ids)
+            for entity, row, own in zip(entities, base_rows, of_each, strict=False):
                 changes.append(Change.of(entity, row, own))
         return True
 
@@ -167,7 +281,7 @@ class FaissKB(View, KnowledgeBase):
         return self.records([row for row in self.rows(ids) if row is not None])
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove entities; an ElqError, and nothing removed, if one of them is not there.
+        """Remove entities. If one of them is unknown, raise an ElqError and remove nothing.
 
         RETURNS (int): How many were removed.
         """
@@ -176,14 +290,14 @@ class FaissKB(View, KnowledgeBase):
             unknown = [id_ for id_, row in zip(ids, self.rows(ids), strict=True) if row is None]
             if unknown:
                 raise ElqError(Errors.ELQ210.format(ids=", ".join(map(str, unknown))))
-            rows = self._base_rows(ids)
+            rows = self._view.base_rows(ids)
             changes.extend(Change(id_, row, None) for id_, row in zip(ids, rows, strict=True))
         return len(ids)
 
     def compact(self, *, progress: bool = True) -> bool:
-        """Fold the changes into new files: searches are as fast as after a build. Needs the room
-        of the knowledge base once more while it runs. Readers go on, in this process and others;
-        writers are refused until it is done.
+        """Fold the changes into new files, so that searches are as fast as after a build. Takes as
+        much disk space again while it runs. Readers continue, in this process and others; writers
+        are refused until it is done.
 
         progress (bool): Whether to show a progress bar on stderr.
         RETURNS (bool): Whether there were any changes.
@@ -191,77 +305,79 @@ class FaissKB(View, KnowledgeBase):
         from .live.compact import compact
 
         with self._lock:
-            if self._live is None or not self._is_durable():
+            directory = self._directory_to_write()
+            if directory is None:
                 raise ElqError(Errors.ELQ246.format(path=self.path or ""))
-            done = compact(self._live, progress=progress)
-            self._now = self._live.base, self._live.delta
+            done = compact(directory, progress=progress)
+            self._follow(directory)
             if done:
-                self._live.tidy()  # the old files, unless somebody else has them open
+                directory.tidy()  # removes the old files, unless another process has them open
         return done
 
     def tidy(self) -> None:
-        """Remove what interrupted compactions left in the directory, if that can be written."""
+        """Remove what interrupted compactions left in the directory, if it can be written."""
         with self._lock:
-            if self._live is not None and self.is_writable:
-                self._live.tidy()
+            if self._directory is not None and self.is_writable:
+                self._directory.tidy()
 
     @contextmanager
     def _changing(self) -> Iterator[list[Change]]:
-        """YIELDS (list[Change]): To be filled; when the block ends they are made."""
+        """YIELDS (list[Change]): A list to fill; the changes are made when the block ends."""
         with self._lock:
-            if self._live is not None and self._is_durable():
-                with self._live.writing() as changes:
-                    self._now = self._live.base, self._live.delta
+            directory = self._directory_to_write()
+            if directory is not None:
+                with directory.writing() as changes:
+                    self._follow(directory)
                     yield changes
-                self._now = self._live.base, self._live.delta
+                self._follow(directory)
                 return
             changes = []
             yield changes
             if changes:
-                base, delta = self._now
-                self._now = base, delta.apply(changes).renewed()
-                self._unsaved = True
+                self._mode = KBMode.IN_MEMORY
+                self._replace_view(delta=self._view.delta.apply(changes).renewed())
 
-    def _is_durable(self) -> bool:
-        if self._live is None or not self.is_shared:
-            return False
-        if not self._live.is_writable():
+    def _directory_to_write(self) -> KBDirectory | None:
+        """RETURNS (KBDirectory | None): The directory that takes the changes, None if they stay in
+        memory. A directory that can't be written is READ_ONLY from now on."""
+        if self._mode is not KBMode.IN_PLACE:
+            return None
+        if not self.is_writable:
             warnings.warn(Warnings.ELQ252.format(path=self.path), stacklevel=5)
-            self._in_place = False
-        return self._in_place
+            self._mode = KBMode.READ_ONLY
+            return None
+        return self._directory
 
     # spaCy's own interface
 
     def get_candidates(self, mention: Span) -> list[Candidate]:
-        """RETURNS (list[Candidate]): The entities that have the mention's text as a name, with
-        prior probabilities by the counts of aliases, if there are any."""
+        """RETURNS (list[Candidate]): The entities that have the mention's text as a name. Counts of
+        aliases give their prior probabilities."""
         return next(iter(self.get_candidates_batch([mention])))
 
     def get_candidates_batch(self, mentions: Iterable[Span]) -> list[list[Candidate]]:
-        """RETURNS (list[list[Candidate]]): As `get_candidates`, for each mention."""
+        """RETURNS (list[list[Candidate]]): The candidates of each mention, see `get_candidates`."""
         mentions = list(mentions)
-        found = zip(mentions, self.lookup([span.text for span in mentions]), strict=True)
-        return [self._candidates(span.text, rows) for span, rows in found]
+        view = self._view
+        found = zip(mentions, view.lookup([span.text for span in mentions]), strict=True)
+        return [self._candidates(view, span.text, rows) for span, rows in found]
 
-    def _candidates(self, name: str, rows: np.ndarray) -> list[Candidate]:
-        strings, entities = self.vocab.strings, self.records(rows)
+    def _candidates(self, view: View, name: str, rows: np.ndarray) -> list[Candidate]:
+        strings, entities = self.vocab.strings, view.records(rows)
         columns = zip(rows.tolist(), entities, priors(name, entities), strict=True)
         return [
             Candidate(
-                self, strings.add(entity.id), 1.0, self._vector(row), strings.add(name), prior
+                self, strings.add(entity.id), 1.0, _vector(view, row), strings.add(name), prior
             )
             for row, entity, prior in columns
         ]
 
-    def _vector(self, row: int) -> np.ndarray:
-        vectors, _ = self.vectors_of(np.array([row]))
-        return vectors[0]
-
     def get_vector(self, entity: str) -> np.ndarray:
         """RETURNS (ndarray): The first vector (h,) of an entity, zeros for an unknown id."""
-        row = self.row(entity)
+        view = self._view
+        row = view.row(entity)
         unknown = np.zeros(self.entity_vector_length, dtype=np.float32)
-        return unknown if row is None else self._vector(row)
+        return unknown if row is None else _vector(view, row)
 
     def get_vectors(self, entities: Iterable[str]) -> list[np.ndarray]:
         """RETURNS (list[ndarray]): The first vector of each entity."""
@@ -270,46 +386,39 @@ class FaissKB(View, KnowledgeBase):
     # Files
 
     def to_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> None:
-        """Write everything into a directory. Until it is whole, what was there before stays.
+        """Write everything into a directory. Its old content stays until the new one is complete.
 
-        The immutable files are hard-linked where the file system allows, else copied. Saving
-        over the same knowledge base writes the changes alone.
+        The immutable files are hard-linked if the file system allows it, else copied. Saving over
+        the same knowledge base only writes the changes.
 
-        path (str | Path): A new directory, or one that a knowledge base may be replaced in.
-        RAISES (ElqError): If there are changes in memory, and the directory they are based on was
-            changed by another process.
+        path (str | Path): A new directory, or that of a knowledge base to replace.
+        RAISES (ElqError): If there are changes in memory, and another process changed the
+            directory that they are based on.
         """
         path = Path(os.path.abspath(path))  # noqa: PTH100 (a symlink is replaced, not followed)
         with self._lock:
-            if self._live is not None and _is_same(path, self._live.path):
-                self._save_in_place(self._live)
+            if self._directory is not None and _is_same(path, self._directory.path):
+                self._save_in_place(self._directory)
             else:
-                serialize.write_directory(path, self.manifest, *self._now)
+                serialize.write_directory(path, self.manifest, self._view.base, self._view.delta)
 
-    def _save_in_place(self, live: KBDirectory) -> None:
-        """Write what its directory lacks: changes that are in memory alone."""
-        if self._unsaved:
-            live.rewrite(self._now[1].changes())
-            self._now, self._unsaved = (live.base, live.delta), False
+    def _save_in_place(self, directory: KBDirectory) -> None:
+        """Write the changes that the directory lacks."""
+        if self._mode is KBMode.IN_MEMORY:
+            directory.rewrite(self._view.delta.changes())
+            self._follow(directory)
+            self._mode = KBMode.READ_ONLY
 
     def from_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> FaissKB:
-        """Open a directory in place of what this object holds.
+        """Open a directory in place of the present content.
 
         RETURNS (FaissKB): This object.
         """
-        return self._take(KBDirectory(Path(path)))
-
-    def _take(self, live: KBDirectory) -> FaissKB:
-        if live.manifest.width != self.entity_vector_length:
-            # The attribute is read-only in Python; the constructor of the Cython class sets it.
-            KnowledgeBase.__init__(self, self.vocab, live.manifest.width)
-        self._live, self._now = live, (live.base, live.delta)
-        self._in_place, self._unsaved, self._directory = True, False, None
-        return self
+        return self._use(KBDirectory(Path(path)), KBMode.IN_PLACE)
 
     def to_bytes(self, **kwargs: Any) -> bytes:
-        """RETURNS (bytes): Everything, the files' contents included: for small ones."""
-        return serialize.to_bytes(self.manifest, *self._now)
+        """RETURNS (bytes): Everything, including the contents of the files: for small ones."""
+        return serialize.to_bytes(self.manifest, self._view.base, self._view.delta)
 
     def from_bytes(
         self,
@@ -317,41 +426,40 @@ class FaissKB(View, KnowledgeBase):
         *,
         exclude: Iterable[str] = (),
     ) -> FaissKB:
-        """Take over what `to_bytes` wrote; its files go to a temporary directory.
+        """Load what `to_bytes` returned; the files go to a temporary directory.
 
         RETURNS (FaissKB): This object.
         """
-        directory = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
-        serialize.unpack(bytes_data, Path(directory.name))
-        return self.from_disk(directory.name).keep(directory)
+        temporary = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
+        serialize.unpack(bytes_data, Path(temporary.name))
+        return self.from_disk(temporary.name).keep_temporary(temporary)
 
-    def keep(self, directory: tempfile.TemporaryDirectory[str]) -> FaissKB:
+    def keep_temporary(self, directory: tempfile.TemporaryDirectory[str]) -> FaissKB:
         """Let a temporary directory live as long as this object uses its files. Changes are no
         longer written there.
 
         RETURNS (FaissKB): This object.
         """
-        self._directory = directory
-        self._in_place = False
+        self._temporary = directory
+        self._mode = KBMode.READ_ONLY
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FaissKB:
         restore, arguments = self.__reduce__()
         copied = restore(*copy.deepcopy(arguments, memo))
-        copied._directory = self._directory  # or else it would go with the original
+        copied._temporary = self._temporary  # or else it would be removed with the original
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.
-        changes = None if self.is_shared else list(self._now[1].changes())
-        return _restore, (
-            type(self),
-            self.vocab,
-            self.manifest,
-            self.path,
-            changes,
-            self.restriction,
-        )
+        changes = None if self.is_in_place else list(self._view.delta.changes())
+        arguments = self.vocab, self.manifest, self.path, changes, self.restriction
+        return _restore, (type(self), *arguments)
+
+
+def _vector(view: View, row: int) -> np.ndarray:
+    vectors, _ = view.vectors_of(np.array([row]))
+    return vectors[0]
 
 
 def _is_same(path: Path, other: Path) -> bool:
@@ -371,25 +479,25 @@ def _restore(
     )
     if path is not None:
         kb.from_disk(path)
-        # A directory that is shared may have moved on; changes in memory are on top of one state.
+        # Others may have changed a directory in place; changes in memory need the same files.
         same = kb.manifest == manifest or (
             changes is None and kb.fingerprint == manifest.fingerprint
         )
         if not same:
             raise ElqError(Errors.ELQ222.format(path=path))
     if changes is not None:
-        delta = Delta.of(manifest.width, manifest.entities, changes)
-        kb._now, kb._in_place, kb._unsaved = (kb.base, delta), False, True
+        kb._mode = KBMode.IN_MEMORY
+        kb._replace_view(delta=Delta.of(manifest.width, manifest.entities, changes))
     kb.restriction = restriction
     return kb
 
 
 def priors(name: str, entities: Sequence[Entity]) -> list[float]:
-    """Prior probabilities from the counts that entities came with; a name without any counts once.
+    """Compute prior probabilities from the counts of aliases. A name without a count gets 1.
 
     name (str): The name, in any spelling that folds to the same.
-    entities (Sequence[Entity]): All that have it.
-    RETURNS (list[float]): One for each; their sum is 1.
+    entities (Sequence[Entity]): All entities that have it.
+    RETURNS (list[float]): One probability per entity; they sum to 1.
     """
     folded = fold(name)
     counted = [

@@ -1,4 +1,4 @@
-"""How a config names a knowledge base: functions for spaCy's registry."""
+"""Functions for spaCy's registry by which a config names a knowledge base."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from .knowledge_base import FaissKB
 
 
-# What the source of a knowledge base begins with that may be replaced when its entities change.
+# Prefix of `source` in the manifest of a cache, which may be replaced when its entities change.
 CACHE = "cache of "
 
 
 class KBLoader(Protocol):
-    """What a component calls to get its knowledge base.
+    """A function that a component calls to get its knowledge base.
 
-    spaCy's own components call it with the vocab alone. A component that has an entity encoder
-    passes it: it embeds the entities, or must match the vectors that are there.
+    spaCy's own components only pass the vocab. A component that has an entity encoder passes it
+    too: it embeds the entities, or must match the existing vectors.
     """
 
     def __call__(self, vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB: ...
@@ -33,10 +33,10 @@ class KBLoader(Protocol):
 def kb_from_directory(path: str | Path | None, device: int = -1) -> KBLoader:
     """Registered as "spacy-elq.KBFromDirectory.v1" in `misc`: open a knowledge base directory.
 
-    path (str | Path | None): What `python -m spacy elq kb build` made. None, as in a config whose
-        paths are not filled in, is refused when the knowledge base is loaded.
-    device (int): GPU to search on, where FAISS has it; -1 for the CPU.
-    RETURNS (KBLoader): Refuses an encoder other than the one that made the vectors.
+    path (str | Path | None): A directory that `python -m spacy elq kb build` made. None, as in a
+        config whose paths are not filled in, raises an error when the knowledge base is loaded.
+    device (int): GPU to search on, if FAISS supports it; -1 for the CPU.
+    RETURNS (KBLoader): Raises an error for an encoder other than the one that made the vectors.
     """
 
     def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
@@ -56,8 +56,8 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
     """Registered as "spacy-elq.KBFromEntities.v1" in `misc`: embed the entities of a file.
 
     path (str | Path): Entity file, JSONL.
-    cache (str | Path | None): A directory to keep the knowledge base in; it is used again as long
-        as entities and encoder are the same. Without it a temporary one is made each time.
+    cache (str | Path | None): A directory to keep the knowledge base in, used again as long as
+        entities and encoder are the same. Without it, each load makes a temporary one.
     RETURNS (KBLoader): Needs an encoder.
     """
 
@@ -76,7 +76,8 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
 
 
 def empty_kb() -> Callable[[Vocab, int], FaissKB]:
-    """For `generate_empty_kb` of spaCy's own `entity_linker`.
+    """Registered as "spacy-elq.EmptyKB.v1" in `misc`, for `generate_empty_kb` of spaCy's own
+    `entity_linker`.
 
     RETURNS (Callable): Vocab and vector width → an empty FaissKB.
     """
@@ -86,7 +87,7 @@ def empty_kb() -> Callable[[Vocab, int], FaissKB]:
 
 
 def kb_of_no_entities(vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
-    """RETURNS (FaissKB): A knowledge base in memory, for entities of that encoder to be added."""
+    """RETURNS (FaissKB): An empty knowledge base in memory for entities of that encoder."""
     from .knowledge_base import FaissKB
 
     return FaissKB(
@@ -95,7 +96,7 @@ def kb_of_no_entities(vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
 
 
 def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
-    """Raise an ElqError if the vectors were made by another encoder."""
+    """Raise an ElqError if another encoder made the vectors."""
     if kb.fingerprint != encoder.fingerprint:
         raise ElqError(
             Errors.ELQ213.format(
@@ -105,10 +106,10 @@ def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
 
 
 def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
-    """Embed the live entities of a knowledge base again, after a change of the encoder.
+    """Embed the entities of a knowledge base again, after a change of the encoder.
 
-    RETURNS (FaissKB): A new one, in a temporary directory that lives as long as it does, or in
-        memory if there are none.
+    RETURNS (FaissKB): A new one. Its temporary directory lives as long as it does. It is in memory
+        if there are no entities.
     """
     manifest = kb.manifest
     if kb.is_empty():
@@ -138,7 +139,7 @@ def _build_temporary(
     directory = tempfile.TemporaryDirectory(prefix="spacy-elq-kb-")
     out = Path(directory.name) / "kb"
     build_kb(entities, out, encoder, **settings)
-    return FaissKB.open(out, vocab).keep(directory)
+    return FaissKB.open(out, vocab).keep_temporary(directory)
 
 
 def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
@@ -161,8 +162,9 @@ def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -
 
 
 def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB | None:
-    """The knowledge base in a cache, if it is of these entities and this encoder; an ElqError if
-    it is none that may be replaced."""
+    """RETURNS (FaissKB | None): The knowledge base in a cache, if it has these entities and this
+        encoder.
+    RAISES (ElqError): If the directory holds a knowledge base that was not made as a cache."""
     from ..entities.reader import read_entities
     from .build.build_state import digest_of
     from .files.store import MANIFEST
@@ -170,7 +172,7 @@ def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> Fa
 
     if not (cache / MANIFEST).exists():
         return None
-    # What one run adds is no part of the entities that the next one asks for.
+    # Not in place: entities that one run adds do not belong to the cached file.
     kb = FaissKB.open(cache, vocab, in_place=False)
     same = kb.manifest.digest == digest_of(read_entities(path))
     if same and kb.fingerprint == encoder.fingerprint:

@@ -1,4 +1,4 @@
-"""Fields of entities that are to change → the entities as they are to be."""
+"""Apply updates, given as dicts of changed fields, to the records and vectors of entities."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
-    """RETURNS (list[Entity]): Entities, made of dicts where they are not."""
+    """RETURNS (list[Entity]): The records as valid entities."""
     return [validate(e if isinstance(e, Entity) else entity_from_dict(e)) for e in records]
 
 
 def validate(entity: Entity) -> Entity:
-    """RETURNS (Entity): The entity as it will be read again.
-    RAISES (ElqError): If it could not be."""
+    """RETURNS (Entity): The entity as it will be read from disk.
+    RAISES (ElqError): If it could not be written or read."""
     try:
         if isinstance(entity.aliases, str):
-            raise TypeError("its aliases are one string, not several")
+            raise TypeError("its aliases are a string, not a list")
         text = json.dumps(entity_to_dict(entity), ensure_ascii=False)
         text.encode("utf8")
     except (TypeError, ValueError, AttributeError, RecursionError) as err:
@@ -37,8 +37,8 @@ def validate(entity: Entity) -> Entity:
 
 
 def lookup_entities(view: View, records: Sequence[Entity | Mapping[str, Any]]) -> list[Entity]:
-    """RETURNS (list[Entity]): The entities with these ids, as they are.
-    RAISES (ElqError): If one of them is not there."""
+    """RETURNS (list[Entity]): The present entities with the ids of these records.
+    RAISES (ElqError): If an id is unknown."""
     ids = [_id_of(record) for record in records]
     rows = view.rows(ids)
     unknown = [id_ for id_, row in zip(ids, rows, strict=True) if row is None]
@@ -50,11 +50,13 @@ def lookup_entities(view: View, records: Sequence[Entity | Mapping[str, Any]]) -
 def embed_changed(
     encoder: EntityEncoder, view: View, new: Sequence[Entity], old: Sequence[Entity]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embed changed entities; those whose text stays keep their vectors, as embedding takes time.
+    """Embed changed entities. Entities whose text stays the same keep their vectors, which is
+    faster.
 
-    view (View): What has the vectors of the old ones.
-    new, old (Sequence[Entity]): One for each.
-    RETURNS (tuple[ndarray, ndarray]): As `EntityEncoder.encode` of the new ones.
+    view (View): Holds the vectors of the old entities.
+    new, old (Sequence[Entity]): The same entities after and before the change.
+    RETURNS (tuple[ndarray, ndarray]): Vectors and owners, as `EntityEncoder.encode` of the new
+        entities.
     """
     same = np.array([_text(a) == _text(b) for a, b in zip(new, old, strict=True)], dtype=bool)
     if not same.any():
@@ -70,7 +72,7 @@ def embed_changed(
 
 
 def _text(entity: Entity) -> tuple[str, str, tuple[str, ...]]:
-    """RETURNS (tuple): What vectors are made of."""
+    """RETURNS (tuple): The fields that vectors are made of."""
     return entity.title, entity.description, entity.aliases
 
 
@@ -87,10 +89,10 @@ def _id_of(record: Entity | Mapping[str, Any]) -> str:
 def apply_updates(
     entities: Sequence[Entity], records: Sequence[Entity | Mapping[str, Any]]
 ) -> list[Entity]:
-    """Change the fields that are given; the others stay.
+    """Change the given fields of entities and keep the others.
 
-    records (Sequence): One for each: `Entity` records, which replace all fields, or dicts.
-    RETURNS (list[Entity]): The entities with the changes.
+    records (Sequence): One record per entity: an `Entity` replaces all fields, a dict some.
+    RETURNS (list[Entity]): The changed entities.
     """
     return as_entities(
         new if isinstance(new, Entity) else {**entity_to_dict(entity), **new}

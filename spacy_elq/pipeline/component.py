@@ -187,7 +187,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         """What a call links to from its beginning to its end, whatever is changed meanwhile."""
         self._ensure_initialized()
         self._refresh_kb()
-        return self.kb.snapshot()
+        return self.kb.view
 
     def _ensure_initialized(self) -> None:
         """A model that comes trained needs no `nlp.initialize`."""

@@ -72,7 +72,7 @@ class EntitiesOfPipe:
         self._kb_is_stale = False
         self._trainer = None
         if self.kb_path is not None and not self._is_open(self.kb_path):
-            self.cfg["kb_path"] = str(kb.path) if kb.is_shared and kb.path else None
+            self.cfg["kb_path"] = str(kb.path) if kb.is_in_place and kb.path else None
 
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
@@ -132,7 +132,7 @@ class EntitiesOfPipe:
         while not added:  # as long as others change them while they are embedded
             self._refresh_kb()
             check_fingerprint(self.kb, self.entity_encoder)
-            view = self.kb.snapshot()
+            view = self.kb.view
             old = lookup_entities(view, records)
             new = apply_updates(old, records)
             vectors, owners = embed_changed(self.entity_encoder, view, new, old)

@@ -164,7 +164,7 @@ def _of_part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_reference(pipe: ElqLinker, kb: FaissKB) -> bool:
     """Whether to save a reference to it; an ElqError if that would lose changes."""
-    if pipe.kb_path is not None and not kb.is_shared:
+    if pipe.kb_path is not None and not kb.is_in_place:
         raise ElqError(Errors.ELQ244.format(path=pipe.kb_path, name=pipe.name))
     return pipe.kb_path is not None
 

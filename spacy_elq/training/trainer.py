@@ -377,15 +377,15 @@ class Trainer:
     def _full_matrix(self) -> EntityMatrix:
         """Made once, and again after live changes."""
         if self._matrix is None:
-            if self.kb.n_rows > MAX_SOFTMAX:
-                raise ElqError(Errors.ELQ114.format(entities=self.kb.n_rows, most=MAX_SOFTMAX))
+            if self.kb.view.n_rows > MAX_SOFTMAX:
+                raise ElqError(Errors.ELQ114.format(entities=self.kb.view.n_rows, most=MAX_SOFTMAX))
             vectors, owners = self.kb.vector_matrix()
             device = next(self.heads.parameters()).device
             dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
             self._matrix = EntityMatrix(
                 as_tensor(vectors).to(device, dtype),
                 torch.from_numpy(owners.astype(np.int64)).to(device),
-                self.kb.n_rows,
+                self.kb.view.n_rows,
             )
         return self._matrix
 

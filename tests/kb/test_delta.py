@@ -75,9 +75,7 @@ def test_others_see_all_of_a_change_or_nothing(kb, monkeypatch, restricted, dura
     seen = []
 
     def look():
-        seen.append(
-            (kb.entity("Q1").title, found(kb.snapshot())[0], len(kb.lookup(["Old"])[0]), len(kb))
-        )
+        seen.append((kb.entity("Q1").title, found(kb.view)[0], len(kb.lookup(["Old"])[0]), len(kb)))
 
     append, retire = delta_module.GrowingArray.append, delta_module._Rows.retire
 
@@ -99,20 +97,20 @@ def test_others_see_all_of_a_change_or_nothing(kb, monkeypatch, restricted, dura
     assert {*seen} == {("Old", "Q1", 1, before)}
     look()
     assert seen[-1] == ("New", "Q2", 0, before + 1)
-    assert found(kb.snapshot()) == ["Q2", "Q1", "N3"]
+    assert found(kb.view) == ["Q2", "Q1", "N3"]
 
 
 def test_masks_are_those_of_the_moment_that_is_asked_for(kb, monkeypatch):
     """Another thread may ask for the masks of another moment meanwhile."""
     kb.restrict(types=["city"])
-    before = kb.snapshot()
+    before = kb.view
     kb.add([Entity("N", "New", type="city")], FAR)
-    after = kb.snapshot()
+    after = kb.view
     make = kb.restriction._make
 
     def meanwhile(base, delta):
         masks = make(base, delta)
-        if delta is after._now[1]:
+        if delta is after.delta:
             before.search(QUERY, 3)
         return masks
 

@@ -30,7 +30,7 @@ from .helpers import (
 
 def test_a_built_one(kb, encoder, queries):
     check_equal(kb, ENTITIES, encoder, queries)
-    assert (kb.n_rows, kb.entity_vector_length) == (45, WIDTH)
+    assert (kb.view.n_rows, kb.entity_vector_length) == (45, WIDTH)
     assert (kb.fingerprint, kb.is_empty()) == ("hash-1", False)
 
 
@@ -45,7 +45,7 @@ def test_changes_are_seen_at_once(kb, encoder, queries):
     assert np.isneginf(kb.scores(queries, dead)).all()
     assert kb.records([removed_row, old_row]) == [ENTITIES[2], ENTITIES[0]]  # for calls under way
     with pytest.raises(ElqError, match="ELQ220"):
-        kb.records([kb.n_rows])
+        kb.records([kb.view.n_rows])
 
 
 def test_find_names_tells_whose_names_and_how(kb, encoder):

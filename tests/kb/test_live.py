@@ -159,7 +159,7 @@ def test_the_files_of_an_installed_package_stay_as_they_are(
 
 
 def test_a_snapshot_keeps_its_rows(kb, encoder, queries):
-    snapshot = kb.snapshot()
+    snapshot = kb.view
     found = snapshot.search(queries, 5)
     before = snapshot.records(found.rows.ravel())
     change(kb, encoder)
@@ -176,7 +176,7 @@ def test_many_changes_of_one_entity_take_little_room():
     for i in range(2 * MANY + 50):
         memory.add([Entity("Q1", f"Title {i}")], vectors)
     assert len(memory) == 1
-    assert memory.n_rows <= MANY + 2
+    assert memory.view.n_rows <= MANY + 2
     assert memory.entity("Q1").title == f"Title {2 * MANY + 49}"
     assert [e.title for e in memory.named(f"title {2 * MANY + 49}")]
     assert not memory.named("Title 5")
@@ -204,7 +204,7 @@ def test_compact(tmp_path, encoder, queries, index):
     again = FaissKB.open(tmp_path / "kb", Vocab())
     check_files(again)
     check_equal(again, entities, encoder, queries, k=3)
-    assert (again.n_removed, again.manifest.entities) == (0, len(entities))
+    assert (again.view.n_removed, again.manifest.entities) == (0, len(entities))
     assert (again.manifest.index, again.manifest.source) == (index, "all.jsonl")
 
 
@@ -308,7 +308,7 @@ def test_threads_search_while_one_changes_and_compacts(kb, encoder, queries):
         try:
             while not stop.is_set():
                 kb.refresh()
-                view = kb.snapshot()
+                view = kb.view
                 rows = view.search(queries, 8).rows
                 view.records(rows[rows >= 0])
                 view.lookup(["Paris", "Suva"])

@@ -191,7 +191,7 @@ def agree(pair, k=6):
 def test_same_answers_and_no_vectors_here(pair):
     files, remote = pair
     agree(pair)
-    assert isinstance(remote.base.table, MilvusVectorStore)
+    assert isinstance(remote.view.base.table, MilvusVectorStore)
     assert "vectors.npy" in files.manifest.files
     assert "vectors.npy" not in remote.manifest.files
     assert not list(remote.path.glob("upload*"))
@@ -235,7 +235,7 @@ def test_compacts_to_nothing_and_back(tmp_path, uri, encoder):
     assert len(kb) == 0
     kb.add(ENTITIES[:1], *encoder.encode(ENTITIES[:1]))
     assert kb.compact(progress=False)
-    assert isinstance(kb.base.table, MilvusVectorStore)
+    assert isinstance(kb.view.base.table, MilvusVectorStore)
     assert kb.search(queries(1), 2).rows.tolist() == [[0, -1]]
 
 

@@ -38,7 +38,7 @@ def test_damaged_records_are_told_when_they_are_read(directory, vocab):
     kb = FaissKB.open(directory, vocab)
     for read in (list, len, lambda kb: kb.row("Q90"), lambda kb: kb.records([1])):
         with pytest.raises(ElqError, match=r"ELQ223.*entities\.sqlite"):
-            read(kb) if read is not len else kb.base.catalogue.__len__()
+            read(kb) if read is not len else kb.view.base.catalogue.__len__()
 
 
 def test_it_opens_while_another_process_removes_old_files(tmp_path, encoder, monkeypatch):
@@ -63,7 +63,7 @@ def test_settings_of_a_later_release_are_passed_over(tmp_path, encoder):
     manifest = Manifest.read(tmp_path / "kb")
     search = {**manifest.search, "invented_later": 1}
     replace(manifest, search=search).write(tmp_path / "kb")
-    table = FaissKB.open(tmp_path / "kb", Vocab()).base.table
+    table = FaissKB.open(tmp_path / "kb", Vocab()).view.base.table
     assert (table.index.effort, table.rerank) == (search["effort"], search["depth"])
 
 
@@ -77,5 +77,5 @@ def test_searches_stay_on_the_gpu(directory, encoder, monkeypatch):
     other.add([NEW], *encoder.encode([NEW]))
     other.compact(progress=False)
     kb.refresh()
-    assert devices[-1] == (kb.base.table, 3)
+    assert devices[-1] == (kb.view.base.table, 3)
     assert len({id(table) for table, _ in devices}) == 2

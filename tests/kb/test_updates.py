@@ -53,9 +53,9 @@ def test_the_fields_of_an_entity_win_over_others_of_the_same_name(kb, directory,
 
 def test_an_update_needs_an_id(kb):
     with pytest.raises(ElqError, match=r"ELQ232.*no 'id'"):
-        lookup_entities(kb, [{"title": "x"}])
+        lookup_entities(kb.view, [{"title": "x"}])
     with pytest.raises(ElqError, match="ELQ231"):
-        lookup_entities(kb, ["Q90"])
+        lookup_entities(kb.view, ["Q90"])
 
 
 def test_membership_is_by_id(kb):
@@ -83,13 +83,13 @@ def test_only_what_has_another_text_is_embedded_again(kb):
         {"id": "Q3", "rank": 2},
         {"id": "Q4", "aliases": ["chk"]},
     ]
-    encoder, old = HashEncoder(), lookup_entities(kb, changes)
+    encoder, old = HashEncoder(), lookup_entities(kb.view, changes)
     entities = apply_updates(old, changes)
-    vectors, owners = embed_changed(encoder, kb, entities, old)
+    vectors, owners = embed_changed(encoder, kb.view, entities, old)
     assert encoder.encoded == ["Q90", "Q4"]
     expected = HashEncoder().encode(entities)
     np.testing.assert_array_equal(vectors, expected[0])
     np.testing.assert_array_equal(owners, expected[1])
-    nothing = embed_changed(encoder, kb, old, old)
+    nothing = embed_changed(encoder, kb.view, old, old)
     np.testing.assert_array_equal(nothing[0], HashEncoder().encode(old)[0])
     assert encoder.encoded == ["Q90", "Q4"]

@@ -116,7 +116,7 @@ def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
 
 def test_no_more_entities_are_looked_for_than_there_are(nlp):
     elq = nlp.get_pipe("elq")
-    kb, heads, asked = elq.kb.snapshot(), get_heads(elq.model), []
+    kb, heads, asked = elq.kb.view, get_heads(elq.model), []
 
     def search(queries, k):
         asked.append(k)

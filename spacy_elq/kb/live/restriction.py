@@ -1,4 +1,4 @@
-"""Linking to some entities alone: those of given types, or with given ids."""
+"""Restrict searches to some entities: those of given types, or with given ids."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ SHOWN = 10
 
 
 class Masks(NamedTuple):
-    """Which entities may be found.
+    """The entities that searches may find.
 
-    base (ndarray): Rows 0..N-1 of the base, bool (N,); None if all of them.
-    added (ndarray): The same of the added entities, in the order of their rows; None if all of the
-        live ones.
+    base (ndarray | None): Mask (N,) of the rows of the files; None for all of them.
+    added (ndarray | None): Mask of the added entities in row order; None for all live ones.
     """
 
     base: np.ndarray | None
@@ -31,21 +30,21 @@ class Masks(NamedTuple):
 
 
 class Restriction:
-    """The entities that have one of the types or one of the ids; with neither, all of them.
+    """The entities that have one of the types or one of the ids; without either, all entities.
 
-    types, ids (Iterable[str]): Whether they are there is for `check` to say.
+    types, ids (Iterable[str]): Not checked here, see `check`.
     """
 
     def __init__(self, types: Iterable[str] = (), ids: Iterable[str] = ()) -> None:
         self.types = tuple(dict.fromkeys(types))
         self.ids = tuple(dict.fromkeys(ids))
-        self._kept: tuple[StoredKB | None, Delta, Masks] | None = None
+        self._last: tuple[StoredKB | None, Delta, Masks] | None = None
 
     @classmethod
-    def asked(cls, types: Iterable[str] | None, ids: Iterable[str] | None) -> Restriction:
-        """RETURNS (Restriction): What a caller asks for; none where both are None.
-        RAISES (ElqError): For one string in place of a list, and where nothing is in the lists: if
-            they were computed, no entity is what was meant, not all of them."""
+    def from_lists(cls, types: Iterable[str] | None, ids: Iterable[str] | None) -> Restriction:
+        """RETURNS (Restriction): The restriction that a caller asks for; none if both are None.
+        RAISES (ElqError): For a string in place of a list, or empty lists: a computed empty list
+            means "no entity", not "no restriction"."""
         types = None if types is None else as_list(types, "types")
         ids = None if ids is None else as_list(ids, "ids")
         if not types and not ids and (types is not None or ids is not None):
@@ -53,13 +52,13 @@ class Restriction:
         return cls(types or (), ids or ())
 
     def __reduce__(self) -> tuple[type[Restriction], tuple[tuple[str, ...], tuple[str, ...]]]:
-        return Restriction, (self.types, self.ids)  # masks are made anew
+        return Restriction, (self.types, self.ids)  # without the masks
 
     def __bool__(self) -> bool:
         return bool(self.types or self.ids)
 
     def check(self, base: StoredKB | None, delta: Delta) -> None:
-        """Raise an ElqError for a type that no entity has, or an id that is not there."""
+        """Raise an ElqError if no entity has one of the types, or an id is unknown."""
         added = {entity.type for entity in delta}
         known = dict.fromkeys([*(base.catalogue.types() if base else ()), *added])
         unknown = [type_ for type_ in self.types if type_ not in known]
@@ -76,14 +75,14 @@ class Restriction:
             raise ElqError(Errors.ELQ238.format(ids=", ".join(map(str, missing[:SHOWN]))))
 
     def masks(self, base: StoredKB | None, delta: Delta) -> Masks:
-        """RETURNS (Masks): What may be found; the same arrays until something changes."""
+        """RETURNS (Masks): The entities to find; the same arrays until something changes."""
         if not self:
             return Masks(delta.alive, None)
-        kept = self._kept
-        if kept is None or kept[0] is not base or kept[1] is not delta:
-            # One tuple: another thread may ask for the masks of another moment.
-            kept = self._kept = base, delta, self._make(base, delta)
-        return kept[2]
+        last = self._last
+        if last is None or last[0] is not base or last[1] is not delta:
+            # One tuple, because another thread may ask for the masks of another view.
+            last = self._last = base, delta, self._make(base, delta)
+        return last[2]
 
     def _make(self, base: StoredKB | None, delta: Delta) -> Masks:
         of_base = np.zeros(delta.base_rows, dtype=bool)
