@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, read_spans_jsonl
 from spacy_elq.encoders.windows import cut_windows, pad
-from spacy_elq.linking.boundaries import boundaries
+from spacy_elq.linking.boundaries import boundary_masks
 from spacy_elq.ml.heads import span_logits
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import find_targets
@@ -75,7 +75,7 @@ class Bare:
     def sorted(self, texts: list[str]) -> list[str]:
         """By their number of wordpieces."""
         windows = cut_windows(self.tokenizer, texts, 512, 64)
-        return [texts[window.text] for window in sorted(windows, key=len)]
+        return [texts[window.doc] for window in sorted(windows, key=len)]
 
     def batches(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         result = []
@@ -107,7 +107,7 @@ def training_batch(elq, gold: list[Example]):
     bare = Bare(elq)
     windows = cut_windows(bare.tokenizer, texts, 512, 64)
     ids, mask = pad([window.ids for window in windows], bare.tokenizer.pad_token_id)
-    starts, ends = boundaries(windows, texts, mask, words=True, special_tokens=False)
+    starts, ends = boundary_masks(windows, texts, mask, words=True, special_tokens=False)
 
     targets = find_targets(windows, docs, elq.kb.row, Counter())
     return ids, mask, starts, ends, targets

@@ -85,7 +85,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
     texts (Sequence[tuple]): Texts with their mentions; where no text has any, they are found.
     RETURNS (ndarray): (M, h), float32.
     """
-    from ..linking.rank import find_spans
+    from ..linking.propose import propose_spans
     from ..pipeline.component import find_elq
 
     elq = find_elq(nlp)
@@ -99,7 +99,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
     for start in range(0, len(docs), BATCH):
         some = slice(start, start + BATCH)
         given = [spans for _, spans in texts[some]] if known else None
-        found = find_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
+        found = propose_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
         queries += [part.queries for part in found]
     return np.concatenate(queries)[:MAX_QUERIES]
 

@@ -15,7 +15,7 @@ from thinc.api import Model, get_array_module, torch2xp, xp2torch
 
 from ..errors import ElqError, Errors
 from .question import Backprop, EncodedBatch, Encoder, checked_settings, split
-from .windows import NO_CHARS, Window, share_cores
+from .windows import NO_CHARS, Window, assign_cores
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,7 @@ def _forward(
                 if (window.chars != NO_CHARS).any():
                     windows.append(window)
                     rows.append(row[: len(window)])
-    share_cores(windows)
+    windows = assign_cores(windows)
     batches = [
         _batch([windows[i] for i in batch], [rows[i] for i in batch])
         for batch in split(windows, model.attrs["max_batch_items"], is_train)
@@ -89,7 +89,7 @@ def _states(data: TransformerData, is_train: bool) -> torch.Tensor | None:
     return xp2torch(data.model_output.last_hidden_state, requires_grad=is_train)
 
 
-def _windows(text: int, doc: Doc, data: TransformerData) -> list[Window]:
+def _windows(index: int, doc: Doc, data: TransformerData) -> list[Window]:
     mask = np.asarray(data.wordpieces.attention_mask, dtype=bool)
     ids = np.asarray(data.wordpieces.input_ids)
     chars = np.full((mask.size, 2), NO_CHARS, dtype=np.int32)
@@ -102,7 +102,7 @@ def _windows(text: int, doc: Doc, data: TransformerData) -> list[Window]:
     chars[pieces, 1] = ends[owners]
     chars = chars.reshape(*mask.shape, 2)
     return [
-        Window(text, ids[i, :length].tolist(), chars[i, :length])
+        Window(index, ids[i, :length].tolist(), chars[i, :length])
         for i, length in enumerate(mask.sum(1))
     ]
 

@@ -9,7 +9,7 @@ so the mention lies whole in that window, with context on both sides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -36,18 +36,18 @@ WHOLE = (0, np.iinfo(np.int32).max)
 TOKENIZING = fork_safe(Lock())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Window:
-    """A run of wordpieces of one text, with the special tokens around it.
+    """A run of wordpieces of one document, with the special tokens around it.
 
-    text (int): Which text of the batch it is cut from.
+    doc (int): Index of the document among those that were cut together.
     ids (Sequence[int]): Wordpiece ids, length T.
     chars (ndarray): Character offsets into the text, int32 (T, 2), end exclusive; `NO_CHARS` for
         special tokens.
     core (tuple[int, int]): The range of characters whose mentions are taken from this window.
     """
 
-    text: int
+    doc: int
     ids: Sequence[int]
     chars: np.ndarray
     core: tuple[int, int] = WHOLE
@@ -63,6 +63,7 @@ def cut_windows(
     overlap: int,
     *,
     truncate: bool = False,
+    docs: Sequence[int] | None = None,
 ) -> list[Window]:
     """Tokenize texts and cut the long ones into overlapping windows.
 
@@ -70,6 +71,7 @@ def cut_windows(
     overlap (int): Wordpieces that neighbouring windows share, less than half a window. Twice the
         longest mention at least, for mentions to lie whole in one window.
     truncate (bool): Keep only the first window of each text, as the published ELQ does.
+    docs (Sequence[int] | None): `Window.doc` for each text; its position by default.
     RETURNS (list[Window]): In the order of the texts; a text without wordpieces has none.
     """
     if not texts:
@@ -94,9 +96,8 @@ def cut_windows(
         chars = np.asarray(encoding.offsets, dtype=np.int32)
         chars[special] = NO_CHARS
         text = encoded["overflow_to_sample_mapping"][i] if not truncate else i
-        windows.append(Window(text, ids, chars))
-    share_cores(windows)
-    return windows
+        windows.append(Window(text if docs is None else docs[text], ids, chars))
+    return assign_cores(windows)
 
 
 def doc_windows(
@@ -113,25 +114,28 @@ def doc_windows(
     """
     cut = [i for i, doc in enumerate(docs) if WINDOW_KEY not in doc.user_data]
     texts = [docs[i].text for i in cut]
-    windows = cut_windows(tokenizer, texts, max_length, overlap, truncate=truncate)
+    windows = cut_windows(tokenizer, texts, max_length, overlap, truncate=truncate, docs=cut)
     if len(cut) == len(docs):
         return windows
-    for window in windows:
-        window.text = cut[window.text]
     for i, doc in enumerate(docs):
         if given := doc.user_data.get(WINDOW_KEY):
             windows.append(Window(i, given["ids"], np.array(given["chars"], dtype=np.int32)))
-    return sorted(windows, key=lambda window: window.text)
+    return sorted(windows, key=lambda window: window.doc)
 
 
-def share_cores(windows: Sequence[Window]) -> None:
-    """Divide each text's characters among its windows, in the middle of every overlap. Windows of
-    one text stand next to each other, in reading order."""
-    for left, right in pairwise(windows):
-        if left.text == right.text:
+def assign_cores(windows: Sequence[Window]) -> list[Window]:
+    """Divide the characters of each document among its windows, in the middle of every overlap.
+
+    windows (Sequence[Window]): Windows of one document are neighbours, in reading order.
+    RETURNS (list[Window]): The same windows with their cores.
+    """
+    result = list(windows)
+    for i, (left, right) in enumerate(pairwise(windows)):
+        if left.doc == right.doc:
             border = (int(left.chars.max()) + _first_char(right)) // 2
-            left.core = (left.core[0], border)
-            right.core = (border, WHOLE[1])
+            result[i] = replace(left, core=(result[i].core[0], border))
+            result[i + 1] = replace(right, core=(border, WHOLE[1]))
+    return result
 
 
 def _first_char(window: Window) -> int:
@@ -201,7 +205,7 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndar
     return ids, mask
 
 
-def locate(window: Window, start: int, end: int) -> tuple[int, int] | None:
+def locate_wordpieces(window: Window, start: int, end: int) -> tuple[int, int] | None:
     """RETURNS (Optional[tuple[int, int]]): First and last wordpiece (inclusive) that share a
     character with [start, end); None if there is none."""
     begins, ends = window.chars[:, 0], window.chars[:, 1]

@@ -46,7 +46,7 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
         raise ElqError(Errors.ELQ518)
     settings = elq.decoding
     mentions = elq.rank_mentions(docs)
-    mentions = mentions.select(mentions.passing(settings))
+    mentions = mentions.select(mentions.passes(settings))
     score = mentions.joint if settings.threshold_type == JOINT else mentions.raw_scores[:, 0]
     names = _names(elq, mentions)
     result = []

@@ -20,7 +20,7 @@ _UNSPACED = re.compile(
 )
 
 
-def boundaries(
+def boundary_masks(
     windows: Sequence[Window],
     texts: Sequence[str],
     mask: np.ndarray,
@@ -30,7 +30,7 @@ def boundaries(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where spans may begin and end.
 
-    texts (Sequence[str]): The texts that `Window.text` counts.
+    texts (Sequence[str]): The texts that `Window.doc` counts.
     mask (ndarray): True at wordpieces, bool (B, T).
     words (bool): Only where words begin and end: not within a word, no begin at punctuation, no end
         at punctuation that is never the last character of a name, neither at an emoji.
@@ -44,7 +44,7 @@ def boundaries(
         end[:] = special_tokens | (begin != NO_CHARS)
         start[:] = end & (special_tokens | (begin >= window.core[0])) & (begin < window.core[1])
         if words:
-            text = texts[window.text]
+            text = texts[window.doc]
             within = _within_words(text, window)
             start[within] = False
             end[within - 1] = False

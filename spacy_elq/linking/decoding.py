@@ -63,9 +63,9 @@ class DecodingSettings:
         return self.threshold if self.threshold_type == JOINT else self.mention_threshold
 
 
-@dataclass
-class Spans:
-    """N spans of a batch, in the order of window, first and last wordpiece.
+@dataclass(frozen=True)
+class WordpieceSpans:
+    """N spans of a batch, sorted by window, first and last wordpiece.
 
     window (ndarray): Row of the batch, int64 (N,).
     first, last (ndarray): Wordpieces, inclusive, int64 (N,).
@@ -79,6 +79,14 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.window)
+
+    def places(self) -> list[tuple[int, int, int]]:
+        """RETURNS (list[tuple[int, int, int]]): Window, first and last wordpiece of each span."""
+        return list(zip(self.window.tolist(), self.first.tolist(), self.last.tolist(), strict=True))
+
+    def select(self, chosen: list[int]) -> WordpieceSpans:
+        """RETURNS (WordpieceSpans): The spans at these positions."""
+        return WordpieceSpans(*(values[chosen] for values in vars(self).values()))
 
 
 def log_sigmoid(x: np.ndarray) -> np.ndarray:
@@ -113,11 +121,11 @@ def span_logits(
     return (at_start[..., None] + at_end[:, ends_of]).astype(np.float32)
 
 
-def propose(
+def select_spans(
     scores: np.ndarray,
     settings: DecodingSettings,
     names: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
-) -> Spans:
+) -> WordpieceSpans:
     """The spans worth looking entities up for.
 
     Of the `num_cand_mentions` highest in each window, and of those that are names in the knowledge
@@ -140,10 +148,10 @@ def propose(
         above |= passed & ~above.any(axis=1, keepdims=True)
     window, cell = np.nonzero(above)
     first, width = np.divmod(cell, widths)
-    return Spans(window, first, first + width, flat[window, cell])
+    return WordpieceSpans(window, first, first + width, flat[window, cell])
 
 
-def passes(
+def passes_thresholds(
     settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray, raw: np.ndarray
 ) -> np.ndarray:
     """Which mentions keep their best entity.

@@ -18,9 +18,10 @@ from ..kb.files.store import EXACT
 from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import ALIAS, LOOSE, MENTION_FEATURES, TITLE, NameMatch
 from ..types import Entity
-from .boundaries import boundaries
+from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
-from .rank import CharSpans, ProposedSpans, RankedMentions, Search, find_spans, rank_entities
+from .propose import CharSpans, ProposedSpans, propose_spans
+from .rank import RankedMentions, Search, rank_entities
 
 if TYPE_CHECKING:
     from ..kb.live.view import View
@@ -132,8 +133,8 @@ def explain(
         reads all vectors.
     """
     heads = get_heads(model)
-    found = find_spans(model, kb, [doc], settings, None if given is None else [given])
-    cuts = [""] * sum(len(part.spans) for part in found)
+    found = propose_spans(model, kb, [doc], settings, None if given is None else [given])
+    cuts = [""] * sum(len(part) for part in found)
     if given is None:
         others = _likeliest_others(model, kb, doc, settings, found, limit)
         cuts += [cut for part in others for cut in _cut_by_place(part, doc.text, settings)]
@@ -168,18 +169,18 @@ def _likeliest_others(
     unbound = replace(
         settings, threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
     )
-    everywhere = find_spans(model, kb, [doc], unbound, everywhere=True)
+    everywhere = propose_spans(model, kb, [doc], unbound, everywhere=True)
     least = _least_logit(everywhere, limit)
     others = []
     # Both runs cut the same windows and batches.
     for part, of_part in zip(everywhere, proposed, strict=True):
-        places = set(_places(of_part))
+        places = set(of_part.spans.places())
         chosen = [
             i
-            for i, place in enumerate(_places(part))
+            for i, place in enumerate(part.spans.places())
             if place not in places and part.spans.logit[i] >= least
         ]
-        others.append(_select(part, chosen))
+        others.append(part.select(chosen))
     return others
 
 
@@ -190,38 +191,18 @@ def _least_logit(found: Sequence[ProposedSpans], limit: int) -> float:
     return float(np.sort(logits)[len(logits) - limit]) if limit else np.inf
 
 
-def _places(found: ProposedSpans) -> list[tuple[int, int, int]]:
-    spans = found.spans
-    return list(zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist(), strict=True))
-
-
-def _select(found: ProposedSpans, chosen: list[int]) -> ProposedSpans:
-    spans = found.spans
-    return ProposedSpans(
-        found.windows,
-        replace(
-            spans,
-            window=spans.window[chosen],
-            first=spans.first[chosen],
-            last=spans.last[chosen],
-            logit=spans.logit[chosen],
-        ),
-        found.given[chosen],
-        found.queries[chosen],
-        [found.names[i] for i in chosen],
-    )
-
-
 def _cut_by_place(found: ProposedSpans, text: str, settings: DecodingSettings) -> list[str]:
     """What cut each span, none of which was proposed, before entities were looked up."""
     lengths = np.array([len(window) for window in found.windows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     valid, at_words = (
-        boundaries(found.windows, [text], mask, words=words, special_tokens=settings.special_tokens)
+        boundary_masks(
+            found.windows, [text], mask, words=words, special_tokens=settings.special_tokens
+        )
         for words in (False, settings.word_boundaries)
     )
     cuts = []
-    for (window, first, last), logit in zip(_places(found), found.spans.logit, strict=True):
+    for (window, first, last), logit in zip(found.spans.places(), found.spans.logit, strict=True):
         if not (valid[0][window, first] and valid[1][window, last]):
             special = found.windows[window].chars[[first, last], 0] == NO_CHARS
             cut = INVALID if special.any() else OUTSIDE_CORE
@@ -240,7 +221,7 @@ def _cut_by_scores(mentions: RankedMentions, i: int, settings: DecodingSettings)
         return INVALID
     if mentions.rows[i, 0] < 0:
         return NO_ENTITY
-    if mentions.select([i]).passing(settings)[0]:
+    if mentions.select([i]).passes(settings)[0]:
         return ""
     if settings.threshold_type == JOINT:
         return JOINT_THRESHOLD

@@ -99,11 +99,11 @@ def find_name_matches(
 ) -> list[NameMatches]:
     """The names in each window.
 
-    texts (Sequence[str]): The texts that `Window.text` counts.
+    texts (Sequence[str]): The texts that `Window.doc` counts.
     RETURNS (list[NameMatches]): One for each window.
     """
-    split = {i: words(texts[i]) for i in {window.text for window in windows}}
-    in_window = [_words_in(window, split[window.text]) for window in windows]
+    split = {i: words(texts[i]) for i in {window.doc for window in windows}}
+    in_window = [_words_in(window, split[window.doc]) for window in windows]
     hits: list[NameMatches] = [{} for _ in windows]
     names = _find_names(kb, in_window)
     if not len(names.window):
@@ -201,7 +201,7 @@ def _place(
     stride = max(map(len, texts)) + 1
     starts, ends = (chars + window[:, None] * stride).T
     limits = [
-        _limits(in_window[w], first, last, len(texts[windows[w].text]))
+        _limits(in_window[w], first, last, len(texts[windows[w].doc]))
         for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
     ]
     before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
@@ -217,7 +217,7 @@ def _place(
     within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
     s, e = first[name] + within // ways[name], last[name] + within % ways[name]
     of_hit = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
-    surfaces = [texts[windows[w].text][begin:end] for w, begin, end in of_hit]
+    surfaces = [texts[windows[w].doc][begin:end] for w, begin, end in of_hit]
     return _Places(name, piece[s], piece[e], surfaces)
 
 

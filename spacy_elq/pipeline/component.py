@@ -159,7 +159,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
             settings = replace(settings, threshold=min(self.span_group_threshold, self.threshold))
         kb = self._current_entities()
         mentions = rank_mentions(self.model, kb, docs, settings, given)
-        passed = mentions.select(mentions.passing(settings))
+        passed = mentions.select(mentions.passes(settings))
         stored = self.calibration
         calibration = None if stored is None else Calibration.from_dict(stored)
         links = make_links(passed, kb, calibration)

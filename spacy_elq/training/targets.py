@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from spacy.tokens import Doc
 
-from ..encoders.windows import Window, locate
+from ..encoders.windows import Window, locate_wordpieces
 from ..gold import gold_spans
 
 logger = logging.getLogger("spacy")
@@ -46,7 +46,7 @@ def find_targets(
 ) -> Targets:
     """Locate gold mentions in the windows whose core they begin in.
 
-    references (Sequence[Doc]): The documents that `Window.text` counts, with gold spans.
+    references (Sequence[Doc]): The documents that `Window.doc` counts, with gold spans.
     row_of (Callable): Entity id → row, None for an unknown one.
     problems (Counter): Counts, by kind, the mentions that can't be learned from as they are.
     """
@@ -56,10 +56,10 @@ def find_targets(
     ]
     found = []
     for w, window in enumerate(windows):
-        for start, end, entity_id in gold[window.text]:
+        for start, end, entity_id in gold[window.doc]:
             if not window.core[0] <= start < window.core[1]:
                 continue
-            place = locate(window, start, end)
+            place = locate_wordpieces(window, start, end)
             row = row_of(entity_id)
             if place is None:
                 problems["no wordpiece"] += 1

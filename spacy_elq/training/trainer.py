@@ -25,7 +25,7 @@ from ..encoders.question import (
 from ..errors import ElqError, Errors
 from ..gold import gold_spans
 from ..kb.search.exact_index import as_tensor
-from ..linking.boundaries import boundaries
+from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
 from ..ml.heads import span_logits
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
@@ -213,7 +213,7 @@ class Trainer:
         hits = find_name_matches(self.kb, [doc.text for doc in docs], windows)
         hidden = torch.rand(len(docs)) < self.settings.name_dropout
         return [
-            {} if hidden[window.text] else of_window
+            {} if hidden[window.doc] else of_window
             for window, of_window in zip(windows, hits, strict=True)
         ]
 
@@ -229,7 +229,7 @@ class Trainer:
         self.problems["not at word boundaries"] += int((gold & (scores == -torch.inf)).sum())
         if self.settings.mention_loss_mean == "span":
             return mention_loss(scores, gold)
-        n_texts = len({window.text for window in batch.encoded.windows})
+        n_texts = len({window.doc for window in batch.encoded.windows})
         return mention_loss(scores, gold, reduction="sum") / n_texts
 
     def span_logits(
@@ -239,7 +239,7 @@ class Trainer:
 
         RETURNS (Tensor): float32 (B, T, W); -inf where there is no span.
         """
-        starts, ends = boundaries(
+        starts, ends = boundary_masks(
             batch.encoded.windows,
             [doc.text for doc in docs],
             batch.encoded.mask,
@@ -275,7 +275,7 @@ class Trainer:
             scores = self._with_names(scores, names, None)
             return self._softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
         windows = batch.encoded.windows
-        texts = np.array([windows[w].text for w in known.window.tolist()])
+        texts = np.array([windows[w].doc for w in known.window.tolist()])
         return self._loss_over_some(queries, known.row, names, texts)
 
     def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:

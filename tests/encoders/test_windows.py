@@ -33,7 +33,7 @@ def test_windows_cover_each_wordpiece_once_by_their_cores(tokenizer, texts):
         owned = []
         for window in windows:
             assert len(window) <= 16
-            if window.text == i:
+            if window.doc == i:
                 for start, end in window.chars.tolist():
                     if start != NO_CHARS and window.core[0] <= start < window.core[1]:
                         owned.append((start, end))
@@ -58,7 +58,7 @@ def test_a_mention_has_context_on_both_sides_of_a_border(tokenizer):
 def test_truncate_reads_the_first_window_only(tokenizer):
     windows = cut_windows(tokenizer, ["a b c d e f g h i j", "a"], 6, 2, truncate=True)
     assert [len(window) for window in windows] == [6, 3]
-    assert [window.text for window in windows] == [0, 1]
+    assert [window.doc for window in windows] == [0, 1]
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["  ", "\n\t"]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spacy_elq.encoders.windows import Window, cut_windows, pad
-from spacy_elq.linking.boundaries import boundaries
+from spacy_elq.linking.boundaries import boundary_masks
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def allowed(tiny_bert):
         windows = cut_windows(tokenizer, [text], 64, 16)
         _, mask = pad([window.ids for window in windows], 0)
         options = {"words": True, "special_tokens": False, **options}
-        starts, ends = boundaries(windows, [text], mask, **options)
+        starts, ends = boundary_masks(windows, [text], mask, **options)
         chars = windows[0].chars
         begins = [text[a:b] for (a, b), ok in zip(chars.tolist(), starts[0], strict=True) if ok]
         finals = [text[a:b] for (a, b), ok in zip(chars.tolist(), ends[0], strict=True) if ok]
@@ -41,7 +41,7 @@ def test_no_begin_at_punctuation_and_ends_at_some(allowed):
 def test_marks_are_parts_of_words():
     text, cuts = "\u0926\u093f\u0932 a", [(0, 1), (1, 2), (2, 3), (4, 5)]  # a Hindi word
     window = Window(0, [1] * 4, np.array(cuts, dtype=np.int32))
-    starts, ends = boundaries(
+    starts, ends = boundary_masks(
         [window], [text], np.ones((1, 4), bool), words=True, special_tokens=False
     )
     assert starts.tolist() == [[True, False, False, True]]

@@ -12,8 +12,8 @@ from spacy_elq.linking.decoding import (
     DecodingSettings,
     log_sigmoid,
     log_softmax,
-    passes,
-    propose,
+    passes_thresholds,
+    select_spans,
     span_logits,
     without_overlaps,
 )
@@ -54,7 +54,7 @@ def test_span_logits_are_start_plus_end_plus_sum_of_inside(batch, longest):
 def test_propose_keeps_the_highest_spans_above_the_threshold(batch, most, threshold):
     logits, mask = batch
     scores = span_logits(logits, mask, mask, 3)
-    spans = propose(scores, DecodingSettings(threshold, num_cand_mentions=most, **EXACT))
+    spans = select_spans(scores, DecodingSettings(threshold, num_cand_mentions=most, **EXACT))
     for b in range(len(mask)):
         cells = [(score, i, i + w) for (i, w), score in np.ndenumerate(scores[b])]
         highest = sorted((c for c in cells if c[0] > -math.inf), reverse=True)[:most]
@@ -73,8 +73,8 @@ def test_where_no_span_passes_all_are_kept_unless_the_joint_score_decides():
     scores = np.full((1, 3, 1), -5.0, dtype="f4")
     joint = DecodingSettings(-2.0, **EXACT)
     mention = DecodingSettings(mention_threshold=-2.0, threshold_type="top_entity_by_mention")
-    assert len(propose(scores, joint)) == 0
-    assert propose(scores, mention).first.tolist() == [0, 1, 2]
+    assert len(select_spans(scores, joint)) == 0
+    assert select_spans(scores, mention).first.tolist() == [0, 1, 2]
 
 
 def test_names_are_proposed_however_many_spans_score_higher():
@@ -82,12 +82,12 @@ def test_names_are_proposed_however_many_spans_score_higher():
     scores[0, 1, 2], scores[1, 3, 0] = 1.0, -9.0
     settings = DecodingSettings(threshold=-2.0, num_cand_mentions=1)
     names = (np.array([0, 1]), np.array([1, 3]), np.array([2, 0]))
-    spans = propose(scores, settings, names)
+    spans = select_spans(scores, settings, names)
     found = list(zip(spans.window.tolist(), spans.first.tolist(), spans.last.tolist()))  # noqa: B905
     assert (0, 1, 3) in found  # a name, and likely enough
     assert (1, 3, 3) not in found  # a name, but below the threshold
     assert len(found) == 3
-    assert len(propose(scores, settings)) == 2
+    assert len(select_spans(scores, settings)) == 2
 
 
 def test_threshold_types_compare_what_the_published_code_compares():
@@ -97,7 +97,7 @@ def test_threshold_types_compare_what_the_published_code_compares():
 
     def passed(kind, threshold=-1.0):
         settings_ = DecodingSettings(threshold, mention_threshold=-0.6931, threshold_type=kind)
-        return passes(settings_, logit, joint, raw).tolist()
+        return passes_thresholds(settings_, logit, joint, raw).tolist()
 
     assert passed("joint") == [False, True, False]
     assert passed("top_entity_by_mention") == [True, False, True]

@@ -6,8 +6,9 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_elq.linking import rank as linking
-from spacy_elq.linking.rank import find_spans, join_namesakes, rank_entities
+from spacy_elq.linking import propose, rank
+from spacy_elq.linking.propose import propose_spans
+from spacy_elq.linking.rank import add_namesakes, rank_entities
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.ml.name_features import NameMatch
 
@@ -18,7 +19,7 @@ ENTITIES, WIDTH, K, MOST = 12, 3, 3, 2
 
 
 class Vectors:
-    """What `join_namesakes` asks of a knowledge base."""
+    """What `add_namesakes` asks of a knowledge base."""
 
     def __init__(self, vectors):
         self.vectors = vectors
@@ -61,8 +62,8 @@ def test_namesakes_join_what_was_retrieved(case):
     rows = np.argsort(-everything, axis=1)[:, :K]
     scores = np.take_along_axis(everything, rows, axis=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linking, "MAX_NAMESAKES", MOST)
-        rows, scores = join_namesakes(Vectors(vectors), queries, rows, scores, names, BONUS)
+        patch.setattr(rank, "MAX_NAMESAKES", MOST)
+        rows, scores = add_namesakes(Vectors(vectors), queries, rows, scores, names, BONUS)
     for i, name in enumerate(names):
         known = rows[i] >= 0
         assert not np.isfinite(scores[i, ~known]).any()
@@ -77,9 +78,9 @@ def test_a_name_of_very_many_makes_no_room_for_them_beside_every_mention():
     hit = NameMatch(np.arange(common), np.zeros(common, np.int64), np.zeros(6, np.float32))
     queries = np.ones((n, WIDTH), np.float32)
     retrieved = np.zeros((n, 1), np.int64), np.full((n, 1), WIDTH, np.float32)
-    rows, _ = join_namesakes(kb, queries, *retrieved, [hit] + [None] * (n - 1), BONUS)
-    assert rows.shape[1] <= linking.MAX_NAMESAKES + 2
-    assert max(kb.asked) <= n * (linking.MAX_NAMESAKES + 1)
+    rows, _ = add_namesakes(kb, queries, *retrieved, [hit] + [None] * (n - 1), BONUS)
+    assert rows.shape[1] <= rank.MAX_NAMESAKES + 2
+    assert max(kb.asked) <= n * (rank.MAX_NAMESAKES + 1)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
         return forward(model, some, is_train)
 
     monkeypatch.setattr(elq.model, "_func", watch)
-    monkeypatch.setattr(linking, "CHARS_AT_ONCE", 60)
+    monkeypatch.setattr(propose, "CHUNK_CHARS", 60)
     after = [[(link.start, link.end, link.id) for link in links] for links in elq.predict(docs)]
     assert after == before
     assert sum(read) == sum(len(doc.text) for doc in docs)
@@ -122,7 +123,7 @@ def test_no_more_entities_are_looked_for_than_there_are(nlp):
         asked.append(k)
         return kb.search(queries, 3)
 
-    found = find_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.decoding)
+    found = propose_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.decoding)
     for top_k in (1, 1_000_000_000):
         rank_entities(found, kb, heads, top_k, search)
     assert asked == [1, len(kb)]

@@ -1,0 +1,224 @@
+"""A batch of documents → the spans that may be mentions, with query vectors for their entities.
+
+Settings decide everything that is not learned; nothing here knows about annotations on a `Doc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from spacy.tokens import Doc
+
+from ..encoders.windows import NO_CHARS, Window, locate_wordpieces
+from ..ml.model import ElqModel, ScoredBatch, get_heads, mention_queries
+from ..ml.name_features import (
+    NameFeatureGrid,
+    NameMatch,
+    NameMatches,
+    NameTable,
+    find_name_matches,
+    name_feature_grid,
+)
+from .boundaries import boundary_masks
+from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
+
+if TYPE_CHECKING:
+    from ..ml.heads import Heads
+
+# Character ranges of one document's mentions, end exclusive.
+CharSpans = Sequence[tuple[int, int]]
+# Characters of documents that are encoded together; their vectors are freed before the next chunk.
+CHUNK_CHARS = 1 << 16
+
+
+@dataclass(frozen=True)
+class ProposedSpans:
+    """N spans of one padded batch, before entities are looked up.
+
+    windows (list[Window]): The windows of the batch.
+    spans (WordpieceSpans): The spans in these windows.
+    doc (ndarray): Index of each span's document, int64 (N,).
+    chars (ndarray): Characters, int64 (N, 2), end exclusive: as given, or of the wordpieces;
+        `NO_CHARS` for a span of special tokens alone.
+    given (ndarray): Index among the document's given mentions, int64 (N,); -1 for found spans.
+    queries (ndarray): Query vectors, float32 (N, h).
+    names (list[NameMatch | None]): The name in the knowledge base that each span's text is.
+    """
+
+    windows: list[Window]
+    spans: WordpieceSpans
+    doc: np.ndarray
+    chars: np.ndarray
+    given: np.ndarray
+    queries: np.ndarray
+    names: list[NameMatch | None]
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def select(self, chosen: list[int]) -> ProposedSpans:
+        """RETURNS (ProposedSpans): The spans at these positions."""
+        return ProposedSpans(
+            self.windows,
+            self.spans.select(chosen),
+            self.doc[chosen],
+            self.chars[chosen],
+            self.given[chosen],
+            self.queries[chosen],
+            [self.names[i] for i in chosen],
+        )
+
+
+def propose_spans(
+    model: ElqModel,
+    kb: NameTable,
+    docs: Sequence[Doc],
+    settings: DecodingSettings,
+    given: Sequence[CharSpans] | None = None,
+    *,
+    everywhere: bool = False,
+) -> list[ProposedSpans]:
+    """Choose the spans to look entities up for.
+
+    given (Sequence[CharSpans] | None): The mentions of each document, if they are known: only these
+        are proposed. A mention without a wordpiece (white space) is left out.
+    everywhere (bool): Let spans begin and end anywhere, special tokens included.
+    RETURNS (list[ProposedSpans]): One for each padded batch.
+    """
+    heads = get_heads(model)
+    texts = [doc.text for doc in docs]
+    proposed = []
+    for chunk in _chunks(texts):
+        mentions = None if given is None else given[chunk]
+        located: set[tuple[int, int]] = set()
+        for batch, matches in _scored_batches(model, kb, docs[chunk], texts[chunk]):
+            grid = name_feature_grid(matches, settings.max_mention_length + 1)
+            anywhere = everywhere or mentions is not None
+            logits = _span_logits(batch, texts[chunk], grid, heads, settings, anywhere=anywhere)
+            windows = batch.encoded.windows
+            if mentions is None:
+                spans = select_spans(logits, settings, grid.places)
+                which = np.full(len(spans), -1)
+                chars = _chars(windows, spans)
+            else:
+                spans, which, chars = _locate_given(windows, mentions, logits, located)
+            doc = np.array([window.doc for window in windows], dtype=np.int64)[spans.window]
+            names = [matches[w].get((first, last)) for w, first, last in spans.places()]
+            queries = _queries(heads, batch, spans)
+            proposed.append(
+                ProposedSpans(windows, spans, doc + chunk.start, chars, which, queries, names)
+            )
+    return proposed
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[slice]:
+    """Group documents, so that the vectors of many documents are not held at once."""
+    ends = list(accumulate(map(len, texts)))
+    for _, group in groupby(range(len(texts)), key=lambda i: ends[i] // CHUNK_CHARS):
+        members = list(group)
+        yield slice(members[0], members[-1] + 1)
+
+
+def _scored_batches(
+    model: ElqModel, kb: NameTable, docs: Sequence[Doc], texts: Sequence[str]
+) -> Iterator[tuple[ScoredBatch, list[NameMatches]]]:
+    """Run the model on documents and look up the names in their windows.
+
+    YIELDS (tuple[ScoredBatch, list[NameMatches]]): A padded batch, and the names in each window.
+    """
+    batches = model.predict(list(docs))
+    # Most batches are small: look up the names of all batches at once.
+    windows = [window for batch in batches for window in batch.encoded.windows]
+    with_names = get_heads(model).names is not None
+    matches = iter(find_name_matches(kb, texts, windows) if with_names else [{} for _ in windows])
+    for batch in batches:
+        yield batch, list(islice(matches, len(batch.encoded.windows)))
+
+
+def _span_logits(
+    batch: ScoredBatch,
+    texts: Sequence[str],
+    names: NameFeatureGrid,
+    heads: Heads,
+    settings: DecodingSettings,
+    *,
+    anywhere: bool,
+) -> np.ndarray:
+    """Span logits with the name features' share, float32 (B, T, W).
+
+    anywhere (bool): Exclude no span by its boundaries.
+    """
+    mask = batch.encoded.mask
+    starts, ends = mask, mask
+    if not anywhere:
+        starts, ends = boundary_masks(
+            batch.encoded.windows,
+            texts,
+            mask,
+            words=settings.word_boundaries,
+            special_tokens=settings.special_tokens,
+        )
+    logits = batch.logits.cpu().numpy()
+    scores = span_logits(logits, starts, ends, settings.max_mention_length)
+    if heads.names is not None:
+        scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
+    return scores
+
+
+def _locate_given(
+    windows: list[Window],
+    given: Sequence[CharSpans],
+    logits: np.ndarray,
+    located: set[tuple[int, int]],
+) -> tuple[WordpieceSpans, np.ndarray, np.ndarray]:
+    """Find the wordpieces of given mentions, in the windows whose core they begin in.
+
+    located (set[tuple[int, int]]): (document, index) of mentions located so far; updated. A mention
+        that spans two non-overlapping windows is taken from the first.
+    RETURNS (tuple[WordpieceSpans, ndarray, ndarray]): The spans, the index of each among its
+        document's given mentions, and its characters as given.
+    """
+    cells, chars = [], []
+    for row, window in enumerate(windows):
+        for i, (begin, end) in enumerate(given[window.doc]):
+            if (window.doc, i) in located:
+                continue
+            place = locate_wordpieces(window, begin, end)
+            if place and window.core[0] <= max(begin, window.chars[place[0], 0]) < window.core[1]:
+                cells.append((row, *place, i))
+                chars.append((begin, end))
+                located.add((window.doc, i))
+    rows, first, last, which = np.array(cells, dtype=np.int64).reshape(-1, 4).T
+    width = last - first
+    fits = width < logits.shape[2]
+    logit = np.full(len(cells), -np.inf, dtype=np.float32)
+    logit[fits] = logits[rows[fits], first[fits], width[fits]]
+    spans = WordpieceSpans(rows, first, last, logit)
+    return spans, which, np.array(chars, dtype=np.int64).reshape(-1, 2)
+
+
+def _queries(heads: Heads, batch: ScoredBatch, spans: WordpieceSpans) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        queries = mention_queries(heads, batch.encoded, spans.window, spans.first, spans.last)
+        return queries.cpu().numpy()
+
+
+def _chars(windows: Sequence[Window], spans: WordpieceSpans) -> np.ndarray:
+    """RETURNS (ndarray): Characters from the first to the last wordpiece of each span that is not a
+    special token, int64 (N, 2)."""
+    chars = np.empty((len(spans), 2), dtype=np.int64)
+    for i, (window, first, last) in enumerate(spans.places()):
+        of_window = windows[window].chars
+        begin, end = of_window[first, 0], of_window[last, 1]
+        if NO_CHARS in (begin, end):
+            real = of_window[first : last + 1]
+            real = real[real[:, 0] != NO_CHARS]
+            begin, end = (real[0, 0], real[-1, 1]) if len(real) else (NO_CHARS, NO_CHARS)
+        chars[i] = begin, end
+    return chars
