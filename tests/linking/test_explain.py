@@ -234,10 +234,10 @@ def test_needs_an_initialized_component(elq_config):
 
 
 def test_the_likeliest_mentions_are_told_and_no_other_gets_a_query(nlp, elq, monkeypatch):
-    from spacy_elq.linking import rank as linking
+    from spacy_elq.linking import propose
 
     elq.max_length = 20
-    doc, asked, queries = nlp.make_doc(LONG), [], linking._queries
+    doc, asked, queries = nlp.make_doc(LONG), [], propose._queries
 
     def watch(heads, batch, spans):
         asked.append(len(spans))
@@ -246,7 +246,7 @@ def test_the_likeliest_mentions_are_told_and_no_other_gets_a_query(nlp, elq, mon
     def spans(explained):  # one place may be in two windows
         return Counter((s.start, s.end, s.text, round(s.logit, 3)) for s in explained.spans)
 
-    monkeypatch.setattr(linking, "_queries", watch)
+    monkeypatch.setattr(propose, "_queries", watch)
     everything = elq.explain(doc, limit=1_000_000)
     few = elq.explain(doc, limit=0)
     n_all = sum(asked)
