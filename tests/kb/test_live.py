@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
-from benchmarks import durability
-from benchmarks.durability import kill_builds, kill_writers, run_operations, share_memory
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.build import builder as build_module
@@ -328,32 +326,3 @@ def test_threads_search_while_one_changes_and_compacts(kb, encoder, queries):
     for thread in threads:
         thread.join(20)
     assert not problems
-
-
-# What benchmarks/durability.py does at length
-
-
-def test_random_operations_against_a_plain_model(tmp_path):
-    assert run_operations(tmp_path, 400, seed=1)["search"] > 50
-
-
-def test_killed_writers_and_builds(tmp_path):
-    assert kill_writers(tmp_path, 6, seed=1)["acknowledged"] > 0
-    kill_builds(tmp_path, 4, seed=1)
-
-
-def test_a_writer_that_fails_is_no_writer_that_was_killed(tmp_path, monkeypatch, capfd):
-    def fail(*args):
-        raise RuntimeError("the writer is broken")
-
-    monkeypatch.setattr(durability, "_write", fail)
-    with pytest.raises(SystemExit):
-        kill_writers(tmp_path, 9)
-    assert "the process failed" in capfd.readouterr().err
-
-
-def test_readers_share_memory(tmp_path):
-    sizes = share_memory(tmp_path, 40_000, 2, width=64, added=20)
-    # Each reader has all of the vectors in memory, and they have them together.
-    assert sizes["files rss"] > 1.9 * sizes["vectors"]
-    assert sizes["files pss"] < 1.5 * sizes["vectors"]
