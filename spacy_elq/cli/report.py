@@ -11,7 +11,6 @@ import typer
 
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
-from ..evaluation.page import ENTITY_PAGE
 from ._common import (
     BATCH_SIZE,
     EntityUriOption,
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from ..evaluation.report import ScoredSet
 
 EXAMPLE = "Example: python -m spacy elq report training/model-best dev.jsonl report.html"
-# The curves begin here, or at the pipeline's threshold where that is lower.
+WIKIDATA_PAGE = "https://www.wikidata.org/wiki/{}"
+# Lowest threshold of the curves, unless the pipeline's is lower.
 FLOOR = -8.0
 
 
@@ -45,7 +45,7 @@ def report_command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
     ] = 200,
-    kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = ENTITY_PAGE,
+    kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = WIKIDATA_PAGE,
     read_as: FormatOption = "",
     entity_uri: EntityUriOption = WIKIDATA,
     gpu_id: GpuOption = -1,
@@ -66,11 +66,11 @@ def report_command(
     _check_page(output)
     nlp = load_pipeline(pipeline, gpu_id)
     elq = find_elq(nlp)
-    sweeps = elq is not None and joint_score_decides(elq)
+    has_curves = elq is not None and joint_score_decides(elq)
     references = read_gold_docs(data, nlp, read_as, entity_uri)
     note_unknown_entities(elq, references, data.name, quiet=quiet)
     watch = progress_bar(data.name, quiet=quiet)
-    with links_above(elq, FLOOR) if sweeps else nullcontext():
+    with links_above(elq, FLOOR) if has_curves else nullcontext():
         docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH_SIZE)))
     keep_countable(docs, references)
     examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
@@ -80,7 +80,7 @@ def report_command(
         heading=f"{pipeline} on {data.name}",
         scores=score_links(examples, seen_ids=seen_ids(nlp)),
         limit=limit,
-        swept=_swept(elq, examples) if sweeps else None,
+        scored=_score_set(elq, examples) if has_curves else None,
         title_of=_titles(elq),
         spans_key=getattr(elq, "spans_key", "elq"),
         kb_url_template=kb_url,
@@ -97,7 +97,7 @@ def _check_page(path: Path) -> None:
                 raise ElqError(Errors.ELQ447.format(path=path))
 
 
-def _swept(elq: Any, examples: Sequence[Example]) -> ScoredSet:
+def _score_set(elq: Any, examples: Sequence[Example]) -> ScoredSet:
     from ..evaluation.report import ScoredSet
     from ..evaluation.threshold_curve import read_scored_links
     from ..linking.calibration import Calibration

@@ -106,15 +106,16 @@ def tune_command(
 
 def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:
     """Write the files of a tuning into a directory. RETURNS (list[str]): Their names."""
-    from ..evaluation.plots import plot_curve, plot_reliability
+    from ..evaluation.plots import plot_curve, plot_reliability, save_png
     from ..files import write_json
 
     write_json(output / "tune.json", {**origin, **tuning.to_dict()})
-    plot_curve(tuning.curve, tuning.chosen, output / "curve.png")
+    save_png(plot_curve(tuning.curve, tuning.threshold), output / "curve.png")
     if tuning.calibrated is None:
         return ["tune.json", "curve.png"]
     before, after = tuning.calibrated.all_before, tuning.calibrated.all_after
-    plot_reliability(before, after, output / "reliability.png")
+    figure = plot_reliability({"exp(score)": before, "calibrated": after})
+    save_png(figure, output / "reliability.png")
     return ["tune.json", "curve.png", "reliability.png"]
 
 

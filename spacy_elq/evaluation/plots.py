@@ -1,9 +1,14 @@
-"""The pictures of `tune`."""
+"""Threshold curves and reliability diagrams: PNG for `elq tune`, inline SVG for the report."""
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ElqError, Errors
 from ..files import atomic_file
@@ -15,61 +20,105 @@ if TYPE_CHECKING:
     from .threshold_curve import Curve
 
 DPI = 150
+# The page's style replaces these two colours in an SVG, so that it fits light and dark pages.
+INK, RULE = "#1f2430", "#d9dde7"
+STYLE: Any = {
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": RULE,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "spacy-elq",  # equal curves give equal files
+}
+# Legible on white and on black.
+BLUE, ORANGE, GREEN = "#3b82d6", "#df7a2e", "#2a9d5c"
 
 
-def plot_curve(curve: Curve, chosen: int, path: Path) -> None:
-    """Draw precision, recall and F1 over the threshold, as PNG.
+def plot_curve(curve: Curve, threshold: float) -> Figure:
+    """RETURNS (Figure): Precision, recall and F1 over the threshold, which is marked."""
+    with _figure(6, 3.9) as figure:
+        axes = figure.add_subplot()
+        lines = {"precision": (curve.p, BLUE), "recall": (curve.r, ORANGE), "F1": (curve.f, GREEN)}
+        # The first point has no links: its precision is a convention.
+        for label, (values, color) in lines.items():
+            axes.plot(curve.thresholds[1:], values[1:], label=label, color=color)
+        label = f"threshold {threshold:.2f}"
+        axes.axvline(threshold, color=INK, linestyle=":", linewidth=1.2, label=label)
+        axes.set(xlabel="threshold (joint log-score)", ylim=(0, 1.02))
+        figure.legend(loc="outside upper center", ncols=4)
+    return figure
 
-    chosen (int): The point of the curve that is marked.
-    path (Path): Replaced as a whole.
+
+def plot_reliability(measured: Mapping[str, Reliability]) -> Figure:
+    """Draw the share of correct links over their probability.
+
+    measured (Mapping[str, Reliability]): Label of a kind of probability → what was observed.
     """
-    figure = _figure(7, 4.2)
-    axes = figure.add_subplot()
-    # The first point has no links: its precision is a convention.
-    for label, values in (("precision", curve.p), ("recall", curve.r), ("F1", curve.f)):
-        axes.plot(curve.thresholds[1:], values[1:], label=label)
-    threshold = float(curve.thresholds[chosen])
-    axes.axvline(threshold, color="0.3", linestyle=":", label=f"threshold {threshold:.2f}")
-    axes.set(xlabel="threshold (joint log-score)", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=4)
-    _write(figure, path)
+    with _figure(6, 3.9) as figure:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=0.8)
+        for (label, found), color in zip(measured.items(), (BLUE, ORANGE), strict=False):
+            sizes = 12 + 188 * found.counts / max(found.counts.max(initial=1), 1)
+            label = f"{label}, ECE {found.error:.3f}"
+            axes.plot(found.predicted, found.observed, color=color, alpha=0.7)
+            axes.scatter(
+                found.predicted, found.observed, s=sizes, color=color, alpha=0.8, label=label
+            )
+        axes.set(xlabel="probability", ylabel="share of correct links")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+        figure.legend(loc="outside upper center", ncols=2, markerscale=0.6)
+    return figure
 
 
-def plot_reliability(before: Reliability, after: Reliability, path: Path) -> None:
-    """Draw a reliability diagram, as PNG: the share of links that is right over their probability.
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure, replacing the file as a whole."""
+    with atomic_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=DPI)
 
-    before, after (Reliability): Of exp(score), and calibrated.
-    path (Path): Replaced as a whole.
+
+def to_svg(figure: Figure, title: str) -> str:
+    """Render a figure as an <svg> element for an HTML page.
+
+    title (str): For screen readers.
+    RETURNS (str): The element. Its text and rules take the page's colours: `currentColor` and the
+        CSS variable `--rule`.
     """
-    figure = _figure(5, 5)
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--")
-    for label, found in (("exp(score)", before), ("calibrated", after)):
-        sizes = 12 + 188 * found.counts / max(found.counts.max(initial=1), 1)
-        (line,) = axes.plot(found.predicted, found.observed, alpha=0.7)
-        axes.scatter(
-            found.predicted,
-            found.observed,
-            s=sizes,
-            color=line.get_color(),
-            label=f"{label}, ECE {found.error:.3f}",
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(
+            file,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
         )
-    axes.set(xlabel="probability", ylabel="share that is right", xlim=(-0.02, 1.02))
-    axes.set_ylim(-0.02, 1.02)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
-    _write(figure, path)
+    drawn = file.getvalue().replace(INK, "currentColor").replace(RULE, "var(--rule)")
+    used = set(re.findall(r"#([\w-]+)", drawn))
+    # Two figures on a page would share the ids of their parts.
+    drawn = re.sub(r' id="([^"]+)"', lambda id_: id_[0] if id_[1] in used else "", drawn)
+    element = drawn[drawn.index("<svg") :]
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
 
 
-def _figure(width: float, height: float) -> Figure:
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure to draw on in the common style."""
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise ElqError(Errors.ELQ442) from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _write(figure: Figure, path: Path) -> None:
-    with atomic_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI)
+    with rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")

@@ -1,40 +1,44 @@
-"""One self-contained HTML page about a pipeline on an evaluation set: scores, curves, kinds of
-errors, and the texts themselves, gold mentions above links."""
+"""Render `report.html`: one page about a pipeline on an evaluation set, with nothing remote."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from string import Template
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import jinja2
 import numpy as np
 from spacy.training import Example
 
+from ..errors import ElqError
 from ..gold import gold_spans, triples
-from ..linking.calibration import Calibration, reliability
-from .charts import Series, line_chart
-from .error_analysis import KINDS, AnalyzedText, Mention, analyze
-from .evaluate import COLUMNS
-from .metrics import PRF, LinkMetrics
-from .page import ENTITY_PAGE, PAGE
+from ..linking.calibration import Calibration, Reliability, reliability
+from .error_analysis import KINDS, MISSED, SPURIOUS, AnalyzedText, Mention, analyze
+from .metrics import LinkMetrics
 from .scorer import predicted_spans
 from .threshold_curve import Curve, ScoredLinks, compute_curve, is_correct
 
-# Rows of the table of confused entities.
-MOST_CONFUSED = 12
+CONFUSED_ROWS = 12
+# Scores of a set, if known → their names on the page.
+FACTS = {
+    "elq_r1": "gold entity ranked first (R@1)",
+    "elq_r10": "gold entity in the first ten (R@10)",
+    "elq_topic_r": "topic of the text linked",
+    "elq_seen_weak_f": "weak F1, entities seen in training",
+    "elq_unseen_weak_f": "weak F1, unseen entities",
+}
 
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """What the curves are drawn of.
+    """The links of a set, from which the curves are drawn.
 
     texts (Sequence[ScoredLinks]): Links above `floor`.
-    threshold (float): The pipeline's.
-    calibration (Calibration | None): The pipeline's.
+    threshold (float): The pipeline's threshold.
+    calibration (Calibration | None): The pipeline's calibration.
     """
 
     texts: Sequence[ScoredLinks]
@@ -43,224 +47,201 @@ class ScoredSet:
     calibration: Calibration | None
 
 
+class MatchRow(NamedTuple):
+    """Precision, recall and F1 by one definition of a match."""
+
+    name: str
+    meaning: str
+    p: float
+    r: float
+    f: float
+
+
+class KindRow(NamedTuple):
+    """How often a kind of mention occurs; a share is None if it is undefined."""
+
+    name: str
+    meaning: str
+    total: int
+    of_gold: float | None
+    of_links: float | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """SVG figures and the numbers of their captions.
+
+    best_f, best_threshold (float): The highest F1 on the set, and its threshold.
+    reliability_svg (str): Empty if no link is above the threshold.
+    """
+
+    curve_svg: str
+    best_f: float
+    best_threshold: float
+    reliability_svg: str = ""
+    error: float = 0.0
+
+
 def render_report(
     examples: Sequence[Example],
     *,
     heading: str,
     scores: Mapping[str, Any],
+    kb_url_template: str,
     limit: int = 0,
-    swept: ScoredSet | None = None,
+    scored: ScoredSet | None = None,
     title_of: Callable[[str], str] = str,
     spans_key: str = "elq",
-    kb_url_template: str = ENTITY_PAGE,
 ) -> str:
     """Render the page.
 
-    examples (Sequence[Example]): The whole set: gold in the reference documents, links in the
-        predicted ones.
-    heading (str): What the page calls itself.
+    examples (Sequence[Example]): The whole set: gold mentions in the reference documents, links in
+        the predicted ones.
+    heading (str): Title of the page.
     scores (Mapping[str, Any]): `elq_*` scores of the set.
-    limit (int): Show so many texts at most; 0 shows all. Numbers are of the whole set.
-    swept (Sweep | None): For the curves; the page has none without it.
-    title_of (Callable): Entity id → name, for gold entities.
+    kb_url_template (str): Address of an entity, with {} for its id, as in displaCy.
+    limit (int): Number of texts to show, 0 for all. The numbers always cover the whole set.
+    scored (ScoredSet | None): For the curves; without it, the page has none.
+    title_of (Callable): Entity id → title, for gold entities.
     spans_key (str): The span group that holds titles and scores of the links.
-    kb_url_template (str): Address of an entity; {} stands for its id, as for displaCy.
     RETURNS (str): The page.
     """
-    findings = [analyze(example, title_of, spans_key) for example in examples]
-    counts = Counter(kind for finding in findings for kind in finding.kinds)
-    shown = findings[: limit or None]
-    note = f"{len(findings)} texts"
-    if len(shown) < len(findings):
-        note = f"{len(findings)} texts, of which the first {len(shown)} are shown"
-    return Template(PAGE).substitute(
-        heading=escape(heading),
-        shown=escape(note),
-        metrics=_metrics(scores),
-        mentions=_mention_metrics(examples),
-        curves="" if swept is None else _curves(swept),
-        kinds=_kinds(findings, counts),
-        confused=_confused(findings, kb_url_template),
-        legend="".join(_legend(kind, counts[kind]) for kind in KINDS),
-        rows="\n".join(_row(n, text, kb_url_template) for n, text in enumerate(shown, start=1)),
+    texts = [analyze(example, title_of, spans_key) for example in examples]
+    counts = _count_links(examples)
+    try:
+        curves = None if scored is None else _draw_curves(scored)
+    except ElqError:  # without matplotlib
+        curves = None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        heading=heading,
+        texts=texts[: limit or None],
+        n_texts=len(texts),
+        matches=_match_rows(scores, counts),
+        facts={name: scores[key] for key, name in FACTS.items() if key in scores},
+        counts=counts,
+        scored=scored,
+        curves=curves,
+        kinds=_kind_rows(texts),
+        confused=_most_confused(texts),
+        lanes=assign_lanes,
+        segments=_segments,
+        address=lambda id_: kb_url_template.replace("{}", quote(id_, safe="")),
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _metrics(scores: Mapping[str, Any]) -> str:
-    known = [column for column in COLUMNS if column.key in scores]
-    head = [escape(column.header) for column in known]
-    return _table(head, [[column.show(scores) for column in known]])
-
-
-def _mention_metrics(examples: Sequence[Example]) -> str:
-    """Mention detection by itself, and how many texts have no link."""
+def _count_links(examples: Sequence[Example]) -> LinkMetrics:
     counts = LinkMetrics()
     for example in examples:
         gold, predicted = gold_spans(example.reference), predicted_spans(example.predicted)
         counts.add(triples(gold), triples(predicted))
-
-    def show(prf: PRF) -> list[str]:
-        return [f"{value:.3f}" for value in (prf.p, prf.r, prf.f)]
-
-    head = ["mentions", "P", "R", "F", "texts without a link"]
-    unlinked = f"{counts.unlinked} of {counts.texts}"
-    overlapping, exact = show(counts.mention_overlap), show(counts.mention_exact)
-    return _table(head, [["overlapping", *overlapping, unlinked], ["same bounds", *exact, ""]])
+    return counts
 
 
-def _curves(swept: ScoredSet) -> str:
-    curve = compute_curve(swept.texts, swept.floor)
+def _match_rows(scores: Mapping[str, Any], counts: LinkMetrics) -> list[MatchRow]:
+    linked = [
+        MatchRow(name, meaning, *(scores.get(f"elq_{key}_{measure}", 0.0) for measure in "prf"))
+        for key, name, meaning in (
+            ("weak", "weak match", "same entity, overlapping bounds"),
+            ("strong", "strong match", "same entity, same bounds"),
+        )
+        if f"elq_{key}_f" in scores
+    ]
+    found = [
+        MatchRow(name, meaning, counted.p, counted.r, counted.f)
+        for counted, name, meaning in (
+            (counts.mention_overlap, "mentions", "any entity, overlapping bounds"),
+            (counts.mention_exact, "exact mentions", "any entity, same bounds"),
+        )
+    ]
+    return linked + found
+
+
+def _draw_curves(scored: ScoredSet) -> Curves | None:
+    """Draw the threshold curve, and the reliability of the links that the pipeline keeps."""
+    from .plots import plot_curve, plot_reliability, to_svg
+
+    curve = compute_curve(scored.texts, scored.floor)
     if not len(curve.scores):
-        return ""
-    return (
-        f"<figure>{_threshold_chart(curve, swept.threshold)}<figcaption>Weak match at every "
-        f"threshold; the dashed line is the pipeline's, {swept.threshold:.2f}. The best F1 on "
-        f"these texts is {curve.f.max():.3f}, at {curve.thresholds[curve.best()]:.2f}."
-        f"</figcaption></figure>{_reliability_figure(swept)}"
+        return None
+    drawn = to_svg(
+        plot_curve(curve, scored.threshold), "Precision, recall and F1 over the threshold"
     )
+    best_f, best_threshold = _best_point(curve)
+    found = _kept_reliability(scored)
+    if found is None:
+        return Curves(drawn, best_f, best_threshold)
+    label = "exp(score)" if scored.calibration is None else "calibrated"
+    figure = plot_reliability({label: found})
+    title = "Share of correct links over their probability"
+    return Curves(drawn, best_f, best_threshold, to_svg(figure, title), found.error)
 
 
-def _threshold_chart(curve: Curve, threshold: float) -> str:
-    x = curve.thresholds[1:]  # the first point has no links, hence no precision
-    lines = (("precision", curve.p), ("recall", curve.r), ("F1", curve.f))
-    return line_chart(
-        [Series(name, x, values[1:]) for name, values in lines],
-        title="Precision, recall and F1 over the threshold",
-        x_label="threshold (joint log-score)",
-        x_range=(float(x[-1]), max(float(x[0]), 0.0)),
-        marker=threshold,
-    )
+def _best_point(curve: Curve) -> tuple[float, float]:
+    return float(curve.f.max()), float(curve.thresholds[curve.best()])
 
 
-def _reliability_figure(swept: ScoredSet) -> str:
-    """Of the links that the pipeline keeps: is 0.8 right four times in five?"""
-    scores = np.array([score for text in swept.texts for score in text.scores])
-    above = scores > swept.threshold
-    if not above.any():
-        return ""
-    calibrated = swept.calibration is not None
-    name = "calibrated probability" if calibrated else "exp(score)"
+def _kept_reliability(scored: ScoredSet) -> Reliability | None:
+    scores = np.array([score for text in scored.texts for score in text.scores])
+    kept = scores > scored.threshold
+    if not kept.any():
+        return None
     raw = np.exp(np.minimum(scores, 0))
-    probs = raw if swept.calibration is None else swept.calibration(scores)
-    found = reliability(probs[above], is_correct(swept.texts)[above])
-    chart = line_chart(
-        [Series(name, found.predicted, found.observed, dots=True)],
-        title="Share of links that are right over their probability",
-        x_label=name,
-        x_range=(0.0, 1.0),
-        diagonal=True,
-    )
-    advice = "" if calibrated else " Not calibrated: <code>spacy elq tune --save</code> does that."
-    return (
-        f"<figure>{chart}<figcaption>Share of links that are right (weak match) over their "
-        f"probability; expected calibration error {found.error:.3f}.{advice}"
-        "</figcaption></figure>"
-    )
+    probs = raw if scored.calibration is None else scored.calibration(scores)
+    return reliability(probs[kept], is_correct(scored.texts)[kept])
 
 
-def _kinds(findings: Sequence[AnalyzedText], counts: Mapping[str, int]) -> str:
-    """How often each kind of finding occurs, as a share of gold mentions and of links."""
-    n_gold = sum(len(finding.gold) for finding in findings)
-    n_links = sum(len(finding.predicted) for finding in findings)
+def _kind_rows(texts: Sequence[AnalyzedText]) -> list[KindRow]:
+    counts = Counter(kind for text in texts for kind in text.kinds)
+    n_gold = sum(len(text.gold) for text in texts)
+    n_links = sum(len(text.predicted) for text in texts)
 
-    def share(kind: str, without: str, total: int) -> str:
-        return "" if kind == without or not total else f"{counts[kind] / total:.1%}"
+    def share(kind: str, undefined: str, total: int) -> float | None:
+        return None if kind == undefined or not total else counts[kind] / total
 
-    rows = [
-        [
-            f'<span class="chip {kind}">{kind}</span>',
-            escape(meaning),
-            str(counts[kind]),
-            share(kind, "spurious", n_gold),
-            share(kind, "missed", n_links),
-        ]
+    return [
+        KindRow(
+            kind,
+            meaning,
+            counts[kind],
+            share(kind, SPURIOUS, n_gold),
+            share(kind, MISSED, n_links),
+        )
         for kind, meaning in KINDS.items()
     ]
-    head = ["", "", "count", f"of {n_gold} gold mentions", f"of {n_links} links"]
-    return _table(head, rows)
 
 
-def _confused(findings: Sequence[AnalyzedText], url: str) -> str:
-    """The pairs of entities that were confused most often."""
-    pairs = Counter(
-        ((gold.id, gold.title), (link.id, link.title), link.kind)
-        for finding in findings
-        for gold, link in finding.confused
-    )
-    rows = [
-        [
-            _entity(*gold, url),
-            _entity(*link, url),
-            f'<span class="chip {kind}">{kind}</span>',
-            str(n),
-        ]
-        for (gold, link, kind), n in pairs.most_common(MOST_CONFUSED)
-    ]
-    if not rows:
-        return "<p>No mention was linked to another entity.</p>"
-    return _table(["gold entity", "linked to", "", "count"], rows)
+def _most_confused(texts: Sequence[AnalyzedText]) -> list[tuple[Mention, Mention, int]]:
+    """A gold mention and a link for each of the most frequent pairs of entities, and its count."""
+    pairs = [pair for text in texts for pair in text.confused]
+    keys = [(gold.id, link.id, link.kind) for gold, link in pairs]
+    first = dict(zip(reversed(keys), reversed(pairs), strict=True))
+    return [(*first[key], count) for key, count in Counter(keys).most_common(CONFUSED_ROWS)]
 
 
-def _row(number: int, finding: AnalyzedText, url: str) -> str:
-    kinds = " ".join(dict.fromkeys(finding.kinds)) or "empty"
-    lines = [("gold", lane) for lane in lanes(finding.gold)] + [
-        ("linked", lane) for lane in lanes(finding.predicted)
-    ]
-    body = "".join(
-        f'<div class="line"><span class="who">{who}</span>'
-        f'<span class="text">{_marked(finding.text, lane, url)}</span></div>'
-        for who, lane in lines
-    )
-    return f'<article data-kinds="{kinds}"><span class="number">{number}</span>{body}</article>'
-
-
-def lanes(mentions: Sequence[Mention]) -> list[list[Mention]]:
-    """RETURNS (list[list[Mention]]): As few lines as keep overlapping mentions apart, at least
-    one; each in the order of the text."""
-    lines: list[list[Mention]] = [[]]
+def assign_lanes(mentions: Sequence[Mention]) -> list[list[Mention]]:
+    """RETURNS (list[list[Mention]]): Mentions in the order of the text, on as few lines as keep
+    overlapping ones apart; at least one line."""
+    lanes: list[list[Mention]] = [[]]
     for mention in sorted(mentions, key=lambda m: (m.start, -m.end)):
-        line = next((line for line in lines if not line or line[-1].end <= mention.start), None)
-        if line is None:
-            lines.append(line := [])
-        line.append(mention)
-    return lines
+        lane = next((lane for lane in lanes if not lane or lane[-1].end <= mention.start), None)
+        if lane is None:
+            lanes.append(lane := [])
+        lane.append(mention)
+    return lanes
 
 
-def _marked(text: str, mentions: Sequence[Mention], url: str) -> str:
-    pieces, position = [], 0
-    for mention in mentions:
-        pieces.append(escape(text[position : mention.start]))
-        pieces.append(_mark(text[mention.start : mention.end], mention, url))
-        position = mention.end
-    return "".join(pieces) + escape(text[position:])
-
-
-def _mark(surface: str, mention: Mention, url: str) -> str:
-    hint = f' title="{escape(mention.hint)}"' if mention.hint else ""
-    entity = _entity(mention.id, mention.title, url)
-    return f'<mark class="{mention.kind}"{hint}>{escape(surface)}{entity}</mark>'
-
-
-def _entity(id_: str, title: str, url: str) -> str:
-    address = escape(url.replace("{}", quote(id_, safe="")))
-    name = "" if title == id_ else f"{escape(title)} "
-    return (
-        f'<a href="{address}" target="_blank" rel="noopener">{name}<small>{escape(id_)}</small></a>'
-    )
-
-
-def _legend(kind: str, count: int) -> str:
-    return (
-        f'<button type="button" class="{kind}" data-kind="{kind}" aria-pressed="false" '
-        f'title="{escape(KINDS[kind])}"><b>{count}</b> {kind}</button>'
-    )
+def _segments(text: str, lane: Sequence[Mention]) -> Iterator[tuple[str, Mention | None]]:
+    """YIELDS (tuple[str, Mention | None]): The pieces of a text: mentions, and what is between."""
+    end = 0
+    for mention in lane:
+        yield text[end : mention.start], None
+        yield text[mention.start : mention.end], mention
+        end = mention.end
+    yield text[end:], None
