@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 import spacy
+from hypothesis import HealthCheck, settings
 from spacy.language import Language
 
 from .helpers import ENTITIES, TEXTS, WIDTH, train
+
+# No test depends on how fast the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

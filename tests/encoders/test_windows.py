@@ -24,7 +24,7 @@ TEXTS = st.lists(
 
 
 @given(texts=TEXTS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_windows_cover_each_wordpiece_once_by_their_cores(tokenizer, texts):
     windows = cut_windows(tokenizer, texts, max_length=16, overlap=6)
     for i, text in enumerate(texts):

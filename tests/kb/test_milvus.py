@@ -81,7 +81,7 @@ def same(one, other):
 # The table
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, COUNT + 5),

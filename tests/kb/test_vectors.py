@@ -31,7 +31,7 @@ def tables(draw):
     return vectors, owners, queries, alive
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(), st.integers(1, 12))
 def test_search_is_a_sort_of_all_live_entities(table, k):
     vectors, owners, queries, alive = table

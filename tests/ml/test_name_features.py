@@ -108,7 +108,7 @@ def test_long_texts_have_the_names_of_all_windows(find):
         st.sampled_from(["new", "york", "city", "the", "beatles", ",", ".", "'s", "x"]), max_size=12
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_hit_is_a_name_of_its_entities(find, words):
     from spacy_elq.kb.files.names import loose_key, name_words
 
@@ -126,7 +126,7 @@ def test_every_hit_is_a_name_of_its_entities(find, words):
         max_size=5,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_texts_at_once_have_the_names_of_each(kb, tokenizer, texts):
     together = find_name_matches(kb, texts, cut_windows(tokenizer, texts, 12, 4))
     apart = [
