@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ElqError, Errors
+from ..kb.files import atomic
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -36,14 +38,9 @@ def check_target(out: Path, overwrite: bool) -> None:
 
 
 def publish(work: Path, out: Path) -> None:
-    """Give the finished pipeline in a working directory its place, and remove that directory.
+    """Move the finished pipeline out of its working directory, and remove that.
 
     work (Path): Beside `out`; holds the pipeline as `PIPELINE`.
     """
-    if out.exists():
-        old = work / "old"
-        if old.exists():  # of a run that was killed while it removed this
-            shutil.rmtree(old)
-        out.rename(old)
-    (work / PIPELINE).rename(out)
+    atomic.publish(work / PIPELINE, out, partial(check_target, overwrite=True))
     shutil.rmtree(work)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
+from spacy_elq.files import link_or_copy
 from spacy_elq.kb.build.npy import NpyAppender
-from spacy_elq.kb.files import locks, store
-from spacy_elq.kb.files.store import Manifest, atomic_directory
+from spacy_elq.kb.files import atomic, locks
+from spacy_elq.kb.files.atomic import atomic_directory
+from spacy_elq.kb.files.store import Manifest, check_replaceable
 
 
 def edit(directory, **changes):
@@ -71,14 +73,18 @@ def test_unknown_fields_of_later_releases_are_ignored(directory):
     assert Manifest.read(directory).width == 8
 
 
+def replacing(path):
+    return atomic_directory(path, check_replaceable)
+
+
 def fill(path, text):
-    with atomic_directory(path) as work:
+    with replacing(path) as work:
         (work / "manifest.json").write_text(text)
 
 
 def test_directory_appears_whole(tmp_path):
     path = tmp_path / "deep" / "kb"
-    with atomic_directory(path) as work:
+    with replacing(path) as work:
         (work / "manifest.json").write_text("one")
         assert not path.exists()
     assert (path / "manifest.json").read_text() == "one"
@@ -89,7 +95,7 @@ def test_directory_appears_whole(tmp_path):
 
 def test_interruption_keeps_the_old_directory(tmp_path):
     fill(tmp_path / "kb", "old")
-    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "kb") as work:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "kb") as work:
         (work / "manifest.json").write_text("half")
         raise KeyboardInterrupt
     assert (tmp_path / "kb" / "manifest.json").read_text() == "old"
@@ -99,13 +105,13 @@ def test_interruption_keeps_the_old_directory(tmp_path):
 def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path):
     killed = os.fork()
     if not killed:
-        with atomic_directory(tmp_path / "kb"):
+        with replacing(tmp_path / "kb"):
             os._exit(9)
     os.waitpid(killed, 0)
     (left,) = (item for item in tmp_path.iterdir() if item.is_dir())
     other = tmp_path / ".kb.mine"
     other.mkdir()
-    with atomic_directory(tmp_path / "kb") as work:
+    with replacing(tmp_path / "kb") as work:
         assert not left.exists()
         (work / "manifest.json").write_text("one")
         fill(tmp_path / "kb", "two")  # leaves what is being written
@@ -116,14 +122,14 @@ def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path):
 
 def test_failed_rename_keeps_the_old_directory(tmp_path, monkeypatch):
     fill(tmp_path / "kb", "old")
-    rename = store.Path.rename
+    rename = atomic.Path.rename
 
     def fail_for_new(self, target):
         if self.name == "new":
             raise OSError("disk full")
         return rename(self, target)
 
-    monkeypatch.setattr(store.Path, "rename", fail_for_new)
+    monkeypatch.setattr(atomic.Path, "rename", fail_for_new)
     with pytest.raises(OSError, match="disk full"):
         fill(tmp_path / "kb", "new")
     assert (tmp_path / "kb" / "manifest.json").read_text() == "old"
@@ -150,7 +156,7 @@ def test_files_are_copied_where_links_are_impossible(tmp_path, monkeypatch):
 
     (tmp_path / "a").write_bytes(b"content")
     monkeypatch.setattr(os, "link", no_links)
-    store.link_or_copy(tmp_path / "a", tmp_path / "b")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"content"
 
 
@@ -175,7 +181,7 @@ def test_growing_npy(tmp_path, shape, dtype):
 
 def test_readers_wait_for_the_end_of_a_replacement(directory, monkeypatch):
     """What opens the directory between the two renames must not put the old one back."""
-    rename, readers, found = store.Path.rename, [], []
+    rename, readers, found = atomic.Path.rename, [], []
 
     def read():
         found.append(Manifest.read(directory).source)
@@ -188,8 +194,8 @@ def test_readers_wait_for_the_end_of_a_replacement(directory, monkeypatch):
             assert not directory.exists()
         return rename(self, target)
 
-    monkeypatch.setattr(store.Path, "rename", meanwhile)
-    with atomic_directory(directory) as work:
+    monkeypatch.setattr(atomic.Path, "rename", meanwhile)
+    with replacing(directory) as work:
         Manifest(source="new").write(work)
     readers[0].join(10)
     assert found == ["new"]
@@ -198,16 +204,16 @@ def test_readers_wait_for_the_end_of_a_replacement(directory, monkeypatch):
 
 def test_a_replacement_that_fails_reports_why(directory, monkeypatch):
     """The rollback finds the old directory back in its place."""
-    rename = store.Path.rename
+    rename = atomic.Path.rename
 
     def fail(self, target):
         if self.name == "new":
-            rename(store.Path(f"{directory.parent}/.kb.old"), target)
+            rename(atomic.Path(f"{directory.parent}/.kb.old"), target)
             raise OSError("disk full")
         return rename(self, target)
 
-    monkeypatch.setattr(store.Path, "rename", fail)
-    with pytest.raises(OSError, match="disk full"), atomic_directory(directory) as work:
+    monkeypatch.setattr(atomic.Path, "rename", fail)
+    with pytest.raises(OSError, match="disk full"), replacing(directory) as work:
         Manifest().write(work)
     assert Manifest.read(directory).entities == 45
 

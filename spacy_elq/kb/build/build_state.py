@@ -14,6 +14,7 @@ from ...entities.records import entity_to_dict
 from ...errors import ElqError, Errors
 from ...files import write_json
 from ...types import Entity
+from ..files.atomic import publish, recover
 from ..files.catalogue import Catalogue
 from ..files.locks import alone
 from ..files.store import (
@@ -24,8 +25,6 @@ from ..files.store import (
     check_replaceable,
     describe_files,
     now,
-    publish,
-    recover,
 )
 from ..milvus.server import is_milvus
 from .index_stage import log
@@ -197,7 +196,7 @@ def finish(manifest: Manifest, work: Path, out: Path) -> Manifest:
     """
     manifest = replace(manifest, created=now(), files=describe_files(work))
     manifest.write(work)
-    publish(work, out)
+    publish(work, out, check_replaceable)
     # Not before: a build that can't be given its name is gone on with, and a collection is to be
     # dropped until it is in use.
     with suppress(OSError):

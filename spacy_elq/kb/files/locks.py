@@ -1,7 +1,8 @@
-"""Locks of files and directories between processes. They end with the process at the latest."""
+"""Locks of files and directories between processes. A process that ends gives up its locks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from collections.abc import Iterator
@@ -12,16 +13,18 @@ from ...errors import ElqError
 
 try:
     import fcntl
-except ImportError:  # Windows, where files that are open cannot be removed
+except ImportError:  # Windows, where open files can't be removed anyway
     fcntl = None  # type: ignore[assignment]
 
 CAN_LOCK = fcntl is not None
+# Errors of a file system without locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def hold(path: Path, *, exclusive: bool) -> int | None:
-    """Lock a directory or file that is there, unless somebody else has it.
+    """Lock an existing directory or file, unless another process or thread holds it.
 
-    RETURNS (int | None): What to close in the end, None where there is no lock to be had.
+    RETURNS (int | None): A handle to close in the end, None if it could not be locked.
     """
     if fcntl is None:
         return None
@@ -29,7 +32,7 @@ def hold(path: Path, *, exclusive: bool) -> int | None:
     try:
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError:  # held by another, or a file system without locks
+    except OSError:  # held elsewhere, or a file system without locks
         os.close(handle)
         return None
     return handle
@@ -37,44 +40,31 @@ def hold(path: Path, *, exclusive: bool) -> int | None:
 
 @contextmanager
 def alone(path: Path, busy: str = "") -> Iterator[None]:
-    """Keep others out who ask for the same lock, other threads of this process included.
+    """Keep out other processes, and threads of this one, that ask for the same lock.
 
-    path (Path): A file for the lock alone; made, and removed in the end.
-    busy (str): Message of the ElqError that is raised while somebody else has it. Waits where
-        empty.
+    path (Path): A file for this lock only; it is made, and removed in the end.
+    busy (str): Message of the ElqError to raise while another one holds the lock; "" to wait.
     """
-    if fcntl is None:
-        yield
-        return
-    handle = _lock(path, busy)
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0 if busy else -1)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ElqError(busy) from None
+    except OSError as err:
+        if err.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(path: Path, busy: str) -> int:
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError:
-            os.close(handle)
-            raise ElqError(busy) from None
-        except OSError:  # a file system without locks
-            return handle
-        except BaseException:  # interrupted while it waited
-            os.close(handle)
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), path.stat()):
-                return handle
-        os.close(handle)  # who had it removed the file: this lock keeps nobody out
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink()  # before the release: a waiting process would lock a removed file
+        lock.release()
 
 
 class SharedLock:
-    """Keeps the files of a generation in place while this object lives.
+    """Keeps the files of a generation from being removed while this object lives.
 
     home (Path): Their directory.
     """

@@ -1,28 +1,22 @@
-"""The directory of a knowledge base: its files, its manifest, and how it is written.
+"""The directory of a knowledge base: the names of its files, and its manifest.
 
-Every file but the delta is immutable, so copies share them by hard links. A directory is made
-under another name and renamed when it is whole: what can be opened is never half-written. The
-files of generation 0 lie in the directory itself; each compaction writes those of the next one
-into a directory within it, and the manifest, replaced in one step, tells which are in use.
+Every file but the delta is immutable, so copies share them by hard links. The files of generation
+0 lie in the directory itself. Each compaction writes those of the next generation into a
+subdirectory; the manifest, replaced in one step, says which generation is in use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ...errors import ElqError, Errors
-from ...files import atomic_file, sync
-from .locks import alone, hold
+from ...files import atomic_file
+from .atomic import recover
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -41,21 +35,21 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a knowledge base directory says about itself.
+    """The description of a knowledge base, kept in manifest.json.
 
-    entities, vectors (int): How many there are, live additions and removals not counted.
+    entities, vectors (int): Number of entities and vectors in the files, without live changes.
     width (int): Width h of the vectors.
     dtype (str): Type of the stored vectors, "float32" or "float16".
-    index (str): "exact", the FAISS factory string of index.faiss, or the address of the Milvus
-        server that has the vectors, "milvus:…".
-    search (dict): How the index is searched and what that finds: `tune.SearchSettings`; empty
-        where the index is exact, or searched as its file says. With Milvus, the "collection".
-    fingerprint (str): Of the entity encoder that made the vectors; "" where unknown.
+    index (str): "exact", the FAISS factory string of index.faiss, or the address of the vector
+        store that has the vectors, such as "milvus:…".
+    search (dict): `faiss_index.SearchSettings` as a dict; empty if the index is exact, or searched
+        with the settings in its file. With Milvus, the "collection".
+    fingerprint (str): Fingerprint of the entity encoder that made the vectors; "" if unknown.
     normalized (bool): Whether the vectors have length 1.
-    source, snapshot (str): Where the entities come from and of which date, if told.
+    source, snapshot (str): Where the entities come from, and their date; "" if unknown.
     created (str): UTC time of the build, ISO 8601.
-    digest (str): Checksum of the entities it was built from.
-    generation (int): How often live changes were folded into new files.
+    digest (str): Checksum of the entities that the files were built from.
+    generation (int): Number of compactions.
     files (dict): File name → {"size": bytes, "sha256": hex digest}.
     """
 
@@ -103,7 +97,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read the manifest of a directory, and check that its files are there and whole."""
+        """Read the manifest of a directory, and check the presence and size of its files."""
         path = Path(path)
         recover(path)
         if not path.is_dir():
@@ -119,23 +113,23 @@ class Manifest:
         return manifest
 
     def write(self, path: Path) -> None:
-        """Write manifest.json into a directory, replacing one that is there in one step."""
+        """Write manifest.json into a directory, replacing an old one in one step."""
         with atomic_file(path / MANIFEST) as work:
             work.write_text(self.to_json(), encoding="utf8")
 
     def home(self, path: Path) -> Path:
-        """RETURNS (Path): Where in the directory `path` the files and the delta are."""
+        """RETURNS (Path): The directory of the files and the delta, within the directory `path`."""
         return path / generation_name(self.generation) if self.generation else path
 
     @property
     def identity(self) -> str:
-        """RETURNS (str): Tells the entities and vectors of these files from all others; changes
-        carry it, because they are of use on top of these files alone."""
+        """RETURNS (str): A hash that identifies these files. The delta carries it, because its
+        changes only apply to them."""
         parts = (self.digest, self.fingerprint, self.created, self.entities, self.vectors)
         return hashlib.sha256(repr((*parts, self.width, self.generation)).encode()).hexdigest()
 
     def check_sizes(self, path: Path) -> None:
-        """Raise an ElqError for the first file that is missing or has another size."""
+        """Raise an ElqError for the first file that is missing or has the wrong size."""
         home = self.home(path)
         for name, info in self.files.items():
             if not (home / name).is_file():
@@ -147,7 +141,7 @@ class Manifest:
                 )
 
     def verify(self, path: Path) -> None:
-        """Read every file and raise an ElqError for the first with another checksum."""
+        """Read every file and raise an ElqError for the first with the wrong checksum."""
         self.check_sizes(path)
         for name, info in self.files.items():
             if sha256(self.home(path) / name) != info["sha256"]:
@@ -165,17 +159,17 @@ def _check_types(manifest: Manifest) -> None:
 
 
 def generation_name(generation: int) -> str:
-    """RETURNS (str): Name of the directory of a generation after the first."""
+    """RETURNS (str): Name of the subdirectory of a generation after the first."""
     return f"generation-{generation}"
 
 
 def now() -> str:
-    """RETURNS (str): The time, UTC, ISO 8601, to the second."""
+    """RETURNS (str): The present UTC time, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def sha256(path: Path) -> str:
-    """RETURNS (str): Checksum of a file, hex."""
+    """RETURNS (str): SHA-256 of a file, hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -189,95 +183,9 @@ def describe_files(path: Path) -> dict[str, dict[str, Any]]:
     return {file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in present}
 
 
-def recover(path: Path) -> None:
-    """Put back a directory whose replacement broke off between its two renames; wait for the end
-    of one that is under way."""
-    if not path.exists() and _backup(path).exists():
-        with _publishing(path):
-            _put_back(path)
-
-
-def _put_back(path: Path) -> None:
-    if not path.exists() and _backup(path).exists():
-        _backup(path).rename(path)
-
-
-def _publishing(path: Path) -> AbstractContextManager[None]:
-    """Keeps others from renaming a directory."""
-    return alone(path.with_name(f".{path.name}.lock"))
-
-
-@contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
-    """Write a directory so that `path` holds either all of it or what was there before.
-
-    path (Path): The directory to make or replace. Its parents are made.
-    YIELDS (Path): An empty directory beside it, to be filled.
-    """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 (a symlink is replaced, not followed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _work_directory(path) as parent:
-        work = parent / "new"
-        work.mkdir()
-        yield work
-        publish(work, path)
-
-
-@contextmanager
-def _work_directory(path: Path) -> Iterator[Path]:
-    """YIELDS (Path): A directory beside `path` for a while. It is locked; those that are not, of
-    processes that were killed, are removed."""
-    prefix = f".{path.name}.saving-"
-    with _publishing(path):  # nobody looks for them between its making and its lock
-        for item in path.parent.iterdir():
-            if item.name.startswith(prefix) and (handle := hold(item, exclusive=True)) is not None:
-                shutil.rmtree(item, ignore_errors=True)
-                os.close(handle)
-        directory = tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent)
-        handle = hold(Path(directory.name), exclusive=True)
-    try:
-        with directory as name:
-            yield Path(name)
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def publish(work: Path, path: Path) -> None:
-    """Give a finished directory its name, replacing a knowledge base that has it.
-
-    work (Path): The finished directory, on the same file system.
-    """
-    for file in (*work.rglob("*"), work):
-        sync(file)
-    with _publishing(path):
-        _put_back(path)
-        if path.exists():
-            _replace(work, path)
-        else:
-            work.rename(path)
-    sync(path.parent)
-
-
-def _replace(work: Path, path: Path) -> None:
-    check_replaceable(path)
-    shutil.rmtree(_backup(path), ignore_errors=True)
-    path.rename(_backup(path))
-    try:
-        work.rename(path)
-    except OSError:
-        _put_back(path)
-        raise
-    shutil.rmtree(_backup(path))
-
-
 def check_replaceable(path: Path) -> None:
     """Raise an ElqError unless `path` is free, an empty directory or a knowledge base."""
     if not path.exists():
         return
     if not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST).exists()):
         raise ElqError(Errors.ELQ212.format(path=path))
-
-
-def _backup(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")

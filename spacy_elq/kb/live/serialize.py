@@ -7,7 +7,8 @@ from pathlib import Path
 import srsly
 
 from ...errors import ElqError, Errors
-from ..files.store import DELTA, Manifest, atomic_directory, check_replaceable
+from ..files.atomic import atomic_directory
+from ..files.store import DELTA, Manifest, check_replaceable
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
 from .delta import Change, Delta
@@ -22,7 +23,7 @@ def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta
         if delta or live.delta:
             live.rewrite(delta.changes())
         return
-    with atomic_directory(path) as work:
+    with atomic_directory(path, check_replaceable) as work:
         if base:
             base.copy_to(work)
         else:
