@@ -1,4 +1,4 @@
-"""Entity records in SQLite: read-only once built, and never all in memory."""
+"""Entity records in SQLite: read-only after the build, and never all in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...errors import ElqError, Errors
 from ...types import Entity
 
 BATCH = 10_000
-# Records kept in memory by `records`, some 10 MB.
+# Number of records that `records` caches, some 10 MB.
 RECENT = 10_000
 COLUMNS = "id, title, description, aliases, type, extra"
 SCHEMA = """
@@ -50,8 +50,8 @@ def _to_entity(columns: Sequence[Any]) -> Entity:
 class Catalogue:
     """The records of a knowledge base by row (0..N-1) and by id.
 
-    Safe to share between threads, across a fork and through a pickle: each thread of each process
-    opens its own connection when it first asks.
+    Threads may share it, and it survives a fork and a pickle: each thread of each process opens a
+    connection on first use.
 
     path (Path): The SQLite file.
     """
@@ -61,17 +61,19 @@ class Catalogue:
         self._file = _identity(self.path)
         self._local = threading.local()
         self._recent: dict[int, Entity] = {}
-        self._one("SELECT 1 FROM sqlite_master")  # holds the file, should another get its name
+        self._one(
+            "SELECT 1 FROM sqlite_master"
+        )  # open now, so that replacing the file later can't switch it
 
     @classmethod
     def build(cls, path: Path, entities: Iterable[Entity]) -> Catalogue:
-        """Write a new catalogue; entities get their rows in the order in which they come.
+        """Write a new catalogue. Entities get their rows in the order given.
 
         path (Path): A file that does not exist yet.
         """
         db = sqlite3.connect(path)
         try:
-            # Nothing is lost with these off: a build that breaks off starts over.
+            # Both off, because an interrupted build starts over anyway.
             db.execute("PRAGMA journal_mode=OFF")
             db.execute("PRAGMA synchronous=OFF")
             db.execute(SCHEMA)
@@ -79,7 +81,7 @@ class Catalogue:
             while batch := list(islice(numbered, BATCH)):
                 db.executemany("INSERT INTO entities VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
             _index_ids(db)
-            # With it the rows of a type are read without a look at the records.
+            # Finds the rows of a type without reading the records.
             db.execute("CREATE INDEX entities_type ON entities (type)")
             db.commit()
         finally:
@@ -94,7 +96,7 @@ class Catalogue:
 
     @property
     def _db(self) -> sqlite3.Connection:
-        # SQLite connections must not be carried into a forked process.
+        # A forked process must not use its parent's SQLite connection.
         if getattr(self._local, "pid", None) != os.getpid():
             try:
                 found = _identity(self.path)
@@ -102,7 +104,7 @@ class Catalogue:
                 reason = err.strerror
                 raise ElqError(Errors.ELQ272.format(path=self.path, reason=reason)) from None
             if found != self._file:
-                # Rows of another file would be other entities.
+                # In another file, the same rows are other entities.
                 raise ElqError(Errors.ELQ222.format(path=self.path))
             uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
             self._local.db = sqlite3.connect(uri, uri=True)
@@ -110,7 +112,7 @@ class Catalogue:
         return self._local.db
 
     def __len__(self) -> int:
-        # Rows are 0..N-1 without gaps; COUNT(*) would read the whole table.
+        # Rows are 0..N-1 without gaps. COUNT(*) would read the whole table.
         (last,) = self._one("SELECT MAX(row) FROM entities") or (None,)
         return 0 if last is None else last + 1
 
@@ -118,12 +120,12 @@ class Catalogue:
         return self.iterate()
 
     def iterate(self, start: int = 0) -> Iterator[Entity]:
-        """YIELDS (Entity): The records in row order, from row `start` on."""
+        """YIELDS (Entity): The records from row `start` on, in row order."""
         query = f"SELECT {COLUMNS} FROM entities WHERE row >= ? ORDER BY row"
         return map(_to_entity, self._all(query, (start,)))
 
     def records(self, rows: Sequence[int]) -> list[Entity]:
-        """RETURNS (list[Entity]): The records of these rows, in their order, repeats allowed."""
+        """RETURNS (list[Entity]): The records of these rows, in the order given, with repeats."""
         wanted = {int(row) for row in rows}
         found = {row: entity for row in wanted if (entity := self._recent.get(row))}
         read = self._select(COLUMNS, wanted - found.keys()) if len(found) < len(wanted) else ()
@@ -132,7 +134,7 @@ class Catalogue:
         return [found[row] for row in self._known(rows, found)]
 
     def ids(self, rows: Sequence[int]) -> list[str]:
-        """RETURNS (list[str]): The ids of these rows, in their order, repeats allowed."""
+        """RETURNS (list[str]): The ids of these rows, in the order given, with repeats."""
         found = dict(self._select("id", rows))
         return [found[row] for row in self._known(rows, found)]
 
@@ -149,7 +151,7 @@ class Catalogue:
         self._recent.update(found)
 
     def _select(self, columns: str, rows: Iterable[int]) -> Iterator[Any]:
-        # One JSON array as the parameter: no limit on the number of rows, one cached statement.
+        # A JSON array as parameter: any number of rows, and one cached statement.
         wanted = json.dumps(sorted(set(map(int, rows))))
         query = f"SELECT row, {columns} FROM entities WHERE row IN (SELECT value FROM json_each(?))"
         return self._all(query, (wanted,))
@@ -167,14 +169,14 @@ class Catalogue:
 
     def rows_of_types(self, types: Sequence[str]) -> np.ndarray:
         """RETURNS (ndarray): The rows of the entities that have one of the types, int64."""
-        # As one text: a million rows would take a second as Python numbers.
+        # As one string: a million rows would take a second as Python integers.
         query = "SELECT group_concat(row) FROM entities WHERE type = ?"
         texts = (text for type_ in types for (text,) in self._all(query, (type_,)))
         found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts if text]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
     def types(self) -> list[str]:
-        """RETURNS (list[str]): The types that entities have, the most frequent first."""
+        """RETURNS (list[str]): The types of entities, the most frequent first."""
         query = "SELECT type FROM entities GROUP BY type ORDER BY COUNT(*) DESC, type"
         return [type_ for (type_,) in self._all(query)]
 

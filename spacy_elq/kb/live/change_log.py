@@ -1,11 +1,10 @@
 """The changes of a knowledge base on disk: one SQLite file that several processes share.
 
-It has one row for each entity that was changed, with a number that rises: what is new to a reader
-are the rows above the last that it has read. A transaction is on disk when it ends, or nothing of
-it is; processes that die leave a journal from which the next one puts the file right. SQLite's
-own lock makes writers take turns, and readers wait for the end of a commit alone. (Its WAL mode
-needs shared memory in a writable directory, and leaves changes in a second file that a copy of
-the first would lack.)
+It has one row per changed entity, with a rising number: a reader reads the rows above the last
+number that it knows. A transaction is on disk as a whole when it ends, or not at all; if a process
+dies, the next one repairs the file from the journal. SQLite's lock makes writers take turns, while
+readers only wait for a commit to end. (WAL mode would need shared memory in a writable directory,
+and would keep changes in a second file, which a copy of the first would lack.)
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ INSERT OR REPLACE INTO changes (id, base_row, record, names, vectors) VALUES (?,
 
 
 class ChangeLog:
-    """Changes on top of one state of a knowledge base's files. Not to be used by two threads at
-    once.
+    """Changes on top of one generation of a knowledge base's files. Not thread-safe.
 
-    path (Path): The file; made by the first change.
-    identity (str): Of the files (`Manifest.identity`).
+    path (Path): The SQLite file; the first change makes it.
+    identity (str): Identity of the generation (`Manifest.identity`).
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -56,12 +54,12 @@ class ChangeLog:
 
     def _open(self) -> sqlite3.Connection | None:
         if self._connection is not None and self._pid != os.getpid():
-            # Not to be used in a forked process, nor closed there: that might end a transaction
-            # of the other one's.
+            # A forked process must neither use nor close it: that might end a transaction of its
+            # parent.
             self._inherited.append(self._connection)
             self._connection = None
         if self._connection is None:
-            # "rw" opens what is write-protected for reading, and puts right what broke off.
+            # "rw" repairs an interrupted transaction; it opens a write-protected file read-only.
             return self._connect("rw") if self.path.exists() else None
         return self._connection
 
@@ -74,26 +72,25 @@ class ChangeLog:
             check_same_thread=False,
         )
         self._pid = os.getpid()
-        self._seen = None  # versions are of one connection
-        # After the end of a transaction the directory is synced too, else a power failure might
-        # bring the journal back, and undo the transaction.
+        self._seen = None  # versions belong to one connection
+        # Sync the directory after a transaction too; otherwise a power failure might bring back
+        # the journal, and undo the transaction.
         self._connection.execute("PRAGMA synchronous=EXTRA")
         return self._connection
 
     def is_new(self) -> bool:
-        """RETURNS (bool): Whether there may be changes that were not read yet. Takes
-        microseconds."""
+        """RETURNS (bool): Whether there may be unread changes. Takes microseconds."""
         with self._reporting():
             db = self._open()
             return db is not None and self._version(db) != self._seen
 
     def read(self) -> list[Change]:
-        """RETURNS (list[Change]): The changes that were not read yet, in their order."""
+        """RETURNS (list[Change]): The unread changes, in order."""
         with self._reporting():
             db = self._open()
             if db is None:
                 return []
-            # Before the rows: what comes between the two is read again, and not lost.
+            # Before the rows: a change between the two is read again instead of lost.
             self._seen = self._version(db)
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 return []
@@ -106,8 +103,8 @@ class ChangeLog:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep other writers out; what is written in the block is on disk when it ends, and
-        nothing of it if it ends by an exception."""
+        """Keep other writers out. What the block writes is on disk when it ends; an exception
+        undoes all of it."""
         with self._reporting(writing=True):
             db = self._open() or self._connect("rwc")
             db.execute("BEGIN IMMEDIATE")
@@ -123,14 +120,14 @@ class ChangeLog:
             raise
 
     def write(self, changes: Iterable[Change]) -> None:
-        """Add changes, within a transaction; they count as read."""
+        """Add changes within a transaction. They count as read."""
         with self._reporting(writing=True):
             db = self._prepared()
             for change in changes:
                 self.last = db.execute(INSERT, change).lastrowid or 0
 
     def clear(self) -> None:
-        """Forget all changes, within a transaction. Readers must begin anew after this."""
+        """Remove all changes within a transaction. Readers must start over after this."""
         with self._reporting(writing=True):
             self._prepared().execute("DELETE FROM changes")
 

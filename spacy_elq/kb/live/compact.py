@@ -1,4 +1,4 @@
-"""Live changes folded into new files, a generation after the one before."""
+"""Fold live changes into new files: the next generation of a knowledge base."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from .directory import KBDirectory
 from .view import View
 
 
-def compact(live: KBDirectory, *, progress: bool) -> bool:
-    """Write the entities as they are now into new files; the manifest then names those, in one
-    step. Whoever has the old ones open goes on with them.
+def compact(directory: KBDirectory, *, progress: bool) -> bool:
+    """Write the present entities into new files, then switch the manifest to them in one step.
+    Processes that have the old files open keep using them.
 
-    live (KBDirectory): The directory.
+    directory (KBDirectory): The open directory.
     progress (bool): Whether to show a progress bar on stderr.
     RETURNS (bool): Whether there was anything to do.
     """
-    with live.locked():
-        if not live.delta:
+    with directory.locked():
+        if not directory.delta:
             return False
-        old = live.manifest
-        manifest = _build(live, old, old.generation + 1, progress=progress)
-        replace(manifest, generation=old.generation + 1).write(live.path)
-    live.refresh()
+        old = directory.manifest
+        manifest = _build(directory, old, old.generation + 1, progress=progress)
+        replace(manifest, generation=old.generation + 1).write(directory.path)
+    directory.refresh()
     return True
 
 
-def _build(live: KBDirectory, old: Manifest, generation: int, *, progress: bool) -> Manifest:
-    view = View(live.base, live.delta)
-    out = live.path / generation_name(generation)
-    for left in (out, building_directory(out)):  # by one that broke off
+def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: bool) -> Manifest:
+    view = View(directory.base, directory.delta)
+    out = directory.path / generation_name(generation)
+    for left in (out, building_directory(out)):  # by an interrupted compaction
         discard_upload(left)
         shutil.rmtree(left, ignore_errors=True)
     if not len(view):
@@ -56,7 +56,7 @@ def _build(live: KBDirectory, old: Manifest, generation: int, *, progress: bool)
             created=now(),
             files={},
         )
-    queries = kept_queries(live.base.path, old) if live.base else None
+    queries = kept_queries(directory.base.path, old) if directory.base else None
     return build_kb(
         view,
         out,
@@ -72,7 +72,7 @@ def _build(live: KBDirectory, old: Manifest, generation: int, *, progress: bool)
 
 def _index(old: Manifest, entities: int) -> str:
     learned = "IVF" in old.index and not is_milvus(old.index)
-    # Of the few that are left an index could not learn its lists.
+    # An index can't learn its lists from few entities.
     return AUTO if learned and entities <= EXACT_UP_TO else old.index
 
 

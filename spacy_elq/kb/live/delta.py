@@ -1,4 +1,4 @@
-"""Entities added, changed and removed since a knowledge base was built, as they are searched."""
+"""The live changes of a knowledge base in memory, in a form that can be searched."""
 
 from __future__ import annotations
 
@@ -15,24 +15,54 @@ from ...types import Entity
 from ..files.names import ENTRY, name_entries
 from ..search.file_vectors import FileVectorStore
 from ..search.vector_store import SearchResult
-from .growing import GrowingArray
 
-# A name of an added entity: its loose key, and `ENTRY` with a row that does not count.
+# A name of an added entity: its loose key, and an `ENTRY` whose row is ignored.
 NAME = np.dtype([("key", "<u8"), ("entry", ENTRY)])
-# Dead rows that are kept, however few the living are.
+# Number of dead rows above which a delta is renewed, if there are fewer living ones.
 MANY = 1024
-# When an entity is removed that is not.
+# The moment of removal of an entity that is not removed.
 NEVER = np.iinfo(np.int64).max
+FIRST_CAPACITY = 16
+
+
+class GrowingArray:
+    """An array to which rows are appended in amortised constant time.
+
+    Arrays returned by `array` before never change, so searches in other threads can continue.
+
+    row_shape (tuple[int, ...]): Shape of one row.
+    dtype (str): For example "float32".
+    """
+
+    def __init__(self, row_shape: tuple[int, ...], dtype: str) -> None:
+        self._buffer = np.empty((FIRST_CAPACITY, *row_shape), dtype=dtype)
+        self._rows = 0
+
+    @property
+    def array(self) -> np.ndarray:
+        """RETURNS (ndarray): The rows (n, *row_shape), without a copy."""
+        return self._buffer[: self._rows]
+
+    def append(self, block: np.ndarray) -> None:
+        """Append rows (n, *row_shape)."""
+        end = self._rows + len(block)
+        if end > len(self._buffer):
+            shape = (max(end, 2 * len(self._buffer)), *self._buffer.shape[1:])
+            grown = np.empty(shape, self._buffer.dtype)
+            grown[: self._rows] = self.array
+            self._buffer = grown
+        self._buffer[self._rows : end] = block
+        self._rows = end
 
 
 class Change(NamedTuple):
-    """What became of one entity.
+    """The addition, replacement or removal of one entity.
 
-    id (str): The entity.
+    id (str): Id of the entity.
     base_row (int | None): Its row in the files, None if they do not have it.
-    record (str | None): The entity as JSON, None if it was removed.
-    names (bytes): Of type `NAME`.
-    vectors (bytes): (n, h), little-endian float32.
+    record (str | None): The entity as JSON, None if it is removed.
+    names (bytes): An array of type `NAME`.
+    vectors (bytes): An array (n, h) of little-endian float32.
     """
 
     id: str
@@ -43,19 +73,20 @@ class Change(NamedTuple):
 
     @classmethod
     def of(cls, entity: Entity, base_row: int | None, vectors: np.ndarray) -> Change:
-        """RETURNS (Change): An entity that is added, or takes the place of an old one."""
+        """RETURNS (Change): The addition of an entity, or the replacement of an old one."""
         record = json.dumps(entity_to_dict(entity), ensure_ascii=False)
         names = np.array(list(name_entries(0, entity)), dtype=NAME)
         return cls(entity.id, base_row, record, names.tobytes(), vectors.astype("<f4").tobytes())
 
 
 class _Rows:
-    """The entities that were ever added, which deltas that follow each other share.
+    """All entities ever added, shared by successive deltas.
 
-    Rows are added at the end and stay; that one was removed is noted with the moment, counted in
-    changes. So what a delta sees, of its rows and its moment, is not touched by those after it.
+    Rows are appended and never removed; a removal is recorded with its moment, the number of the
+    change. A delta only sees the rows and removals up to its own moment, so later changes do not
+    affect it.
 
-    moment (int): Of the last change.
+    moment (int): Moment of the last change.
     """
 
     def __init__(self, width: int) -> None:
@@ -68,30 +99,30 @@ class _Rows:
         self.owners = GrowingArray((), "int64")
         self.removed = GrowingArray((), "int64")
         self._latest: dict[str, int] = {}
-        self._before: list[int] = []  # the row that the same id had until then, or -1
+        self._before: list[int] = []  # the previous row of the same id, or -1
         self._shadowed: dict[str, tuple[int, int]] = {}
 
     def row(self, id_: str, end: int) -> int:
-        """RETURNS (int): The last row before `end` that an id had, -1 if it had none."""
+        """RETURNS (int): The last row before `end` with this id, -1 if there is none."""
         row = self._latest.get(id_, -1)
         while row >= end:
             row = self._before[row]
         return row
 
     def shadowed(self, id_: str, moment: int) -> int | None:
-        """RETURNS (int | None): The row in the files of an entity that, at that moment, had been
-        removed there or replaced."""
+        """RETURNS (int | None): The row in the files of an entity that had been removed or replaced
+        at that moment."""
         row, since = self._shadowed.get(id_, (None, NEVER))
         return row if since <= moment else None
 
     def all_shadowed(self) -> list[str]:
-        """RETURNS (list[str]): The ids of all that were removed in the files or replaced."""
+        """RETURNS (list[str]): The ids of all entities of the files ever removed or replaced."""
         return list(self._shadowed)
 
     def add(self, changes: Sequence[Change], first_row: int) -> None:
-        """Add entities; no delta sees them yet.
+        """Add entities. No delta sees them yet.
 
-        first_row (int): What the row numbers of added entities begin with.
+        first_row (int): Row number of the first entity ever added.
         """
         first, width = len(self.records), self.vectors.array.shape[1]
         vectors = np.frombuffer(b"".join(c.vectors for c in changes), "<f4")
@@ -109,9 +140,9 @@ class _Rows:
                 self.names.setdefault(key, []).append((first_row + row, *entry[1:]))
 
     def retire(self, change: Change, end: int) -> bool:
-        """Note that what an entity was before row `end` is gone from this moment on.
+        """Mark the version of an entity before row `end` as removed from this moment on.
 
-        RETURNS (bool): Whether it was an added one.
+        RETURNS (bool): Whether that version was an added one.
         """
         if change.base_row is not None:
             self._shadowed.setdefault(change.id, (change.base_row, self.moment))
@@ -124,16 +155,16 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Live changes on top of a base of N rows at one moment, in memory. A change makes another
-    delta, which costs the same however many there are; this one stays as it is.
+    """Live changes on top of a base of N rows, at one moment, in memory. A delta never changes:
+    `apply` makes another one, at a cost that does not depend on the number of earlier changes.
 
-    Added entities have the rows N, N+1, ... in the order they came; a row is not used again.
+    Added entities have the rows N, N+1, ... in the order of addition; no row is used twice.
 
     width (int): Width h of the vectors.
-    base_rows (int): N.
-    alive (ndarray | None): Which base rows are left (N,) bool, None if all of them. The same array
-        as long as it is true.
-    n_shadowed (int): How many base entities were removed or replaced.
+    base_rows (int): Number of rows N of the base.
+    alive (ndarray | None): Mask (N,) of the remaining base rows, None if all remain. The same array
+        object until it changes.
+    n_shadowed (int): Number of base entities that were removed or replaced.
     """
 
     width: int
@@ -147,13 +178,13 @@ class Delta:
 
     @classmethod
     def of(cls, width: int, base_rows: int, changes: Iterable[Change] = ()) -> Delta:
-        """RETURNS (Delta): These changes on top of a base."""
+        """RETURNS (Delta): These changes on top of a base of `base_rows` rows."""
         rows = _Rows(width)
         table = FileVectorStore(rows.vectors.array, rows.owners.array, 0)
         return cls(width, base_rows, None, 0, rows, table).apply(list(changes))
 
     def __len__(self) -> int:
-        """RETURNS (int): The number of added entities."""
+        """RETURNS (int): The number of living added entities."""
         return self._living
 
     def __bool__(self) -> bool:
@@ -161,18 +192,18 @@ class Delta:
 
     @property
     def _end(self) -> int:
-        """RETURNS (int): How many rows were ever added."""
+        """RETURNS (int): The number of entities ever added."""
         return self._table.entities
 
     @property
     def next_row(self) -> int:
-        """RETURNS (int): The row of the next entity that is added."""
+        """RETURNS (int): The row of the next added entity."""
         return self.base_rows + self._end
 
     @cached_property
     def added_alive(self) -> np.ndarray | None:
-        """RETURNS (ndarray | None): Which of the added entities are left, bool, in the order of
-        their rows; None if all of them."""
+        """RETURNS (ndarray | None): Mask of the remaining added entities in row order; None if all
+        remain."""
         return None if self._living == self._end else self._is_living(slice(0, self._end))
 
     def _is_living(self, local: slice | np.ndarray) -> np.ndarray:
@@ -191,10 +222,10 @@ class Delta:
         return self._rows.shadowed(id_, self._moment) is not None
 
     def record(self, row: int) -> Entity:
-        """RETURNS (Entity): An entity that was added, of a row that this delta has."""
+        """RETURNS (Entity): The added entity in a row of this delta."""
         local = row - self.base_rows
         record = self._rows.records[local]
-        if isinstance(record, str):  # read when it is asked for: opening stays fast
+        if isinstance(record, str):  # parsed on demand: opening stays fast
             record = self._rows.records[local] = entity_from_dict(json.loads(record))
         return record
 
@@ -202,7 +233,7 @@ class Delta:
         return map(self.record, self.live_rows().tolist())
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Names of added entities, as `NameIndex.find`."""
+        """Find names of added entities, see `NameIndex.find`."""
         names, first, end = self._rows.names, self.base_rows, self.next_row
         removed, moment = self._rows.removed.array, self._moment
         found = [
@@ -218,25 +249,24 @@ class Delta:
     # Vectors
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None = None) -> SearchResult:
-        """Find the k best of the added entities of each query; see `FileVectorStore.search`.
+        """Find the k best added entities of each query, see `FileVectorStore.search`.
 
-        alive (ndarray): Which of them may be found, in the order of their rows; the living ones
-            where None.
+        alive (ndarray | None): Mask of those that may be found, in row order; None for the living.
         """
         found = self._table.search(queries, k, self.added_alive if alive is None else alive)
         return SearchResult(np.where(found.rows < 0, -1, found.rows + self.base_rows), found.scores)
 
     def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Exact scores of added entities, -inf for all other rows; see `FileVectorStore.scores`."""
+        """Score added entities exactly, see `FileVectorStore.scores`; -inf for other rows."""
         return self._table.scores(queries, self._local(rows))
 
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RETURNS (tuple[ndarray, ndarray]): As `FileVectorStore.vectors_of`, of added entities."""
+        """Get all vectors of some added entities, see `FileVectorStore.vectors_of`."""
         return self._table.vectors_of(self._local(rows))
 
     def matrix(self) -> tuple[np.ndarray, np.ndarray]:
         """RETURNS (tuple[ndarray, ndarray]): All vectors of living added entities (V, h), and the
-        row of each one's owner (V,), ascending."""
+        entity row of each (V,), ascending."""
         vectors, owners = self._table.matrix(self.added_alive)
         return vectors, owners + self.base_rows
 
@@ -245,7 +275,7 @@ class Delta:
         return self.base_rows + np.flatnonzero(self._is_living(slice(0, self._end)))
 
     def _local(self, rows: np.ndarray) -> np.ndarray:
-        """Rows counted from the first that was added; -1 for what is not alive here."""
+        """RETURNS (ndarray): Rows counted from the first added one; -1 for those not alive here."""
         local = np.asarray(rows, dtype=np.int64) - self.base_rows
         inside = (local >= 0) & (local < self._end)
         inside[inside] = self._is_living(local[inside])
@@ -254,12 +284,11 @@ class Delta:
     # Changes
 
     def apply(self, changes: Sequence[Change]) -> Delta:
-        """RETURNS (Delta): This one with changes, in their order, to entities that are all
-        different."""
+        """RETURNS (Delta): This delta with further changes, each of another entity."""
         if not changes:
             return self
         rows = self._rows
-        if rows.moment != self._moment:  # another change followed this delta, or broke off
+        if rows.moment != self._moment:  # another change followed this delta, or was interrupted
             return Delta.of(self.width, self.base_rows, self.changes()).apply(changes)
         rows.moment += 1
         alive, shadowed = self._without(changes)
@@ -276,7 +305,7 @@ class Delta:
         )
 
     def _without(self, changes: Sequence[Change]) -> tuple[np.ndarray | None, int]:
-        """The mask of the base rows that are left, and how many go."""
+        """RETURNS (tuple): The mask of the remaining base rows, and the number of rows removed."""
         gone = [c.base_row for c in changes if c.base_row is not None]
         gone = [row for row in gone if self.alive is None or self.alive[row]]
         if not gone:
@@ -286,7 +315,7 @@ class Delta:
         return alive, len(gone)
 
     def changes(self) -> Iterator[Change]:
-        """YIELDS (Change): What leads from the base to the entities as they are now."""
+        """YIELDS (Change): One change per entity that leads from the base to this delta."""
         rows, moment = self._rows, self._moment
         for id_ in rows.all_shadowed():
             base_row = rows.shadowed(id_, moment)
@@ -302,8 +331,8 @@ class Delta:
             yield Change(id_, base_row, record, names, vectors.astype("<f4").tobytes())
 
     def renewed(self) -> Delta:
-        """RETURNS (Delta): This one, or where most of what it holds is removed by now, one without
-        that, whose rows are others."""
+        """RETURNS (Delta): This delta; if most of its rows are dead, one without them, which
+        numbers its rows anew."""
         if self._end - self._living <= max(MANY, self._living):
             return self
         return Delta.of(self.width, self.base_rows, self.changes())

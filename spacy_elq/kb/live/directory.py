@@ -1,4 +1,4 @@
-"""A knowledge base directory that is open: its files, the changes on top, and how both move on."""
+"""An open knowledge base directory: its files, the changes on top, and how to follow both."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .change_log import ChangeLog
 from .delta import Change, Delta
 from .generations import remove_unused_generations
 
-# How often opening starts over because a compaction put other files in place meanwhile.
+# How often opening is tried again because a compaction replaced the files meanwhile.
 ATTEMPTS = 5
-# Directories that Python packages are installed in.
+# Directories of installed Python packages.
 PACKAGES = {"site-packages", "dist-packages"}
 Stamp = tuple[int, int, int]
 
 
 class KBDirectory:
-    """What a directory holds, up to the last `refresh` or change. Not to be used by two threads
-    at once; what it returned stays valid for those that have it.
+    """The content of a directory as of the last `refresh` or change. Not thread-safe, but its base
+    and delta never change and may be shared.
 
     path (Path): The directory.
     device (int): GPU to search on; -1 for the CPU.
-    manifest (Manifest): Its manifest.
+    manifest (Manifest): The manifest of the directory.
     base (StoredKB | None): The immutable files.
     delta (Delta): The changes on top.
     """
@@ -47,7 +47,7 @@ class KBDirectory:
             except (ElqError, OSError):
                 if stamp == _stamp(self.path):
                     raise
-            # Else files were put in their place meanwhile, and these may have been removed.
+            # Otherwise the files were replaced meanwhile, and those just opened may be gone.
             if stamp == _stamp(self.path):
                 return
         raise ElqError(Errors.ELQ240.format(path=self.path))
@@ -62,8 +62,8 @@ class KBDirectory:
         self._log, self._stamp = log, stamp
 
     def is_writable(self) -> bool:
-        """RETURNS (bool): Whether changes can be written to the directory. Not into installed
-        packages: pip would leave them there, under the files of the next version."""
+        """RETURNS (bool): Whether changes can be written to the directory. False for installed
+        packages: pip would leave the changes there, on top of the files of the next version."""
         if PACKAGES & {*self.path.parts}:
             return False
         delta = self._log.path
@@ -72,7 +72,7 @@ class KBDirectory:
         )
 
     def refresh(self) -> bool:
-        """Take over what other processes changed since. Takes microseconds if they did not.
+        """Take over the changes of other processes. Takes microseconds if there are none.
 
         RETURNS (bool): Whether something changed.
         """
@@ -84,7 +84,7 @@ class KBDirectory:
     def _replace(self, stamp: Stamp | None) -> bool:
         new = KBDirectory(self.path, self._device)
         if _kind(new.manifest) != _kind(self.manifest):
-            self._ignored = stamp  # of another encoder: no successor of this one
+            self._ignored = stamp  # another encoder made it, so it does not follow this one
             return False
         self.manifest, self.base, self.delta = new.manifest, new.base, new.delta
         self._log, self._stamp, self._swept = new._log, new._stamp, False
@@ -100,9 +100,10 @@ class KBDirectory:
 
     @contextmanager
     def writing(self) -> Iterator[list[Change]]:
-        """Keep other writers out, with all of their changes taken over.
+        """Take over the changes of other writers, and keep them out.
 
-        YIELDS (list[Change]): To be filled; when the block ends they are on disk, then made.
+        YIELDS (list[Change]): A list to fill. When the block ends, the changes are on disk and in
+            the delta.
         """
         changes: list[Change] = []
         with self.locked():
@@ -112,9 +113,9 @@ class KBDirectory:
         self._apply(changes)
 
     def rewrite(self, changes: Iterable[Change]) -> None:
-        """Put changes in the place of all that there are.
+        """Replace all changes.
 
-        RAISES (ElqError): If the directory was changed since this read it; nothing is done then.
+        RAISES (ElqError): If the directory changed since it was read. Nothing is written then.
         """
         changed = Errors.ELQ254.format(path=self.path)
         if _stamp(self.path) != self._stamp:  # the log may be gone
@@ -124,23 +125,23 @@ class KBDirectory:
                 raise ElqError(changed)
             self._log.clear()
             self._log.write(changes)
-        # For those who have it open this is another state, not a later one.
+        # A new manifest file makes other processes reopen it: the changes they know are replaced.
         self.manifest.write(self.path)
         self.refresh()
 
     def tidy(self) -> None:
-        """Remove what no manifest names and nobody has open."""
+        """Remove files and subdirectories that are not in use, see `remove_unused_generations`."""
         self._swept = False
         with self.locked():
             return
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other writers out, with all of their changes taken over."""
+        """Take over the changes of other writers, and keep them out."""
         self.refresh()
         while True:
             with self._log.transaction():
-                # Or else other files were put in place just before, and have a log of their own.
+                # Otherwise the files were replaced just before, and have another log.
                 if _stamp(self.path) == self._stamp:
                     self._catch_up()
                     if not self._swept:
@@ -157,7 +158,7 @@ def _kind(manifest: Manifest) -> tuple[int, str, bool]:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes when the manifest is replaced; None while there is none."""
+    """RETURNS (Stamp | None): Changes when the manifest is replaced; None if there is none."""
     try:
         status = (path / MANIFEST).stat()
     except OSError:

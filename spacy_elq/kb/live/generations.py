@@ -1,8 +1,8 @@
-"""Which files of a knowledge base directory are in use, and the removal of those that are not.
+"""Remove the files of a knowledge base directory that are not in use.
 
-Compaction leaves the files of the generation before; an interrupted one leaves parts of the next.
-Whoever has a generation open holds a shared lock on its directory, which ends with the process at
-the latest: what can be locked exclusively is nobody's.
+A compaction leaves the files of the previous generation behind; an interrupted one leaves parts of
+the next. A process that has a generation open holds a shared lock on its directory, so a directory
+that can be locked exclusively is not in use.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ JOURNAL = f"{DELTA}-journal"
 
 
 def remove_unused_generations(path: Path, manifest: Manifest) -> list[str]:
-    """Remove what no manifest names and nobody has open. The caller keeps other writers out.
+    """Remove what neither the manifest names nor a process has open. The caller keeps other
+    writers out.
 
     path (Path): Directory of a knowledge base.
-    manifest (Manifest): The one it has now.
-    RETURNS (list[str]): Names of the files and directories that were removed.
+    manifest (Manifest): Its present manifest.
+    RETURNS (list[str]): Names of the removed files and directories.
     """
     removed = []
-    for item in _garbage(path, manifest):
+    for item in _unused(path, manifest):
         home = item if item.is_dir() else path
         handle = hold(home, exclusive=True)
         if handle is None and CAN_LOCK:
-            continue  # somebody reads it; a later sweep removes it
+            continue  # in use; a later call removes it
         try:
             if item.is_dir():
                 discard_upload(item)
@@ -40,7 +41,7 @@ def remove_unused_generations(path: Path, manifest: Manifest) -> list[str]:
             else:
                 item.unlink()
             removed.append(item.name)
-        except (OSError, ElqError):  # open, on Windows; or its server does not answer
+        except (OSError, ElqError):  # open (on Windows), or its server does not answer
             continue
         finally:
             if handle is not None:
@@ -48,7 +49,7 @@ def remove_unused_generations(path: Path, manifest: Manifest) -> list[str]:
     return removed
 
 
-def _garbage(path: Path, manifest: Manifest) -> Iterator[Path]:
+def _unused(path: Path, manifest: Manifest) -> Iterator[Path]:
     current = manifest.home(path).name
     for item in sorted(path.iterdir()):
         if item.is_dir():

@@ -1,4 +1,4 @@
-"""A knowledge base as a directory, and as bytes."""
+"""Write a knowledge base as a directory or as bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta
     """Write a knowledge base; see `FaissKB.to_disk`."""
     check_replaceable(path)
     if base and _has_same_files(path, manifest):
-        live = KBDirectory(path)
-        if delta or live.delta:
-            live.rewrite(delta.changes())
+        saved = KBDirectory(path)
+        if delta or saved.delta:
+            saved.rewrite(delta.changes())
         return
     with atomic_directory(path, check_replaceable) as work:
         if base:
@@ -35,12 +35,12 @@ def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta
 def _has_same_files(path: Path, manifest: Manifest) -> bool:
     try:
         return Manifest.read(path) == manifest
-    except ElqError:  # nothing there, or a broken one: both get written anew
+    except ElqError:  # no knowledge base, or a broken one: write it again
         return False
 
 
 def _write_delta(path: Path, manifest: Manifest, delta: Delta) -> None:
-    """Write the changes into a directory that is new: no other one has their file."""
+    """Write the changes into a new directory, which no other process has open."""
     if delta:
         log = ChangeLog(manifest.home(path) / DELTA, manifest.identity)
         with log.transaction():
@@ -56,7 +56,7 @@ def to_bytes(manifest: Manifest, base: StoredKB | None, delta: Delta) -> bytes:
 
 
 def unpack(data: bytes, directory: Path) -> None:
-    """Write what `to_bytes` returned into an empty directory that `FaissKB.open` can read."""
+    """Write the output of `to_bytes` into an empty directory, to be opened with `FaissKB.open`."""
     try:
         state = srsly.msgpack_loads(data)
         text, files = state["manifest"], state["files"]
@@ -64,7 +64,7 @@ def unpack(data: bytes, directory: Path) -> None:
         manifest = Manifest.from_json(text, directory)
         home = manifest.home(directory)
         home.mkdir(exist_ok=True)
-        for name in manifest.files:  # these names are checked: none leads out of the directory
+        for name in manifest.files:  # `from_json` refuses names outside of the directory
             (home / name).write_bytes(files[name])
     except (ValueError, KeyError, TypeError) as err:
         raise ElqError(Errors.ELQ221.format(reason=err)) from None
