@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, read_spans_jsonl
 from spacy_elq.encoders.windows import cut_windows, pad
 from spacy_elq.linking.boundaries import boundary_masks
-from spacy_elq.ml.heads import span_logits
+from spacy_elq.ml.heads import torch_span_logits
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import find_targets
 
@@ -122,7 +122,7 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
         hidden = bert(
             input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask).long()
         ).last_hidden_state.float()
-    scores = span_logits(
+    scores = torch_span_logits(
         heads.mention_scorer(hidden), torch.from_numpy(starts), torch.from_numpy(ends), 10
     )
     gold = torch.zeros(scores.shape)

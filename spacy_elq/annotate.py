@@ -18,7 +18,7 @@ from .types import Candidate, Link
 
 EXTENSION = "elq"
 # Of a span group's attrs: the links of its spans. Other components' groups may have "links".
-LINKS = "elq_links"
+LINKS_ATTR = "elq_links"
 
 
 def install_extension() -> None:
@@ -30,7 +30,7 @@ def install_extension() -> None:
 def read_link(span: Span) -> Link | None:
     """RETURNS (Optional[Link]): The link of exactly this span, None where there is none."""
     for group in span.doc.spans.values():
-        for stored in group.attrs.get(LINKS, ()):
+        for stored in group.attrs.get(LINKS_ATTR, ()):
             if stored["start"] == span.start_char and stored["end"] == span.end_char:
                 return _from_dict(stored)
     return None
@@ -45,12 +45,12 @@ def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
     """
     links: dict[tuple[int, int], Link] = {}
     for group in groups:
-        for stored in group.attrs.get(LINKS, ()):
+        for stored in group.attrs.get(LINKS_ATTR, ()):
             links.setdefault((stored["start"], stored["end"]), _from_dict(stored))
     return links
 
 
-def to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
+def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
     """Widen links to whole tokens. Of links that become the same span the best is kept.
 
     RETURNS (list[tuple[Span, Link]]): By descending score; each link has its span's offsets.
@@ -67,7 +67,7 @@ def to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
     return list(best.values())
 
 
-def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
+def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
     """Write all links, overlapping ones too, to `doc.spans[key]`."""
     doc.spans[key] = SpanGroup(
         doc,
@@ -75,7 +75,7 @@ def set_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
         spans=[span for span, _ in linked],
         attrs={
             "scores": [link.score for _, link in linked],
-            LINKS: [_to_dict(link) for _, link in linked],
+            LINKS_ATTR: [_to_dict(link) for _, link in linked],
         },
     )
 
@@ -105,7 +105,9 @@ def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
     return kept
 
 
-def set_ents(doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrite: bool) -> None:
+def merge_into_ents(
+    doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrite: bool
+) -> None:
     """Write spans to `doc.ents` beside the entities that are there.
 
     spans (Sequence[Span]): Without overlaps among them.
@@ -124,7 +126,7 @@ def set_ents(doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrit
         _clear_ids_outside(doc)
 
 
-def set_ids(doc: Doc, spans: Sequence[Span]) -> None:
+def set_kb_ids(doc: Doc, spans: Sequence[Span]) -> None:
     """Give the entities in `doc.ents` the ids of the links of the same tokens; their labels stay,
     and an entity without a link has no id."""
     ids = {(span.start, span.end): span.kb_id for span in spans}

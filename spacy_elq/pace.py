@@ -17,7 +17,7 @@ class AdaptiveChunkSize:
         self.size = min(first, most)
         self.most = most
 
-    def took(self, size: int, seconds: float) -> None:
+    def record(self, size: int, seconds: float) -> None:
         """Tell how long a chunk took. The next is twice as large at most: it may be harder work."""
         fitting = size * min(2.0, SECONDS / max(seconds, 1e-9))
         self.size = min(self.most, max(1, int(fitting)))

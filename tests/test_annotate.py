@@ -5,7 +5,7 @@ import spacy
 from spacy.tokens import SpanGroup
 
 from spacy_elq import annotate
-from spacy_elq.annotate import LINKS, install_extension, read_link, read_links, set_group
+from spacy_elq.annotate import LINKS_ATTR, install_extension, read_link, read_links, set_span_group
 from spacy_elq.corpora.predictions import linked_spans
 from spacy_elq.types import Candidate, Link
 
@@ -22,7 +22,7 @@ def doc():
     install_extension()
     doc = spacy.blank("en")("Paris and " * 200)
     spans = [doc.char_span(i, i + 5, label="city", kb_id="Q90") for i in range(0, 2000, 10)]
-    set_group(doc, "elq", [(span, link(span)) for span in spans])
+    set_span_group(doc, "elq", [(span, link(span)) for span in spans])
     doc.set_ents(spans)
     return doc
 
@@ -38,7 +38,9 @@ def test_span_groups_of_others_may_have_links_too(doc, value):
 
 
 def test_of_several_groups_the_first_counts(doc):
-    set_group(doc, "more", [(doc[0:1], link(doc[0:1], "Q1")), (doc[1:2], link(doc[1:2], "Q2"))])
+    set_span_group(
+        doc, "more", [(doc[0:1], link(doc[0:1], "Q1")), (doc[1:2], link(doc[1:2], "Q2"))]
+    )
     links = read_links(doc.spans.values())
     assert len(links) == 201
     for span in (doc[0:1], doc[1:2], doc[398:399]):
@@ -56,7 +58,7 @@ def test_many_links_are_read_once_each(doc, monkeypatch):
                 Counted.looked_at += 1
                 yield each
 
-    doc.spans["elq"].attrs[LINKS] = Counted(doc.spans["elq"].attrs[LINKS])
+    doc.spans["elq"].attrs[LINKS_ATTR] = Counted(doc.spans["elq"].attrs[LINKS_ATTR])
     monkeypatch.setattr(annotate, "read_link", None)
     rows = linked_spans(doc)
     assert [row.fields["title"] for row in rows] == ["Paris"] * 200

@@ -13,7 +13,7 @@ from thinc.api import Config
 from typer.testing import CliRunner
 
 from spacy_elq import ElqError
-from spacy_elq.annotate import LINKS
+from spacy_elq.annotate import LINKS_ATTR
 from spacy_elq.corpora.docbin import write_docbin
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
@@ -161,7 +161,9 @@ def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_be
     assert all(value.equal(weights(before)[name]) for name, value in weights(after).items())
     for nlp in (before, after):
         nlp.get_pipe("elq").span_group_threshold = -100.0
-    links = [[nlp(t["text"]).spans["elq"].attrs[LINKS] for t in TEXTS] for nlp in (before, after)]
+    links = [
+        [nlp(t["text"]).spans["elq"].attrs[LINKS_ATTR] for t in TEXTS] for nlp in (before, after)
+    ]
     assert links[0] == links[1]
 
 

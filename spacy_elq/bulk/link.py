@@ -48,7 +48,7 @@ def link_stream(
         else workers.link(chunks, batch_size, on_linked)
     )
     for chunk, spans, seconds in linked:
-        pace.took(len(chunk), seconds)
+        pace.record(len(chunk), seconds)
         yield [replace(row, spans=found) for row, found in zip(chunk, spans, strict=True)]
 
 

@@ -13,7 +13,7 @@ from wasabi import color, row
 from wasabi.util import supports_ansi
 
 if TYPE_CHECKING:
-    from ..linking.explain import ExplainedSpan, Explanation
+    from ..linking.explanation import ExplainedSpan, Explanation
     from ..types import Link
 
 # A mention has the same colour in the text and in the table.
@@ -88,7 +88,7 @@ class Display:
         limit (int): Spans shown beside the links.
         candidates (int): Candidates shown of each link; with 0, no candidates are shown below.
         """
-        from ..linking.explain import INVALID, NOT_A_WORD
+        from ..linking.explanation import INVALID, NOT_A_WORD
 
         text = explained.text
         linked = [span for span in explained.spans if not span.cut]

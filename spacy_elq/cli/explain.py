@@ -50,7 +50,7 @@ def explain_command(
     import json
     from dataclasses import asdict
 
-    from ..linking.explain import LIMIT
+    from ..linking.explanation import LIMIT
     from ..pipeline.component import doc_before
     from ._display import Display
 

@@ -26,10 +26,10 @@ def weights_command(
 ) -> None:
     """Write what training changed of the encoder as a small file, for
     `[components.elq.model] pretrained`."""
-    from ..ml.pretrained import save_changes, untrained_encoder
+    from ..ml.pretrained import load_untrained_encoder, save_changes
 
     loaded = [load_pipeline(pipeline) for pipeline in pipelines]
     elqs = [require_elq(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]
     source = loaded[0].get_pipe_config(elqs[0].name)["model"]["encoder"].get("name")
-    save_changes([elq.model for elq in elqs], untrained_encoder(source), out, bits)
+    save_changes([elq.model for elq in elqs], load_untrained_encoder(source), out, bits)
     echo_note(f"{out}: {out.stat().st_size / 1e6:.1f} MB, changes to {source}", quiet=quiet)

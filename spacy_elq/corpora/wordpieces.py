@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders.model_paths import MINILM, resolve_source
+from ..encoders.model_paths import MINILM, resolve_model_path
 from ..errors import ElqError, Errors
 
 
@@ -49,7 +49,7 @@ class Wordpieces:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(resolve_source(self.source))
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model_path(self.source))
         if not tokenizer.is_fast:
             raise ElqError(Errors.ELQ328.format(tokenizer=self.source))
         return tokenizer

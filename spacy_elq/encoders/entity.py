@@ -24,8 +24,8 @@ from ..files import link_or_copy
 from ..settings import check_least, check_types
 from ..types import Entity
 from .fast_bert import last_layer
-from .model_paths import MINILM, resolve_source
-from .windows import MIN_LENGTH, TOKENIZING, batch_by_length, pad
+from .model_paths import MINILM, resolve_model_path
+from .windows import MIN_LENGTH, TOKENIZER_LOCK, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ class EntityEncoder:
     @cached_property
     def directory(self) -> Path:
         """RETURNS (Path): The local directory of the model's files."""
-        resolved = resolve_source(self.source)
+        resolved = resolve_model_path(self.source)
         if Path(resolved).is_dir():
             return Path(resolved)
         from huggingface_hub import snapshot_download
@@ -147,7 +147,7 @@ class EntityEncoder:
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
 
-    def weights_changed(self) -> None:
+    def mark_weights_changed(self) -> None:
         """To be called after a training step: the fingerprint is another one now."""
         self._fingerprint = None
         self._trained = True
@@ -269,14 +269,14 @@ class EntityEncoder:
 
     def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         longest = self._max_length
-        with TOKENIZING:
+        with TOKENIZER_LOCK:
             return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
 
     def _elq_ids(self, entity: Entity) -> list[int]:
         """Title wordpieces, the separator, description wordpieces; cut before the specials."""
         encode = self.tokenizer.encode
         separator = self.tokenizer.convert_tokens_to_ids(ELQ_SEPARATOR)
-        with TOKENIZING:
+        with TOKENIZER_LOCK:
             title = encode(entity.title, add_special_tokens=False)
             description = encode(entity.description, add_special_tokens=False)
         body = [*title, separator, *description][: self._max_length - 2]

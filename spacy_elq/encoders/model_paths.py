@@ -10,7 +10,7 @@ from ..errors import ElqError, Errors
 MINILM = "minilm"
 
 
-def resolve_source(name: str) -> str:
+def resolve_model_path(name: str) -> str:
     """Turn an encoder's name into what `transformers` reads.
 
     A path that does not exist is refused here: `transformers` would take it for a hub id and

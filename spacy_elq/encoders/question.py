@@ -20,7 +20,7 @@ from thinc.api import Model
 from ..errors import ElqError, Errors
 from ..settings import check_least, check_types, plain
 from .fast_bert import last_layer
-from .model_paths import resolve_source
+from .model_paths import resolve_model_path
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ Encoder = Model[list[Doc], list[EncodedBatch]]
 Backprop = Callable[[], None]
 
 
-def own_encoder(
+def transformer_encoder(
     transformer: Model,
     *,
     max_length: int,
@@ -142,7 +142,7 @@ def check_precision(precision: str) -> str:
 def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
     transformer = model.layers[0]
     if not transformer.attrs["has_transformer"]:
-        transformer.attrs["name"] = resolve_source(transformer.attrs["name"])
+        transformer.attrs["name"] = resolve_model_path(transformer.attrs["name"])
         transformer.initialize()
     model.set_dim("nO", transformer.get_dim("nO"))
 
@@ -165,12 +165,12 @@ def _own_forward(
     cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
     batches = [
         _encode(transformer, [windows[i] for i in batch], is_train, precision)
-        for batch in split(windows, model.attrs["max_batch_items"], is_train, cost)
+        for batch in split_into_batches(windows, model.attrs["max_batch_items"], is_train, cost)
     ]
     return batches, _nothing_left
 
 
-def split(
+def split_into_batches(
     windows: list[Window], max_items: int, is_train: bool, batch_cost: int | None = None
 ) -> Iterable[list[int]]:
     """Indices of the windows of each padded batch, as in `batch_by_length`. A training batch is

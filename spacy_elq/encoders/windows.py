@@ -33,7 +33,7 @@ MIN_LENGTH = 3
 WHOLE = (0, np.iinfo(np.int32).max)
 
 # Held while a tokenizer is called: each call sets its lengths, which another thread may be using.
-TOKENIZING = fork_safe(Lock())
+TOKENIZER_LOCK = fork_safe(Lock())
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def cut_windows(
     """
     if not texts:
         return []
-    with TOKENIZING:
+    with TOKENIZER_LOCK:
         encoded = tokenizer(
             list(texts),
             truncation=True,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from spacy.tokens import Doc
 
-from ..annotate import best_spans, set_group, to_tokens
+from ..annotate import align_to_tokens, best_spans, set_span_group
 from ..gold import gold_spans, triples
 from ..kb.files.names import fold, words
 from ..types import DEFAULT_LABEL, Entity, Link
@@ -70,8 +70,8 @@ class AliasDictionary:
         doc (Doc): The document, changed in place.
         RETURNS (Doc): The same document.
         """
-        linked = to_tokens(doc, [self._make_link(*link) for link in self.link(doc.text)])
-        set_group(doc, self.spans_key, linked)
+        linked = align_to_tokens(doc, [self._make_link(*link) for link in self.link(doc.text)])
+        set_span_group(doc, self.spans_key, linked)
         doc.set_ents(best_spans(linked))
         return doc
 

@@ -15,7 +15,7 @@ from spacy.training import Example
 
 from ..errors import ElqError
 from ..gold import gold_spans, triples
-from ..linking.calibration import Calibration, Reliability, reliability
+from ..linking.calibration import Calibration, Reliability, measure_reliability
 from .error_analysis import KINDS, MISSED, SPURIOUS, AnalyzedText, Mention, analyze
 from .metrics import LinkMetrics
 from .scorer import predicted_spans
@@ -194,7 +194,7 @@ def _kept_reliability(scored: ScoredSet) -> Reliability | None:
         return None
     raw = np.exp(np.minimum(scores, 0))
     probs = raw if scored.calibration is None else scored.calibration(scores)
-    return reliability(probs[kept], is_correct(scored.texts)[kept])
+    return measure_reliability(probs[kept], is_correct(scored.texts)[kept])
 
 
 def _kind_rows(texts: Sequence[AnalyzedText]) -> list[KindRow]:

@@ -15,7 +15,14 @@ import numpy as np
 
 from ..errors import ElqError, Errors, Warnings
 from ..files import atomic_file
-from ..linking.calibration import ISOTONIC, METHODS, PLATT, Calibration, Reliability, reliability
+from ..linking.calibration import (
+    ISOTONIC,
+    METHODS,
+    PLATT,
+    Calibration,
+    Reliability,
+    measure_reliability,
+)
 from .metrics import Match, strong_match, weak_match
 from .threshold_curve import Curve, ScoredLinks, compute_curve, is_correct
 
@@ -133,10 +140,10 @@ def _calibrate(
     above = scores > threshold
     return Calibrated(
         fit_calibration(scores, right, method),
-        reliability(raw[above], right[above]),
-        reliability(held_out[above], right[above]),
-        reliability(raw, right),
-        reliability(held_out, right),
+        measure_reliability(raw[above], right[above]),
+        measure_reliability(held_out[above], right[above]),
+        measure_reliability(raw, right),
+        measure_reliability(held_out, right),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
-from ..encoders.model_paths import resolve_source
+from ..encoders.model_paths import resolve_model_path
 from ..errors import ElqError, Errors
 from .checkpoint_weights import CheckpointWeights, State
 from .params import CheckpointParams
@@ -36,7 +36,7 @@ class Architecture:
         """
         from transformers import AutoConfig, AutoTokenizer
 
-        source = resolve_source(name)
+        source = resolve_model_path(name)
         try:
             config = AutoConfig.from_pretrained(source)
             tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_options(params))
@@ -76,7 +76,7 @@ def write_entity_encoder(
     encoder = EntityEncoder(architecture.name, settings)
     encoder.tokenizer = architecture.tokenizer
     encoder.transformer = architecture.transformer(weights, weights.entity)
-    encoder.weights_changed()  # they are not those of the directory
+    encoder.mark_weights_changed()  # they are not those of the directory
     encoder.to_disk(path)
     return load_entity_encoder(str(path))  # which reads the weights only when they are needed
 

@@ -107,7 +107,7 @@ class Reliability:
         return float(distance.sum() / max(self.counts.sum(), 1))
 
 
-def reliability(probs: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
+def measure_reliability(probs: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
     """How far probabilities can be trusted.
 
     probs (ndarray): Float (N,), each in [0, 1].

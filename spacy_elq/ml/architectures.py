@@ -6,11 +6,11 @@ from typing import Any
 
 from thinc.api import Model
 
-from ..encoders.listener import shared_encoder
+from ..encoders.listener import listener_encoder
 from ..encoders.model_paths import MINILM
-from ..encoders.question import own_encoder
+from ..encoders.question import transformer_encoder
 from .model import ElqModel, elq_model
-from .pretrained import with_pretrained
+from .pretrained import start_from_pretrained
 
 
 def build_elq(
@@ -48,7 +48,7 @@ def build_elq(
     options = {"cosine": cosine, "scale": scale, "name_features": name_features}
     options |= {"context_window": context_window, "nil": nil}
     model = elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
-    return with_pretrained(model, pretrained) if pretrained else model
+    return start_from_pretrained(model, pretrained) if pretrained else model
 
 
 def build_transformer(
@@ -84,7 +84,7 @@ def build_transformer(
         tokenizer_config={"use_fast": True, **(tokenizer_config or {})},
         transformer_config=dict(transformer_config or {}),
     )
-    return own_encoder(
+    return transformer_encoder(
         transformer,
         max_length=max_length,
         overlap=overlap,
@@ -102,4 +102,4 @@ def build_transformer_listener(upstream: str = "*", max_batch_items: int = 4096)
     """
     from spacy_transformers.layers import TransformerListener
 
-    return shared_encoder(TransformerListener(upstream), max_batch_items=max_batch_items)
+    return listener_encoder(TransformerListener(upstream), max_batch_items=max_batch_items)

@@ -204,7 +204,7 @@ class Heads(nn.Module):
         return self.entity_scorer(self.context(means, stretch)).float()
 
 
-def span_logits(
+def torch_span_logits(
     logits: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, max_mention_length: int
 ) -> torch.Tensor:
     """m(i, j) = start_i + end_j + Σ inside_t: `decoding.span_logits` as a part of torch's graph.

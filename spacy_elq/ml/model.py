@@ -93,7 +93,7 @@ def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch
     return batches, cast(LossBackprop, backprop)
 
 
-def can_read(model: ElqModel, docs: Sequence[Doc]) -> bool:
+def can_encode(model: ElqModel, docs: Sequence[Doc]) -> bool:
     """RETURNS (bool): Whether the encoder finds what it needs on the documents: a shared one needs
     the transformer's output, which may have been removed."""
     encoder = get_encoder(model)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoders.model_paths import resolve_source
+from ..encoders.model_paths import resolve_model_path
 from ..encoders.question import get_transformer
 from ..errors import ElqError, Errors
 from ..files import atomic_file
@@ -38,7 +38,7 @@ HEADS = "heads."
 CHANGE, PLANES, SCALE = ".change", ".planes", ".scale"
 
 
-def with_pretrained(model: ElqModel, name: str) -> ElqModel:
+def start_from_pretrained(model: ElqModel, name: str) -> ElqModel:
     """Let a model begin, when it is initialized, with trained weights.
 
     name (str): "starter", or the path of a file that `save_changes` wrote.
@@ -73,14 +73,14 @@ def resolve_weights(name: str) -> Path:
     raise ElqError(Errors.ELQ117.format(name=name, shipped=shipped))
 
 
-def untrained_encoder(source: str | None) -> torch.nn.Module:
+def load_untrained_encoder(source: str | None) -> torch.nn.Module:
     """RETURNS (Module): The transformer that a model with an encoder of that name begins with.
     RAISES (ElqError): If there is no name: a shared transformer has none."""
     from transformers import AutoModel
 
     if source is None:
         raise ElqError(Errors.ELQ120)
-    return AutoModel.from_pretrained(resolve_source(source))
+    return AutoModel.from_pretrained(resolve_model_path(source))
 
 
 def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, bits: int) -> None:

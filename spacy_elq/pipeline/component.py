@@ -16,7 +16,14 @@ from spacy.util import SimpleFrozenDict, SimpleFrozenList, get_lang_class
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
-from ..annotate import best_spans, install_extension, set_ents, set_group, set_ids, to_tokens
+from ..annotate import (
+    align_to_tokens,
+    best_spans,
+    install_extension,
+    merge_into_ents,
+    set_kb_ids,
+    set_span_group,
+)
 from ..corpora.spans_jsonl import check_text
 from ..encoders.entity import EntityEncoder
 from ..encoders.question import OWN_ENCODER, Encoder, change_encoder, encoder_settings
@@ -27,7 +34,7 @@ from ..linking.calibration import Calibration
 from ..linking.decoding import JOINT, DecodingSettings
 from ..linking.links import make_links
 from ..linking.rank import CharSpans, RankedMentions, rank_mentions
-from ..ml.model import can_read, get_encoder, is_initialized
+from ..ml.model import can_encode, get_encoder, is_initialized
 from ..ml.pretrained import is_pretrained
 from ..settings import ENTS, FIND, Setting, check_types, plain
 from ..types import Link
@@ -37,7 +44,7 @@ from .serialization import all_settings, pipe_from_bytes, pipe_to_bytes, read_pi
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
     from ..kb.live.view import View
-    from ..linking.explain import Explanation
+    from ..linking.explanation import Explanation
     from ..training.trainer import Trainer
 
 
@@ -203,13 +210,13 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         """
         for doc, links in zip(docs, scores, strict=True):
             stale = list(doc.spans.get(self.spans_key, ()))
-            linked = to_tokens(doc, links)
+            linked = align_to_tokens(doc, links)
             above = [(s, link) for s, link in linked if self._is_above(link)]
-            set_group(doc, self.spans_key, linked)
+            set_span_group(doc, self.spans_key, linked)
             if self.mentions == ENTS:
-                set_ids(doc, [span for span, _ in above])
+                set_kb_ids(doc, [span for span, _ in above])
             else:
-                set_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
+                merge_into_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
 
     def explain(self, doc: Doc | str, *, limit: int = 50, exact: bool = True) -> Explanation:
         """Tell every span that is considered, its scores and candidates, and what cut it.
@@ -221,11 +228,11 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
             reads all vectors.
         RETURNS (Explanation): The spans, links first.
         """
-        from ..linking.explain import explain
+        from ..linking.explanation import explain_links
 
         if isinstance(doc, str):
             doc = get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
-        return explain(
+        return explain_links(
             self.model,
             self._current_entities(),
             doc,
@@ -374,7 +381,7 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         """Store, on the predicted documents, the rank of each gold mention's entity among its
         candidates; not if `rank_gold` is off, or there is nothing to rank with."""
         docs = [example.predicted for example in examples]
-        if not self.rank_gold or self._kb is None or not can_read(self.model, docs):
+        if not self.rank_gold or self._kb is None or not can_encode(self.model, docs):
             return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):

@@ -27,7 +27,7 @@ from ..gold import gold_spans
 from ..kb.search.exact_index import as_tensor
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
-from ..ml.heads import span_logits
+from ..ml.heads import torch_span_logits
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
 from ..settings import check_least, check_types
@@ -186,7 +186,7 @@ class Trainer:
         self._stepper.step(sgd, self.n_updates)
         self.n_updates = 0
         if self.settings.train_entity_encoder:
-            self.entity_encoder.weights_changed()
+            self.entity_encoder.mark_weights_changed()
 
     @property
     def heads(self) -> Heads:
@@ -220,7 +220,7 @@ class Trainer:
     def _mention_loss(
         self, batch: ScoredBatch, docs: Sequence[Doc], targets: Targets, hits: Sequence[NameMatches]
     ) -> torch.Tensor:
-        scores = self.span_logits(batch, docs, hits)
+        scores = self._span_logits(batch, docs, hits)
         gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         width = targets.last - targets.first
         fits = width < scores.shape[2]
@@ -232,7 +232,7 @@ class Trainer:
         n_texts = len({window.doc for window in batch.encoded.windows})
         return mention_loss(scores, gold, reduction="sum") / n_texts
 
-    def span_logits(
+    def _span_logits(
         self, batch: ScoredBatch, docs: Sequence[Doc], hits: Sequence[NameMatches]
     ) -> torch.Tensor:
         """The same span logits as in inference, as a part of torch's graph.
@@ -246,7 +246,7 @@ class Trainer:
             words=self.decoding.word_boundaries,
             special_tokens=self.decoding.special_tokens,
         )
-        scores = span_logits(
+        scores = torch_span_logits(
             batch.logits,
             torch.from_numpy(starts).to(batch.logits.device),
             torch.from_numpy(ends).to(batch.logits.device),

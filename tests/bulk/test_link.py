@@ -69,12 +69,12 @@ def test_reads_only_some_batches_ahead_and_none_with_batches_of_one(nlp):
 def test_a_chunk_takes_some_seconds_at_most():
     pace = AdaptiveChunkSize(32, 2048)
     for _ in range(9):
-        pace.took(pace.size, seconds=pace.size / 35)  # a slow machine: 35 texts a second
+        pace.record(pace.size, seconds=pace.size / 35)  # a slow machine: 35 texts a second
     assert pace.size == 70
     for _ in range(9):
-        pace.took(pace.size, seconds=pace.size / 10_000)
+        pace.record(pace.size, seconds=pace.size / 10_000)
     assert pace.size == 2048
-    pace.took(pace.size, seconds=1e6)
+    pace.record(pace.size, seconds=1e6)
     assert pace.size == 1
 
 

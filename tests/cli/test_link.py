@@ -18,7 +18,7 @@ from spacy_elq.cli import app
 from spacy_elq.cli._display import Display
 from spacy_elq.cli._interactive import Conversation
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.linking.explain import ExplainedCandidate, ExplainedSpan, Explanation
+from spacy_elq.linking.explanation import ExplainedCandidate, ExplainedSpan, Explanation
 
 from ..helpers import TEXTS
 

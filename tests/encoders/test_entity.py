@@ -6,7 +6,7 @@ import torch
 
 from spacy_elq import ElqError, Entity
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
-from spacy_elq.encoders.model_paths import resolve_source
+from spacy_elq.encoders.model_paths import resolve_model_path
 
 ENTITIES = [
     Entity("1", "paris", "capital city", ("city of light",)),
@@ -82,7 +82,7 @@ def test_fingerprint_names_weights_and_settings(tiny_bert, tmp_path):
     assert load_entity_encoder(str(tmp_path / "saved")).fingerprint == before
     with torch.no_grad():
         encoder.transformer.embeddings.word_embeddings.weight[7] += 1
-    encoder.weights_changed()
+    encoder.mark_weights_changed()
     assert encoder.fingerprint != before
 
 
@@ -95,7 +95,7 @@ def test_untrained_weights_are_linked_and_trained_ones_leave_the_source_alone(ti
     before = source.read_bytes()
     with torch.no_grad():
         encoder.transformer.embeddings.word_embeddings.weight[7] += 1
-    encoder.weights_changed()
+    encoder.mark_weights_changed()
     encoder.to_disk(tmp_path / "a")
     assert source.read_bytes() == before
     assert saved[0].read_bytes() != before
@@ -112,13 +112,13 @@ def test_no_entities(tiny_bert):
 )
 def test_missing_paths_are_not_taken_for_hub_ids(name, code):
     with pytest.raises(ElqError, match=code):
-        resolve_source(name)
+        resolve_model_path(name)
 
 
 def test_a_directory_without_a_model(tmp_path):
     with pytest.raises(ElqError, match="ELQ102"):
-        resolve_source(str(tmp_path))
-    assert resolve_source("bert-base-uncased") == "bert-base-uncased"
+        resolve_model_path(str(tmp_path))
+    assert resolve_model_path("bert-base-uncased") == "bert-base-uncased"
 
 
 def test_wrong_settings_are_refused():

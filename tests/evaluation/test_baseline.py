@@ -3,7 +3,7 @@ import spacy
 from spacy.tokens import Doc
 
 from spacy_elq import Entity
-from spacy_elq.annotate import LINKS
+from spacy_elq.annotate import LINKS_ATTR
 from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, docs_from_texts
 from spacy_elq.evaluation.baseline import AliasDictionary
 
@@ -95,7 +95,7 @@ def test_documents_are_annotated_as_the_component_does(nlp):
         ("Orléans", "Q213439", "ENTITY"),
     ]
     assert {span.kb_id_ for span in doc.spans["elq"]} == {"Q830149", "Q213439"}
-    titles = {link["id"]: link["title"] for link in doc.spans["elq"].attrs[LINKS]}
+    titles = {link["id"]: link["title"] for link in doc.spans["elq"].attrs[LINKS_ATTR]}
     assert titles == {"Q830149": "Paris Hilton", "Q213439": "Orléans"}
 
 

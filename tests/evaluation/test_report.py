@@ -8,7 +8,7 @@ import spacy
 from spacy import displacy
 from spacy.training import Example
 
-from spacy_elq.annotate import set_group, to_tokens
+from spacy_elq.annotate import align_to_tokens, set_span_group
 from spacy_elq.evaluation import report
 from spacy_elq.evaluation.error_analysis import KINDS, Mention, analyze, pair_mentions
 from spacy_elq.evaluation.report import ScoredSet, assign_lanes
@@ -85,7 +85,7 @@ def make_example(nlp, text, gold, predicted):
 def set_links(example, *links):
     """Links in the span group, as the component leaves them."""
     made = [Link(**{**LINK, **link}) for link in links]
-    set_group(example.predicted, "elq", to_tokens(example.predicted, made))
+    set_span_group(example.predicted, "elq", align_to_tokens(example.predicted, made))
     return example
 
 

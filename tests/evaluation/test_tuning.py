@@ -13,7 +13,7 @@ from spacy_elq import ElqError
 from spacy_elq.evaluation.plots import plot_reliability
 from spacy_elq.evaluation.threshold_curve import ScoredLinks
 from spacy_elq.evaluation.tuning import fit_calibration, save_settings, tune_threshold
-from spacy_elq.linking.calibration import reliability
+from spacy_elq.linking.calibration import measure_reliability
 
 from ..helpers import TEXTS, run, train
 
@@ -34,8 +34,8 @@ def test_a_fit_finds_the_truth(method):
     assert (np.diff(calibration(np.linspace(-9, 2, 99))) >= 0).all()
     # On links that were not seen, too.
     scores, right = sample(seed=1)
-    assert reliability(calibration(scores), right).error < 0.03
-    assert reliability(np.exp(scores), right).error > 0.1
+    assert measure_reliability(calibration(scores), right).error < 0.03
+    assert measure_reliability(np.exp(scores), right).error > 0.1
 
 
 def test_isotonic_knots_are_those_of_pooled_neighbours():
@@ -80,7 +80,7 @@ def test_held_out_errors_are_not_those_of_the_fit():
     calibrated = tune_threshold(texts, -8.0).calibrated
     scores = np.array([text.scores[0] for text in texts])
     right = np.array([text.links[0][0] == "A" for text in texts])
-    seen = reliability(calibrated.calibration(scores), right).error
+    seen = measure_reliability(calibrated.calibration(scores), right).error
     assert calibrated.all_after.error > 2 * seen
 
 
@@ -95,7 +95,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch, package, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ElqError, match=r"ELQ442.*spacy-elq\[tune\]"):
         calibration = fit_calibration(*sample(50), "isotonic")
-        found = reliability(calibration(np.array([-1.0])), np.array([True]))
+        found = measure_reliability(calibration(np.array([-1.0])), np.array([True]))
         plot_reliability(found, found, tmp_path / "a.png")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.linking.calibration import Calibration, reliability
+from spacy_elq.linking.calibration import Calibration, measure_reliability
 
 from ..helpers import TEXTS, train
 
@@ -94,6 +94,8 @@ def test_expected_calibration_error(pairs, bins):
             mean = sum(p for p, _ in inside) / len(inside)
             share = sum(y for _, y in inside) / len(inside)
             error += abs(mean - share) * len(inside) / len(pairs)
-    found = reliability(np.array([p for p, _ in pairs]), np.array([y for _, y in pairs]), bins)
+    found = measure_reliability(
+        np.array([p for p, _ in pairs]), np.array([y for _, y in pairs]), bins
+    )
     assert found.error == pytest.approx(error)
     assert found.counts.sum() == len(pairs)

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from spacy_elq.errors import ElqError
-from spacy_elq.linking.decoding import span_logits as numpy_span_logits
+from spacy_elq.linking.decoding import span_logits
 from spacy_elq.ml.heads import (
     EntityScorer,
     Heads,
     MentionContext,
     MentionPooling,
     MentionScorer,
-    span_logits,
+    torch_span_logits,
 )
 
 VECTORS = np.random.default_rng(0).normal(size=(2, 5, 4))
@@ -116,9 +116,9 @@ def test_torch_and_numpy_span_logits_agree():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(3, 7, 3)).astype("f4")
     starts, ends = rng.random((3, 7)) < 0.8, rng.random((3, 7)) < 0.8
-    expected = numpy_span_logits(logits, starts, ends, 4)
+    expected = span_logits(logits, starts, ends, 4)
     tensors = (torch.from_numpy(a) for a in (logits, starts, ends))
-    np.testing.assert_allclose(span_logits(*tensors, 4).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(torch_span_logits(*tensors, 4).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("module", "kind"), [(MentionScorer, "mlp"), (MentionPooling, "avg")])

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from spacy_elq.encoders.question import get_transformer
 from spacy_elq.errors import ElqError
 from spacy_elq.ml.model import get_encoder, get_heads
-from spacy_elq.ml.pretrained import save_changes, untrained_encoder
+from spacy_elq.ml.pretrained import load_untrained_encoder, save_changes
 
 from ..helpers import ENTITIES, TEXTS, train
 
@@ -45,7 +45,7 @@ def weights_of(nlp):
 
 
 def save(nlp, tiny_bert, path, bits=8):
-    save_changes([nlp.get_pipe("elq").model], untrained_encoder(str(tiny_bert)), path, bits)
+    save_changes([nlp.get_pipe("elq").model], load_untrained_encoder(str(tiny_bert)), path, bits)
     return str(path)
 
 
@@ -113,7 +113,7 @@ def test_a_knowledge_base_elsewhere_needs_no_initialize(
 def test_changes_are_whole_numbers_times_a_scale(trained, make_nlp_with, tiny_bert, tmp_path, bits):
     path = save(trained, tiny_bert, tmp_path / "coarse.safetensors", bits)
     begun = weights_of(make_nlp_with(pretrained=path))
-    base = untrained_encoder(str(tiny_bert)).state_dict()
+    base = load_untrained_encoder(str(tiny_bert)).state_dict()
     name = "encoder.layer.0.intermediate.dense.weight"
     change = (weights_of(trained)[name] - base[name]).double().numpy()
     step = np.abs(change).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
@@ -127,14 +127,14 @@ def test_of_several_trainings_the_mean_is_saved(trained, make_nlp_with, tiny_ber
     train(other, steps=5)
     models = [nlp.get_pipe("elq").model for nlp in (trained, other)]
     path = tmp_path / "mean.safetensors"
-    save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
+    save_changes(models, load_untrained_encoder(str(tiny_bert)), path, bits=8)
     begun, one, two = map(weights_of, (make_nlp_with(pretrained=str(path)), trained, other))
     for name, found in begun.items():
         expected = (one[name].double() + two[name].double()) / 2
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
     with pytest.raises(ElqError, match="ELQ123"):
         models[1] = make_nlp_with(name_features=False).get_pipe("elq").model
-        save_changes(models, untrained_encoder(str(tiny_bert)), path, bits=8)
+        save_changes(models, load_untrained_encoder(str(tiny_bert)), path, bits=8)
 
 
 def test_what_was_not_trained_takes_no_room(trained, make_nlp_with, tiny_bert, tmp_path):
@@ -146,7 +146,7 @@ def test_changes_to_another_encoder_are_refused(
     trained, make_nlp_with, tiny_bert, tmp_path, elq_config
 ):
     path = save(trained, tiny_bert, tmp_path / "w.safetensors")
-    other = untrained_encoder(str(tiny_bert))
+    other = load_untrained_encoder(str(tiny_bert))
     with torch.no_grad():
         other.encoder.layer[0].output.dense.weight[0, 0] += 1e-3
     other.save_pretrained(tmp_path / "other")

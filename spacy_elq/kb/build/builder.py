@@ -256,5 +256,5 @@ def _embed(
             done += len(chunk)
             state.of(done, sink.rows).write(work / PROGRESS)
             bar.update(len(chunk))
-            pace.took(len(chunk), time.perf_counter() - began)
+            pace.record(len(chunk), time.perf_counter() - began)
     return sink.rows

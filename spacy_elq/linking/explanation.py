@@ -113,7 +113,7 @@ class Explanation:
     spans: tuple[ExplainedSpan, ...]
 
 
-def explain(
+def explain_links(
     model: ElqModel,
     kb: View,
     doc: Doc,

@@ -12,7 +12,7 @@ from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.live.view import View
 from spacy_elq.kb.search.file_vectors import SearchResult
-from spacy_elq.linking import explain as kinds
+from spacy_elq.linking import explanation
 from spacy_elq.ml.model import get_heads
 from spacy_elq.pipeline.component import doc_before
 from spacy_elq.types import Entity
@@ -79,22 +79,28 @@ def test_every_span_says_truly_what_cut_it(nlp, elq):
     text = "who did (paris) marry"
     explained = elq.explain(nlp.make_doc(text), limit=1000)
     seen = {span.cut for span in explained.spans}
-    wanted = {"", kinds.INVALID, kinds.NOT_A_WORD, kinds.MENTION_THRESHOLD, kinds.OVERLAP}
+    wanted = {
+        "",
+        explanation.INVALID,
+        explanation.NOT_A_WORD,
+        explanation.MENTION_THRESHOLD,
+        explanation.OVERLAP,
+    }
     assert wanted <= seen
     kept = [(s.start, s.end, s.score) for s in explained.spans if not s.cut]
     for span in explained.spans:
-        if span.cut == kinds.INVALID:
+        if span.cut == explanation.INVALID:
             assert "[CLS]" in span.text or "[SEP]" in span.text
-        elif span.cut == kinds.NOT_A_WORD:
+        elif span.cut == explanation.NOT_A_WORD:
             before, after = text[max(0, span.start - 1) : span.start], text[span.end : span.end + 1]
             inside = (before + text[span.start]).isalnum() and before
             at_a_mark = not span.text[0].isalnum() or span.text[-1] == "("
             assert inside or (text[span.end - 1] + after).isalnum() or at_a_mark
-        elif span.cut == kinds.MENTION_THRESHOLD:
+        elif span.cut == explanation.MENTION_THRESHOLD:
             assert span.mention_score <= -9.0
-        elif span.cut == kinds.JOINT_THRESHOLD:
+        elif span.cut == explanation.JOINT_THRESHOLD:
             assert span.score <= -9.0 < span.mention_score
-        elif span.cut == kinds.OVERLAP:
+        elif span.cut == explanation.OVERLAP:
             (blocking,) = ((a, b, s) for a, b, s in kept if (a, b) == span.by)
             assert blocking[0] < span.end and span.start < blocking[1]
             assert blocking[2] >= span.score
@@ -105,9 +111,9 @@ def test_every_span_says_truly_what_cut_it(nlp, elq):
 def test_spans_beyond_the_best_and_beyond_the_core(nlp, elq):
     elq.threshold, elq.num_cand_mentions = -60.0, 3
     cuts = [s.cut for s in elq.explain(nlp.make_doc(LONG), limit=10_000).spans]
-    assert kinds.NOT_AMONG_BEST in cuts
-    assert kinds.OUTSIDE_CORE in cuts
-    assert kinds.MENTION_THRESHOLD not in cuts
+    assert explanation.NOT_AMONG_BEST in cuts
+    assert explanation.OUTSIDE_CORE in cuts
+    assert explanation.MENTION_THRESHOLD not in cuts
 
 
 def test_limit_keeps_the_likeliest_and_all_that_got_candidates(nlp, elq):
@@ -115,7 +121,7 @@ def test_limit_keeps_the_likeliest_and_all_that_got_candidates(nlp, elq):
     doc = nlp.make_doc("who did paris marry")
     every, some = elq.explain(doc, limit=1000).spans, elq.explain(doc, limit=3).spans
     none = elq.explain(doc, limit=0).spans
-    early = {kinds.INVALID, kinds.NOT_A_WORD, kinds.MENTION_THRESHOLD}
+    early = {explanation.INVALID, explanation.NOT_A_WORD, explanation.MENTION_THRESHOLD}
     assert len(every) > len(some) >= len(none) == len([s for s in every if s.cut not in early])
     assert {s.logit for s in some} >= set(sorted((s.logit for s in every), reverse=True)[:3])
 
@@ -200,7 +206,7 @@ def test_entities_that_are_there(nlp, elq):
     doc.ents = [Span(doc, 1, 3, label="X")]
     assert linked(elq.explain(doc)) == [(3, 10, "Q3")]
     elq.overwrite = False
-    (span,) = (s for s in elq.explain(doc).spans if s.cut == kinds.TAKEN)
+    (span,) = (s for s in elq.explain(doc).spans if s.cut == explanation.TAKEN)
     assert (span.text, span.by) == ("georgia", (3, 16))
     assert ents(elq(doc)) == []
     # What the component itself wrote before is no obstacle.
@@ -221,7 +227,7 @@ def test_an_empty_knowledge_base(nlp, elq):
     kb = FaissKB(nlp.vocab, width, fingerprint=of, normalized=True)
     elq.set_kb(kb)
     explained = elq.explain("how hot is mercury")
-    assert {s.cut for s in explained.spans} >= {kinds.NO_ENTITY}
+    assert {s.cut for s in explained.spans} >= {explanation.NO_ENTITY}
     assert all(s.candidates == () and s.entity_score == -np.inf for s in explained.spans)
     kb.add([Entity("Z", "Z")], np.eye(1, width, dtype="f4"))
     assert {c.id for s in elq.explain("is it").spans for c in s.candidates} == {"Z"}
