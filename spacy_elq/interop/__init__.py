@@ -1,1 +1,1 @@
-"""Published ELQ checkpoints → pipelines, and the published way to cut texts and to count."""
+"""Published ELQ checkpoints as pipelines, and their links in wordpieces."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from spacy.tokens import Doc
 
+from ..encoders.windows import WINDOW_KEY
 from ..entities.elq import LINE_FIELD
 from ..errors import ElqError, Errors
 from ..linking.decoding import JOINT, TOP_ENTITY, without_overlaps
 from ..ml.model import get_encoder
-from .windows import window_start
 
 if TYPE_CHECKING:
     from ..linking.rank import RankedMentions
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 class PieceLink(NamedTuple):
     """A link in wordpieces.
 
-    entity (str): The entity's line number, as the published code names it; the id of one that was
-        not imported.
+    entity (str): The entity's line number, as the published code names it; its id if the entity
+        was not imported.
     start, end (int): Wordpieces of the text, end exclusive; -1 is [CLS].
-    score (float): What links are ranked by: the joint log-score, or for the threshold types other
-        than "joint" the raw inner product.
+    score (float): The ranking score: the joint log-score, or the raw inner product for threshold
+        types other than "joint".
     """
 
     entity: str
@@ -36,7 +36,7 @@ class PieceLink(NamedTuple):
 
 
 def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
-    """Find and link with the published decoding to the end, without changing the documents.
+    """Find and link with the published decoding, without changing the documents.
 
     elq (ElqLinker): Reads a text in one window, as imported pipelines do.
     RETURNS (list[list[PieceLink]]): The links of each document, best first, as `pred_triples` and
@@ -53,23 +53,16 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
     for i, doc in enumerate(docs):
         chosen = np.flatnonzero(mentions.doc == i)
         chosen = chosen[_ranked(score[chosen], mentions.select(chosen), settings.threshold_type)]
-        shift = window_start(doc) - 1  # [CLS] is no wordpiece of the text
-        result.append(
-            [
-                PieceLink(
-                    names[m],
-                    int(mentions.first[m]) + shift,
-                    int(mentions.last[m]) + 1 + shift,
-                    float(score[m]),
-                )
-                for m in chosen.tolist()
-            ]
-        )
+        # The first wordpiece of a window is [CLS]; a given window may start inside the text.
+        shift = int(doc.user_data.get(WINDOW_KEY, {}).get("start", 0)) - 1
+        first, end = mentions.first[chosen] + shift, mentions.last[chosen] + 1 + shift
+        columns = (chosen.tolist(), first.tolist(), end.tolist(), score[chosen].tolist())
+        result.append([PieceLink(names[m], *rest) for m, *rest in zip(*columns, strict=True)])
     return result
 
 
 def _ranked(score: np.ndarray, mentions: RankedMentions, threshold_type: str) -> list[int]:
-    """Best first; overlaps stay where mentions are chosen by their own score alone."""
+    """Best first. Overlaps are kept if mentions are chosen by their own score alone."""
     if threshold_type == TOP_ENTITY:
         return np.argsort(-score, kind="stable").tolist()
     return without_overlaps(score, mentions.first, mentions.last + 1)

@@ -13,9 +13,9 @@ import torch
 from spacy_elq.corpora.wordpieces import Wordpieces
 from spacy_elq.errors import ElqError
 from spacy_elq.interop.exact import predict_links
-from spacy_elq.interop.windows import published_window, set_published_window
 
 from .helpers import LINKED_TEXTS, MAX_LENGTH, Published
+from .published_evaluation import published_window, set_published_window
 
 
 def plain_links(published: Published, ids: list[int], settings: dict[str, Any]) -> list[Any]:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_elq.interop.counts import PublishedCounts, mutated_gold
-from spacy_elq.interop.windows import published_window
+from .published_evaluation import PublishedCounts, mutated_gold, published_window
 
 RANGES = st.lists(
     st.tuples(st.integers(0, 30), st.integers(1, 12)).map(lambda r: (r[0], r[0] + r[1])),
