@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from spacy.vocab import Vocab
 
-from spacy_elq.kb.build import build_kb_from_vectors
+from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.files.store import EXACT
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.types import Entity
@@ -29,11 +29,10 @@ RUNS = 30
 def build(directory: Path, index: str, vectors: np.ndarray) -> tuple[FaissKB, float]:
     """RETURNS (tuple[FaissKB, float]): A knowledge base, and the seconds that its build took."""
     start = time.perf_counter()
-    build_kb_from_vectors(
+    build_kb(
         (Entity(f"Q{i}", f"Thing {i}") for i in range(len(vectors))),
         directory,
-        vectors,
-        fingerprint="benchmark",
+        VectorSource.from_matrix(vectors, "benchmark"),
         index=index,
         progress=False,
     )

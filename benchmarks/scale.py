@@ -47,7 +47,7 @@ def entities(count: int) -> Iterator[Entity]:
 
 def build(vectors: Path, queries: Path, out: Path) -> dict[str, float]:
     """RETURNS (dict): Seconds and peak memory of a build; nothing if it is there already."""
-    from spacy_elq.kb.build import build_kb_from_vectors
+    from spacy_elq.kb.build import VectorSource, build_kb
     from spacy_elq.kb.build.index_stage import IndexOptions
     from spacy_elq.kb.build.tune_index import Queries
 
@@ -60,15 +60,8 @@ def build(vectors: Path, queries: Path, out: Path) -> dict[str, float]:
     before = anonymous_mb()
     start = time.perf_counter()
     with PeakMemory() as peak:
-        build_kb_from_vectors(
-            names,
-            out,
-            given,
-            fingerprint=made_by,
-            normalized=True,
-            index="auto",
-            options=tuned,
-        )
+        vectors_of = VectorSource.from_matrix(given, made_by, normalized=True)
+        build_kb(names, out, vectors_of, options=tuned, batch_size=8192)
     seconds = time.perf_counter() - start
     return {"build s": seconds, "build peak MB": peak.megabytes - before}
 

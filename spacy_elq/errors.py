@@ -304,14 +304,17 @@ class Errors(metaclass=ErrorsWithCodes):
         "Milvus at {uri} could not work on the collection {name} ({reason}). Check the server, "
         "then run it again."
     )
-    ELQ266 = "Milvus keeps vectors as float32, not {dtype}. Leave `dtype` out, or set it to 'auto'."
+    ELQ266 = (
+        "The vector store of {index} keeps vectors as {dtypes}, not as {dtype}. Leave `dtype` out, "
+        "or set it to 'auto'."
+    )
     ELQ267 = (
         "The Milvus Lite file {uri} can't be opened ({reason}). Its directory must exist, and only "
         "one process can have it open: for several, run a Milvus server."
     )
     ELQ268 = (
-        "The unfinished build in {path} goes on at {uri}, but the collection {name} is not there "
-        "any more. Remove that directory to start over."
+        "The unfinished build in {path} can't be resumed: the vectors that it sent to {index} are "
+        "no longer there. Remove that directory to start over."
     )
     ELQ269 = (
         "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: "
@@ -325,6 +328,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ272 = (
         "{path} can't be read any more ({reason}): the knowledge base was moved or removed while "
         "it was open. Put it back, or open it where it is now."
+    )
+    ELQ274 = (
+        "No installed package provides a vector store named {name!r} (entry points of the group "
+        "{group}). Install the package, or check the prefix of the index address."
     )
     ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ301 = (

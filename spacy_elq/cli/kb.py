@@ -312,13 +312,13 @@ def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> Q
 
 def _index_facts(manifest: Manifest) -> dict[str, str]:
     from ..kb.files.store import INDEX
-    from ..kb.milvus.server import is_milvus
     from ..kb.search.faiss_index import SearchSettings
+    from ..kb.search.vector_store import find_backend
 
     if not manifest.search:
         return {}
-    if is_milvus(manifest.index):
-        return {"collection": str(manifest.search["collection"])}
+    if find_backend(manifest.index) is not None:
+        return {name: str(value) for name, value in manifest.search.items()}
     settings = SearchSettings.from_manifest(manifest.search, 0)
     return {
         "index size": f"{manifest.files[INDEX]['size'] / 1e6:.1f} MB",

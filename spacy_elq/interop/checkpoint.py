@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ElqError, Errors, Warnings
-from ..kb.build.builder import build_kb, build_kb_from_vectors
+from ..kb.build.builder import VectorSource, build_kb
 from ..kb.files.store import EXACT, Manifest
 from ..linking.decoding import JOINT
 from ..pipeline.directories import PIPELINE, check_target, publish
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from ..encoders.entity import EntityEncoder
 
+# Vectors copied at once.
+BATCH_SIZE = 8192
 PIPE = "elq"
 # Directory of the entity encoder while it is being imported.
 ENTITY_ENCODER = "entity_encoder"
@@ -238,14 +240,14 @@ def _build_kb(
             build_kb(entities, work / "kb", encoder, **common)
         return True
     identity = _identity(matrix)
-    build_kb_from_vectors(
+    fingerprint = encoder.fingerprint if encoder else identity
+    build_kb(
         _counted(entities, files, matrix),
         work / "kb",
-        matrix,
-        fingerprint=encoder.fingerprint if encoder else identity,
-        identity=identity,
+        VectorSource.from_matrix(matrix, fingerprint, identity=identity),
         index=index,
         index_file=None if index == EXACT else files.index,
+        batch_size=BATCH_SIZE,
         **common,
     )
     return encoder is not None

@@ -8,7 +8,6 @@ from ..errors import ElqError, Errors
 from .build.index_stage import kept_queries
 from .build.tune_index import recall, subsample, synthetic_queries
 from .knowledge_base import FaissKB
-from .milvus.vectors import MilvusVectorStore
 from .search.file_vectors import FileVectorStore
 from .search.stored_kb import StoredKB, open_exact_store
 
@@ -58,11 +57,10 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
 
 
 def _exact(base: StoredKB | None) -> FileVectorStore | None:
-    """RETURNS (FileVectorStore | None): The vectors without an index; None if there is no index."""
-    if base is None:
+    """RETURNS (FileVectorStore | None): The vectors, searched exactly; None if the knowledge base's
+    own search is exact."""
+    if base is None or base.table.is_exact:
         return None
     if isinstance(base.table, FileVectorStore):
         return open_exact_store(base.path, base.manifest)
-    if isinstance(base.table, MilvusVectorStore) and not base.table.is_exact:
-        return FileVectorStore(*base.table.matrix(), len(base))
-    return None
+    return FileVectorStore(*base.table.matrix(), len(base))

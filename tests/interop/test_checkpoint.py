@@ -171,10 +171,8 @@ def test_an_unknown_encoder_is_refused(published, tmp_path):
 def test_an_interrupted_import_goes_on(published, tmp_path, monkeypatch, capsys):
     from spacy_elq.interop.tensors import MatrixFile
 
-    build, read = checkpoint.build_kb_from_vectors, MatrixFile.__getitem__
-    monkeypatch.setattr(
-        checkpoint, "build_kb_from_vectors", lambda *a, **k: build(*a, **k, batch_size=10)
-    )
+    read = MatrixFile.__getitem__
+    monkeypatch.setattr(checkpoint, "BATCH_SIZE", 10)
 
     def broken_off(self, rows):
         if rows.start == 20 and rows.stop == 30:

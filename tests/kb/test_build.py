@@ -5,7 +5,7 @@ import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb.build import build_kb, build_kb_from_vectors
+from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.build import build_state as work
 from spacy_elq.kb.build.build_state import building_directory, digest_of
 from spacy_elq.kb.knowledge_base import FaissKB
@@ -164,16 +164,13 @@ def test_what_an_unfinished_build_left_is_not_published(tmp_path, encoder, same)
 
 def test_an_index_that_is_given_has_no_queries(tmp_path, directory):
     vectors = HashEncoder().encode(ENTITIES)[0][: len(ENTITIES)]
-    settings = {"fingerprint": "f", "progress": False, "index": "Flat"}
-    build_kb_from_vectors(ENTITIES, tmp_path / "one", vectors, **settings)
+    source, settings = VectorSource.from_matrix(vectors, "f"), {"progress": False, "index": "Flat"}
+    build_kb(ENTITIES, tmp_path / "one", source, **settings)
     with pytest.raises(FileNotFoundError):
-        build_kb_from_vectors(
-            ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "nowhere", **settings
-        )
+        build_kb(ENTITIES, tmp_path / "two", source, index_file=tmp_path / "nowhere", **settings)
     (building_directory(tmp_path / "two") / "queries.npy").write_bytes(b"left")
-    manifest = build_kb_from_vectors(
-        ENTITIES, tmp_path / "two", vectors, index_file=tmp_path / "one" / "index.faiss", **settings
-    )
+    index_file = tmp_path / "one" / "index.faiss"
+    manifest = build_kb(ENTITIES, tmp_path / "two", source, index_file=index_file, **settings)
     assert "queries.npy" not in manifest.files
 
 

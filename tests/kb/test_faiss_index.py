@@ -4,7 +4,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import train_index as train
-from spacy_elq.kb.build.train_index import VectorFile, build_index, check_spec
+from spacy_elq.kb.build.train_index import VectorFile, build_index, check_faiss_spec
 from spacy_elq.kb.search.faiss_index import FaissIndex
 
 SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8", "RR16,IVF8,SQ8,RFlat"]
@@ -108,9 +108,13 @@ def test_a_forked_process_searches_after_its_parent_did(tmp_path):
 
 
 def test_specs(tmp_path):
-    assert [check_spec(spec, 8) for spec in ("auto", "exact", "SQ8")] == ["auto", "exact", "SQ8"]
+    assert [check_faiss_spec(spec, 8) for spec in ("auto", "exact", "SQ8")] == [
+        "auto",
+        "exact",
+        "SQ8",
+    ]
     with pytest.raises(ElqError, match=r"ELQ215.*Nonsense9"):
-        check_spec("Nonsense9", 8)
+        check_faiss_spec("Nonsense9", 8)
     with pytest.raises(ElqError, match=r"ELQ215.*IVF64"):
         build(tmp_path, random(5, 8), "IVF64,Flat")
 

@@ -264,7 +264,7 @@ def test_writers_are_refused_while_readers_go_on(kb, encoder, queries, directory
     check_equal(FaissKB.open(directory, Vocab()), [*entities, OTHER], encoder, queries)
 
 
-@pytest.mark.parametrize("where", ["_embed", "make_index", "finish", "resume"])
+@pytest.mark.parametrize("where", ["_write_vectors", "make_index", "finish", "resume"])
 def test_an_interrupted_compaction_changes_nothing(
     kb, encoder, queries, directory, monkeypatch, where
 ):

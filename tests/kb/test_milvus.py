@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb.build import build_kb, build_kb_from_vectors
-from spacy_elq.kb.build import vector_writers as sinks
+from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.build.build_state import building_directory
+from spacy_elq.kb.build.vector_writers import discard_upload
 from spacy_elq.kb.check import check_files, index_recall
 from spacy_elq.kb.files.store import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
@@ -269,14 +269,8 @@ def test_another_process_connects_by_itself(pair):
 
 def test_given_vectors(tmp_path, uri):
     vectors = np.random.default_rng(0).standard_normal((len(ENTITIES), WIDTH)).astype("f2")
-    manifest = build_kb_from_vectors(
-        ENTITIES,
-        tmp_path / "kb",
-        vectors,
-        fingerprint="given",
-        index=f"milvus:{uri}#mine",
-        progress=False,
-    )
+    source = VectorSource.from_matrix(vectors, "given")
+    manifest = build(tmp_path / "kb", f"milvus:{uri}#mine", source)
     assert (manifest.dtype, manifest.vectors) == ("float32", len(ENTITIES))
     assert manifest.search["collection"].startswith("mine_")
     kb = FaissKB.open(tmp_path / "kb", Vocab())
@@ -334,7 +328,7 @@ def test_says_that_an_unfinished_collection_is_gone(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "kb", f"milvus:{uri}", Breaks(), batch_size=10)
     work = building_directory(tmp_path / "kb")
-    sinks.discard_upload(work)
+    discard_upload(work)
     with pytest.raises(ElqError, match="ELQ268"):
         build(tmp_path / "kb", f"milvus:{uri}", batch_size=10)
 
@@ -423,3 +417,8 @@ def test_check_finds_owners_that_differ(table, data):
     owners[-1] -= 1
     other = MilvusVectorStore(table._collection, owners, COUNT, TABLE_WIDTH)
     assert "another entity" in "".join(other.problems(manifest))
+
+
+def test_a_vector_store_that_is_not_installed(tmp_path):
+    with pytest.raises(ElqError, match=r"ELQ274.*'nowhere'"):
+        build(tmp_path / "kb", "nowhere:http://localhost")

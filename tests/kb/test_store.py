@@ -7,7 +7,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.files import link_or_copy
-from spacy_elq.kb.build.npy import NpyAppender
+from spacy_elq.kb.build.vector_writers import NpyAppender
 from spacy_elq.kb.files import atomic, locks
 from spacy_elq.kb.files.atomic import atomic_directory
 from spacy_elq.kb.files.store import Manifest, check_replaceable

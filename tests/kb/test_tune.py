@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spacy_elq.errors import ElqError
-from spacy_elq.kb.build import build_kb_from_vectors
+from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.build import choose_index as choose
 from spacy_elq.kb.build import index_stage as indexing
 from spacy_elq.kb.build.choose_index import index_plans, number_of_lists, parse_size
@@ -36,16 +36,8 @@ def few_are_exact(monkeypatch):
 def build(tmp_path, vectors, identity="", **settings):
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(len(vectors))]
     options = IndexOptions(**{"queries": lambda: Queries(clustered(200, 1), "mine"), **settings})
-    return build_kb_from_vectors(
-        entities,
-        tmp_path / "kb",
-        vectors,
-        fingerprint="f",
-        identity=identity,
-        index="auto",
-        options=options,
-        progress=False,
-    )
+    source = VectorSource.from_matrix(vectors, "f", identity=identity)
+    return build_kb(entities, tmp_path / "kb", source, options=options, progress=False)
 
 
 def test_plans_by_number_width_and_memory():
@@ -101,7 +93,7 @@ def test_auto_reaches_the_recall_and_keeps_what_it_took(tmp_path, vocab, few_are
     vectors = clustered(4000)
     manifest = build(tmp_path, vectors, min_recall=0.95)
     assert manifest.index == f"RR{WIDTH},IVF128,RaBitQ"
-    settings = SearchSettings(**manifest.search)
+    settings = SearchSettings.from_manifest(manifest.search, 0)
     assert (settings.recall >= 0.95, settings.queries, settings.sample) == (True, "mine", 200)
     assert 0 < settings.effort < 128
     kb = FaissKB.open(tmp_path / "kb", vocab)
@@ -132,9 +124,8 @@ def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeyp
     monkeypatch.setattr("spacy_elq.kb.build.tune_index.RERANK_SIZES", (10,))
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(4000)]
     options = IndexOptions(max_ram=200_000, min_recall=1.0)
-    manifest = build_kb_from_vectors(
-        entities, tmp_path / "kb", clustered(4000), fingerprint="f", index="auto", options=options
-    )
+    source = VectorSource.from_matrix(clustered(4000), "f")
+    manifest = build_kb(entities, tmp_path / "kb", source, options=options)
     assert manifest.index.endswith("RaBitQ")
     told = " ".join(capsys.readouterr().err.split())
     assert "less than the 1.0 asked for" in told
@@ -184,13 +175,10 @@ def test_vectors_too_large_for_float16(tmp_path):
     vectors = np.ones((3, 4), "f4")
     vectors[1, 2] = 1e5
     entities = [Entity(f"E{i}", "t") for i in range(3)]
-    build_kb_from_vectors(entities, tmp_path / "kb", vectors, fingerprint="f", progress=False)
-    from spacy_elq.kb.build import build_kb
-    from spacy_elq.kb.build.builder import _GivenVectors
-
-    encoder = _GivenVectors(vectors, 0, "f", False)
+    source = VectorSource.from_matrix(vectors, "f")
+    build_kb(entities, tmp_path / "kb", source, progress=False)
     with pytest.raises(ElqError, match=r"ELQ229.*E1"):
-        build_kb(entities, tmp_path / "half", encoder, dtype="float16", progress=False)
+        build_kb(entities, tmp_path / "half", source, dtype="float16", progress=False)
 
 
 def test_exact_table_ignores_the_index(tmp_path, few_are_exact):

@@ -1,5 +1,6 @@
 """From entities to the directory of a knowledge base."""
 
-from .builder import build_kb, build_kb_from_vectors
+from .builder import EntityEncoder, VectorSource, build_kb
+from .index_stage import IndexOptions
 
-__all__ = ["build_kb", "build_kb_from_vectors"]
+__all__ = ["EntityEncoder", "IndexOptions", "VectorSource", "build_kb"]

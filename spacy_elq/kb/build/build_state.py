@@ -26,7 +26,7 @@ from ..files.store import (
     describe_files,
     now,
 )
-from ..milvus.server import is_milvus
+from ..search.vector_store import find_backend
 from .index_stage import log
 from .train_index import UNFINISHED, UNFINISHED_INFO
 from .vector_writers import UPLOAD, discard_upload
@@ -168,7 +168,7 @@ def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) ->
         digest=f"{manifest.digest} {identity}".rstrip(),
         fingerprint=manifest.fingerprint,
         dtype=manifest.dtype,
-        place=manifest.index if is_milvus(manifest.index) else "",
+        place=manifest.index if find_backend(manifest.index) else "",
     )
     old = BuildProgress.read(work / PROGRESS)
     if old is not None and old.of(0, 0) == fresh:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,8 +19,8 @@ from ...types import Entity
 from ..files.catalogue import Catalogue
 from ..files.names import NameIndex
 from ..files.store import AUTO, EXACT, Manifest
-from ..milvus.server import is_milvus
 from ..search.file_vectors import check_size, check_vectors
+from ..search.vector_store import find_backend
 from .build_state import (
     PROGRESS,
     BuildProgress,
@@ -31,20 +31,23 @@ from .build_state import (
     write_catalogue,
 )
 from .choose_index import EXACT_UP_TO
-from .index_stage import IndexOptions, check_index, make_index, take_index
-from .vector_writers import open_writer
+from .index_stage import IndexOptions, make_index, take_index, validate_index
+from .vector_writers import OwnedVectorWriter, reserve_store
 
 DTYPES = (AUTO, "float32", "float16")
-
-# Entities that are embedded and kept at first, before it is known how long that takes.
+# Entities in the first batch, before it is known how long a batch takes.
 FIRST_BATCH = 64
+
+# The vectors of a batch of entities (V, h), float32, and the position in the batch of each
+# vector's owner (V,), int, ascending, each position at least once.
+OwnedVectors = tuple[np.ndarray, np.ndarray]
 
 
 class EntityEncoder(Protocol):
-    """What turns entities into vectors.
+    """Turns entities into vectors.
 
     width (int): Width h of the vectors.
-    fingerprint (str): Names the weights and the way of encoding; vectors of encoders with
+    fingerprint (str): Identifies the weights and the way of encoding; vectors of encoders with
         different fingerprints cannot be compared.
     normalized (bool): Whether the vectors have length 1.
     """
@@ -58,11 +61,11 @@ class EntityEncoder(Protocol):
     @property
     def normalized(self) -> bool: ...
 
-    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, entities: Sequence[Entity]) -> OwnedVectors:
         """Encode entities.
 
-        RETURNS (tuple[ndarray, ndarray]): Vectors (V, h), float32, and the place in `entities` of
-            each vector's owner (V,), int, ascending, each at least once.
+        RETURNS (tuple[ndarray, ndarray]): Vectors (V, h), float32, and the position in `entities`
+            of each vector's owner (V,), int, ascending, each at least once.
         """
         ...
 
@@ -79,30 +82,72 @@ class VectorRows(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray: ...
 
 
-@dataclass
-class _GivenVectors:
-    """Hands out vectors in the order in which entities are asked for, from `place` on."""
+@dataclass(frozen=True)
+class VectorSource:
+    """The vectors of the entities that a knowledge base is built from, batch by batch.
 
-    vectors: VectorRows
-    place: int
+    batch (Callable): `batch(entities, start)` returns the vectors of consecutive entities, the
+        first of which is number `start`, as `EntityEncoder.encode` does. An interrupted build
+        resumes with a batch in the middle.
+    width, fingerprint, normalized: As for `EntityEncoder`.
+    dtype (str): Type of the stored vectors if the build does not set one; "auto" to decide by
+        their number.
+    entities (int | None): Number of entities that there are vectors of, if known.
+    identity (str): Distinguishes these vectors from others with the same fingerprint: an unfinished
+        build with other vectors starts over.
+    """
+
+    batch: Callable[[Sequence[Entity], int], OwnedVectors]
+    width: int
     fingerprint: str
-    normalized: bool
+    normalized: bool = False
+    dtype: str = AUTO
+    entities: int | None = None
+    identity: str = ""
 
-    @property
-    def width(self) -> int:
-        return self.vectors.shape[1]
+    @classmethod
+    def from_encoder(cls, encoder: EntityEncoder) -> VectorSource:
+        """RETURNS (VectorSource): The vectors that an encoder makes."""
+        return cls(
+            lambda entities, start: encoder.encode(entities),
+            encoder.width,
+            encoder.fingerprint,
+            encoder.normalized,
+        )
 
-    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
-        start, self.place = self.place, self.place + len(entities)
-        return self.vectors[start : self.place], np.arange(len(entities))
+    @classmethod
+    def from_matrix(
+        cls,
+        vectors: VectorRows,
+        fingerprint: str,
+        *,
+        normalized: bool = False,
+        identity: str = "",
+    ) -> VectorSource:
+        """RETURNS (VectorSource): One vector for each entity, in their order; read batch by
+        batch."""
+        count, width = vectors.shape
+        return cls(
+            lambda entities, start: (
+                vectors[start : start + len(entities)],
+                np.arange(len(entities)),
+            ),
+            width,
+            fingerprint,
+            normalized,
+            dtype="float16" if vectors.dtype == np.float16 else "float32",
+            entities=count,
+            identity=identity,
+        )
 
 
 def build_kb(
     entities: Iterable[Entity],
     out: str | Path,
-    encoder: EntityEncoder,
+    vectors: EntityEncoder | VectorSource,
     *,
     index: str = AUTO,
+    index_file: Path | None = None,
     options: IndexOptions | None = None,
     batch_size: int = 2048,
     dtype: str = AUTO,
@@ -113,148 +158,97 @@ def build_kb(
 ) -> Manifest:
     """Build a knowledge base directory.
 
-    The work is done in a directory beside `out` whose name ends in ".building". It stays there if
-    the build is broken off, and the next build of the same entities with the same encoder goes on
-    from it.
+    The work is done in a directory beside `out` whose name ends in ".building". If the build is
+    interrupted, that directory stays, and the next build of the same entities with the same vectors
+    resumes from it.
 
     entities (Iterable[Entity]): Read once.
-    out (str | Path): The directory to make.
-    encoder (EntityEncoder): Makes the vectors.
-    index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or "milvus:URI#NAME" for
-        vectors that a Milvus server keeps; see `MilvusAddress`.
-    options (IndexOptions): What the index may take and must find.
-    batch_size (int): Entities given to the encoder at once, and kept at once, at most: fewer where
-        that takes long, since an interrupt loses them.
-    dtype (str): How vectors are stored: "float32", "float16", or "auto" for float16 where there are
-        too many for exact search.
+    out (str | Path): The directory to create.
+    vectors (EntityEncoder | VectorSource): An encoder that embeds the entities, or a source of
+        vectors that exist already.
+    index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or the address of a
+        vector store such as "milvus:URI#NAME"; see `VectorBackend`.
+    index_file (Path): A FAISS index of the vectors, to be copied; `index` is its factory string.
+    options (IndexOptions): Limits of the index that is built.
+    batch_size (int): Maximum number of entities that are embedded and saved at once. Batches are
+        smaller if embedding is slow, because an interruption loses the current one.
+    dtype (str): Type of the stored vectors: "float32", "float16", or "auto" for float16 if there
+        are too many for exact search.
     progress (bool): Whether to show a progress bar on stderr.
-    source, snapshot (str): Where the entities come from and of which date; kept in the manifest.
+    source, snapshot (str): Origin and date of the entities; kept in the manifest.
     overwrite (bool): Whether a knowledge base at `out` may be replaced.
-    RETURNS (Manifest): What was built.
+    RETURNS (Manifest): Describes what was built.
+    RAISES (ElqError): If the entities, their vectors or a setting can't be used.
     """
     if dtype not in DTYPES:
         raise ElqError(Errors.ELQ110.format(name="dtype", value=dtype, of=", ".join(DTYPES)))
-    index = check_index(index, encoder.width, dtype)
-    with locked_build(Path(out).absolute(), overwrite) as work:
-        digest = DigestedEntities(entities)
-        catalogue = write_catalogue(work, digest)
-        manifest = Manifest(
-            entities=digest.count,
-            width=encoder.width,
-            dtype=_dtype(dtype, index, digest.count),
-            index=index,
-            fingerprint=encoder.fingerprint,
-            normalized=encoder.normalized,
-            source=source,
-            snapshot=snapshot,
-            digest=digest.hex,
-        )
-        state = resume(work, manifest, show=progress)
-        vectors = _embed(work, catalogue, encoder, manifest, state, batch_size, show=progress)
-        NameIndex.build(work, enumerate(catalogue))
-        manifest = replace(manifest, vectors=vectors)
-        manifest = make_index(work, manifest, options or IndexOptions(), progress=progress)
-        return finish(manifest, work, Path(out).absolute())
-
-
-def _dtype(dtype: str, index: str, entities: int) -> str:
-    if dtype != AUTO:
-        return dtype
-    large = entities > EXACT_UP_TO and index != EXACT and not is_milvus(index)
-    return "float16" if large else "float32"
-
-
-def build_kb_from_vectors(
-    entities: Iterable[Entity],
-    out: str | Path,
-    vectors: VectorRows,
-    *,
-    fingerprint: str,
-    identity: str = "",
-    normalized: bool = False,
-    index: str = EXACT,
-    options: IndexOptions | None = None,
-    index_file: Path | None = None,
-    batch_size: int = 8192,
-    progress: bool = True,
-    source: str = "",
-    snapshot: str = "",
-    overwrite: bool = False,
-) -> Manifest:
-    """Build a knowledge base directory of vectors that are there already. Resumes as `build_kb`.
-
-    entities (Iterable[Entity]): Read once.
-    out (str | Path): The directory to make.
-    vectors (VectorRows): One for each entity, in their order; read block by block.
-    fingerprint (str): Of the encoder that made the vectors.
-    identity (str): Tells these vectors from others: an unfinished build of others starts over.
-    normalized (bool): Whether the vectors have length 1.
-    index (str): As in `build_kb`; with `index_file`, the FAISS factory string of that.
-    options (IndexOptions): What an index that is built may take and must find.
-    index_file (Path): An index of the vectors, to be copied.
-    batch_size (int): Vectors kept at once.
-    progress (bool): Whether to show a progress bar on stderr.
-    source, snapshot (str): Where the entities come from and of which date; kept in the manifest.
-    overwrite (bool): Whether a knowledge base at `out` may be replaced.
-    RETURNS (Manifest): What was built.
-    RAISES (ElqError): If there are more or fewer entities than vectors.
-    """
-    count, width = vectors.shape
-    halves = vectors.dtype == np.float16 and not is_milvus(index)
+    if not isinstance(vectors, VectorSource):
+        vectors = VectorSource.from_encoder(vectors)
     if index_file is None:
-        index = check_index(index, width, AUTO)
-    with locked_build(Path(out).absolute(), overwrite) as work:
-        digest = DigestedEntities(entities)
-        catalogue = write_catalogue(work, digest, expected=count)
+        index = validate_index(index, vectors.width, dtype)
+    out = Path(out).absolute()
+    with locked_build(out, overwrite) as work:
+        digested = DigestedEntities(entities)
+        catalogue = write_catalogue(work, digested, expected=vectors.entities)
         manifest = Manifest(
-            entities=count,
-            vectors=count,
-            width=width,
-            dtype="float16" if halves else "float32",
+            entities=digested.count,
+            width=vectors.width,
+            dtype=_stored_dtype(dtype, vectors, index, digested.count),
             index=index,
-            fingerprint=fingerprint,
-            normalized=normalized,
+            fingerprint=vectors.fingerprint,
+            normalized=vectors.normalized,
             source=source,
             snapshot=snapshot,
-            digest=digest.hex,
+            digest=digested.hex,
         )
-        state = resume(work, manifest, identity, show=progress)
-        given = _GivenVectors(vectors, state.vectors, fingerprint, normalized)
-        _embed(work, catalogue, given, manifest, state, batch_size, show=progress)
+        state = resume(work, manifest, vectors.identity, show=progress)
+        manifest = reserve_store(work, manifest, state.vectors)
+        count = _write_vectors(work, catalogue, vectors, manifest, state, batch_size, show=progress)
+        manifest = replace(manifest, vectors=count)
         NameIndex.build(work, enumerate(catalogue))
         if index_file is not None:
             take_index(work, index_file)
         else:
             manifest = make_index(work, manifest, options or IndexOptions(), progress=progress)
-        return finish(manifest, work, Path(out).absolute())
+        return finish(manifest, work, out)
 
 
-def _embed(
+def _stored_dtype(dtype: str, vectors: VectorSource, index: str, entities: int) -> str:
+    backend = find_backend(index)
+    if dtype != AUTO:
+        return dtype
+    if backend is not None:
+        return backend.dtypes[0]
+    if vectors.dtype != AUTO:
+        return vectors.dtype
+    return "float16" if entities > EXACT_UP_TO and index != EXACT else "float32"
+
+
+def _write_vectors(
     work: Path,
     catalogue: Catalogue,
-    encoder: EntityEncoder,
+    vectors: VectorSource,
     manifest: Manifest,
     state: BuildProgress,
     batch_size: int,
     *,
     show: bool,
 ) -> int:
-    """Encode what is left to encode. RETURNS (int): The number of vectors."""
-    sink = open_writer(work, manifest, state.vectors)
+    """Write the vectors that are still missing. RETURNS (int): The number of all vectors."""
+    writer = OwnedVectorWriter(work, manifest, state.vectors)
     bar = tqdm(total=manifest.entities, initial=state.entities, unit=" entities", disable=not show)
-    with closing(sink), closing(bar):
+    with closing(writer), closing(bar):
         done = state.entities
         rest = catalogue.iterate(done)
         pace = AdaptiveChunkSize(FIRST_BATCH, batch_size)
         while chunk := list(islice(rest, pace.size)):
             began = time.perf_counter()
             ids = [entity.id for entity in chunk]
-            found, local = check_vectors(ids, *encoder.encode(chunk), encoder.width)
+            found, local = check_vectors(ids, *vectors.batch(chunk, done), vectors.width)
             check_size(ids, found, local, manifest.dtype)
-            sink.append(found, local + done)
-            sink.flush()
+            writer.write(found, local + done)
             done += len(chunk)
-            state.of(done, sink.rows).write(work / PROGRESS)
+            state.of(done, writer.rows).write(work / PROGRESS)
             bar.update(len(chunk))
             pace.record(len(chunk), time.perf_counter() - began)
-    return sink.rows
+    return writer.rows

@@ -13,14 +13,13 @@ from tqdm import tqdm
 
 from ...errors import ElqError, Errors
 from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
-from ..milvus.server import MilvusAddress, connect, is_milvus
 from ..search.faiss_index import SearchSettings
 from ..search.file_vectors import check_queries
 from ..search.stored_kb import open_exact_store, open_indexed_store
+from ..search.vector_store import find_backend
 from .choose_index import IndexPlan, index_plans
-from .train_index import VectorFile, build_index, check_spec, forget_unfinished
+from .train_index import VectorFile, build_index, check_faiss_spec, forget_unfinished
 from .tune_index import MAX_QUERIES, Queries, subsample, synthetic_queries, tune_search
-from .vector_writers import finish_upload
 
 QuerySource = Callable[[], Queries]
 
@@ -45,21 +44,21 @@ class IndexOptions:
             raise ElqError(Errors.ELQ239.format(value=self.min_recall))
 
 
-def check_index(index: str, width: int, dtype: str) -> str:
+def validate_index(index: str, width: int, dtype: str) -> str:
     """Check an index before hours are spent on its vectors.
 
-    index (str): "auto", "exact", a FAISS factory string, or the address of a Milvus server, which
-        has to answer.
-    dtype (str): How vectors are to be stored, or "auto".
-    RETURNS (str): The same, in full.
+    index (str): "auto", "exact", a FAISS factory string, or the address of a vector store, which
+        must answer.
+    dtype (str): Type of the stored vectors, or "auto".
+    RETURNS (str): The index; an address is completed.
     """
-    if not is_milvus(index):
-        return check_spec(index, width)
-    if dtype not in (AUTO, "float32"):
-        raise ElqError(Errors.ELQ266.format(dtype=dtype))
-    address = MilvusAddress.parse(index)
-    connect(address)
-    return address.spec
+    backend = find_backend(index)
+    if backend is None:
+        return check_faiss_spec(index, width)
+    if dtype not in (AUTO, *backend.dtypes):
+        message = Errors.ELQ266
+        raise ElqError(message.format(index=index, dtypes=" or ".join(backend.dtypes), dtype=dtype))
+    return backend.check(index)
 
 
 def make_index(
@@ -72,9 +71,11 @@ def make_index(
     progress (bool): Whether to tell on stderr what is done, chosen and found.
     RETURNS (Manifest): With the index as it is, and how it is searched.
     """
-    if is_milvus(manifest.index):
+    backend = find_backend(manifest.index)
+    if backend is not None:
         log(f"index: {manifest.index}", progress)
-        return finish_upload(work, manifest)
+        backend.finish(manifest)
+        return manifest
     _forget(work)
     candidates = [IndexPlan(manifest.index, 0, "as asked for")]
     if manifest.index == AUTO:

@@ -46,7 +46,7 @@ class VectorFile:
         return np.array(self._map()[rows], dtype=np.float32)
 
 
-def check_spec(spec: str, width: int) -> str:
+def check_faiss_spec(spec: str, width: int) -> str:
     """Check an index before hours are spent on its vectors.
 
     spec (str): "auto", "exact" or a FAISS factory string.

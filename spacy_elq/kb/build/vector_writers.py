@@ -1,154 +1,152 @@
-"""Where a build puts vectors as they are made: files of the directory, or a server. Either goes on
-from what an interrupted build left."""
+"""Where a build puts its vectors: a file of the directory, or a registered vector store."""
 
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from ...errors import ElqError, Errors
-from ...files import atomic_file
+from ...files import write_json
 from ..files.store import OWNERS, VECTORS, Manifest
-from ..milvus.server import MilvusAddress, MilvusCollection, is_milvus
-from .npy import NpyAppender
+from ..search.vector_store import VectorWriter, find_backend
 
+# Names the vector store that an unfinished build fills.
 UPLOAD = "upload.json"
+HEADER_BYTES = 128
 
 
-class VectorWriter(Protocol):
-    """Takes vectors in the order of their entities.
+class OwnedVectorWriter:
+    """Writes the vectors of a build, and their owners to a file.
 
-    rows (int): How many it has.
+    work (Path): Directory of the build.
+    manifest (Manifest): Says where the vectors go.
+    rows (int): Number of vectors of an interrupted build to keep; later ones are dropped.
     """
-
-    @property
-    def rows(self) -> int: ...
-
-    def append(self, vectors: np.ndarray, owners: np.ndarray) -> None:
-        """Add vectors (n, h), float32, and the entity row of each (n,)."""
-        ...
-
-    def flush(self) -> None:
-        """Wait until they are kept safely."""
-        ...
-
-    def close(self) -> None:
-        """Let go of files."""
-        ...
-
-
-def open_writer(work: Path, manifest: Manifest, rows: int) -> VectorWriter:
-    """Open what takes the vectors of a build.
-
-    work (Path): Its directory.
-    manifest (Manifest): Tells where they go and of what they are.
-    rows (int): How many of an interrupted build to go on from; what follows them is dropped.
-    """
-    if is_milvus(manifest.index):
-        return MilvusWriter(work, manifest, rows)
-    return FileVectorWriter(work, manifest, rows)
-
-
-class FileVectorWriter:
-    """Vectors and their owners in files."""
 
     def __init__(self, work: Path, manifest: Manifest, rows: int) -> None:
-        self._vectors = NpyAppender(work / VECTORS, (manifest.width,), manifest.dtype, rows=rows)
+        backend = find_backend(manifest.index)
+        self._vectors: VectorWriter = (
+            backend.writer(manifest, rows) if backend else _VectorFileWriter(work, manifest, rows)
+        )
         self._owners = NpyAppender(work / OWNERS, (), "int32", rows=rows)
 
     @property
     def rows(self) -> int:
-        return self._vectors.rows
+        """RETURNS (int): The number of vectors so far."""
+        return self._owners.rows
 
-    def append(self, vectors: np.ndarray, owners: np.ndarray) -> None:
-        self._vectors.append(vectors)
+    def write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
+        """Add vectors (n, h), float32, and the entity row of each (n,); wait until both are
+        safe."""
+        self._vectors.write(vectors, owners)
         self._owners.append(owners)
-
-    def flush(self) -> None:
         self._vectors.flush()
         self._owners.flush()
 
     def close(self) -> None:
+        """Close the files, or the connection."""
         self._vectors.close()
         self._owners.close()
 
 
-class MilvusWriter:
-    """Vectors in a Milvus collection, their owners in a file too. Each build has a collection of
-    its own, so that those who use the one of a build before go on with that."""
+class NpyAppender:
+    """Write a .npy file block by block; only one block is in memory.
 
-    def __init__(self, work: Path, manifest: Manifest, rows: int) -> None:
-        self._resumed = rows > 0
-        self._collection = (_uploading if self._resumed else _start)(work, manifest)
-        self._owners = NpyAppender(work / OWNERS, (), "int32", rows=rows)
+    path (Path): The file, created if it is missing.
+    row_shape (tuple[int, ...]): Shape of one row.
+    dtype (str): For example "float32".
+    rows (int): Number of rows of an existing file to keep; later ones are dropped.
+    """
+
+    def __init__(
+        self, path: Path, row_shape: tuple[int, ...], dtype: str, *, rows: int = 0
+    ) -> None:
+        self.row_shape = row_shape
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.rows = rows
+        self._file = path.open("r+b" if rows else "w+b")
+        self._file.truncate(HEADER_BYTES + rows * self._row_bytes)
+        self._file.seek(0, os.SEEK_END)
 
     @property
-    def rows(self) -> int:
-        return self._owners.rows
+    def _row_bytes(self) -> int:
+        return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
 
-    def append(self, vectors: np.ndarray, owners: np.ndarray) -> None:
-        # What a build sent before it broke off, without noting it down, is sent once more.
-        self._collection.write(self.rows, vectors, owners, again=self._resumed)
-        self._owners.append(owners)
+    def append(self, block: np.ndarray) -> None:
+        """Add rows (n, *row_shape) at the end."""
+        self._file.write(np.ascontiguousarray(block, dtype=self.dtype).tobytes())
+        self.rows += len(block)
 
     def flush(self) -> None:
-        self._owners.flush()
+        """Wait until all rows are on disk, under a header that counts them."""
+        self._file.seek(0)
+        self._file.write(_header((self.rows, *self.row_shape), self.dtype))
+        self._file.seek(0, os.SEEK_END)
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._owners.close()
+        """Close the file; its header does not count rows added after the last flush."""
+        self._file.close()
 
 
-def _start(work: Path, manifest: Manifest) -> MilvusCollection:
-    address = MilvusAddress.parse(manifest.index)
-    name = f"{address.name}_{manifest.digest[:12]}_{secrets.token_hex(4)}"
-    # Noted down before it is made: what breaks off here can be dropped by the next build.
-    with atomic_file(work / UPLOAD) as file:
-        file.write_text(json.dumps({"index": address.spec, "collection": name}), encoding="utf8")
-    collection = MilvusCollection(address, name)
-    collection.create(manifest.width)
-    return collection
+class _VectorFileWriter(NpyAppender):
+    """A `VectorWriter` of the directory's own file."""
+
+    def __init__(self, work: Path, manifest: Manifest, rows: int) -> None:
+        super().__init__(work / VECTORS, (manifest.width,), manifest.dtype, rows=rows)
+
+    def write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
+        self.append(vectors)
 
 
-def _uploading(work: Path, manifest: Manifest) -> MilvusCollection:
-    """The collection that a build is filling."""
-    collection = _noted(work)
-    if collection is None or not collection.exists():
-        name = collection.name if collection else "of the unfinished build"
-        uri = MilvusAddress.parse(manifest.index).uri
-        raise ElqError(Errors.ELQ268.format(name=name, uri=uri, path=work))
-    return collection
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """Version 1.0 of the format, padded so that a larger shape fits in its place."""
+    text = repr({"descr": dtype.str, "fortran_order": False, "shape": shape})
+    size = HEADER_BYTES - len(np.lib.format.MAGIC_PREFIX) - 4
+    padded = text.ljust(size - 1).encode("latin1") + b"\n"
+    return np.lib.format.MAGIC_PREFIX + b"\x01\x00" + size.to_bytes(2, "little") + padded
 
 
-def _noted(work: Path) -> MilvusCollection | None:
+def reserve_store(work: Path, manifest: Manifest, rows: int) -> Manifest:
+    """Choose the vector store that a build fills, or find the one that it was filling.
+
+    rows (int): Number of vectors that an interrupted build left there, if it is resumed.
+    RETURNS (Manifest): With `search` naming the store; unchanged if the vectors are in files.
+    """
+    backend = find_backend(manifest.index)
+    if backend is None:
+        return manifest
+    if rows:
+        noted = _read_note(work)
+        if noted is None or not backend.exists(noted):
+            raise ElqError(Errors.ELQ268.format(path=work, index=manifest.index))
+        return replace(manifest, search=noted.search)
+    search = backend.reserve(manifest)
+    write_json(work / UPLOAD, {"index": manifest.index, **search})
+    return replace(manifest, search=search)
+
+
+def discard_upload(work: Path) -> None:
+    """Remove what an interrupted build put into a vector store, if anything; nobody uses it.
+
+    work (Path): Directory of the build.
+    """
+    noted = _read_note(work)
+    if noted is not None:
+        backend = find_backend(noted.index)
+        if backend is not None:
+            backend.discard(noted)
+        (work / UPLOAD).unlink()
+
+
+def _read_note(work: Path) -> Manifest | None:
     try:
         note = json.loads((work / UPLOAD).read_text(encoding="utf8"))
     except (OSError, ValueError):
         return None
-    return MilvusCollection(MilvusAddress.parse(note["index"]), note["collection"])
-
-
-def finish_upload(work: Path, manifest: Manifest) -> Manifest:
-    """Index what was uploaded, and make sure that all of it is there.
-
-    RETURNS (Manifest): With the name of the collection.
-    """
-    collection = _uploading(work, manifest)
-    collection.finish()
-    collection.check(manifest.width, manifest.vectors)
-    return replace(manifest, search={"collection": collection.name})
-
-
-def discard_upload(work: Path) -> None:
-    """Drop the collection of a build that broke off, if there is one; nobody uses it.
-
-    work (Path): The directory of the build.
-    """
-    collection = _noted(work)
-    if collection is not None:
-        collection.drop()
-        (work / UPLOAD).unlink()
+    return Manifest(index=note.pop("index"), search=note)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from ...types import Entity
 from ..build.build_state import building_directory
-from ..build.builder import build_kb
+from ..build.builder import VectorSource, build_kb
 from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
 from ..build.vector_writers import discard_upload
 from ..files.store import AUTO, EXACT, Manifest, generation_name, now
-from ..milvus.server import is_milvus
+from ..search.vector_store import find_backend
 from .directory import KBDirectory
 from .view import View
 
@@ -50,7 +46,7 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
             old,
             entities=0,
             vectors=0,
-            index=old.index if is_milvus(old.index) else EXACT,
+            index=EXACT if find_backend(old.index) is None else old.index,
             search={},
             digest="",
             created=now(),
@@ -60,7 +56,7 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
     return build_kb(
         view,
         out,
-        _KnownVectors(view, old),
+        _vectors(view, old),
         index=_index(old, len(view)),
         options=IndexOptions(queries=None if queries is None else lambda: queries),
         dtype=old.dtype,
@@ -70,24 +66,17 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
     )
 
 
+def _vectors(view: View, manifest: Manifest) -> VectorSource:
+    rows = view.live_rows()
+    return VectorSource(
+        lambda entities, start: view.vectors_of(rows[start : start + len(entities)]),
+        manifest.width,
+        manifest.fingerprint,
+        manifest.normalized,
+    )
+
+
 def _index(old: Manifest, entities: int) -> str:
-    learned = "IVF" in old.index and not is_milvus(old.index)
+    learned = "IVF" in old.index and find_backend(old.index) is None
     # An index can't learn its lists from few entities.
     return AUTO if learned and entities <= EXACT_UP_TO else old.index
-
-
-class _KnownVectors:
-    """An `EntityEncoder` that knows the vectors of a view's entities, asked for in their order."""
-
-    def __init__(self, view: View, manifest: Manifest) -> None:
-        self.width = manifest.width
-        self.fingerprint = manifest.fingerprint
-        self.normalized = manifest.normalized
-        self._view = view
-        self._rows = view.live_rows()
-        self._place = 0
-
-    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._rows[self._place : self._place + len(entities)]
-        self._place += len(entities)
-        return self._view.vectors_of(rows)

@@ -37,11 +37,6 @@ CONNECT_TIMEOUT, CALL_TIMEOUT = 10, 120
 _NAME = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
 
 
-def is_milvus(index: str) -> bool:
-    """RETURNS (bool): Whether the index of a manifest, or an asked one, is a Milvus address."""
-    return index.startswith(PREFIX)
-
-
 @dataclass(frozen=True)
 class MilvusAddress:
     """What "milvus:URI[?index=KIND][#NAME]" says.

@@ -54,6 +54,11 @@ class FileVectorStore:
         self.rerank = rerank
         self._last_live: LiveVectors | None = None
 
+    @property
+    def is_exact(self) -> bool:
+        """RETURNS (bool): Whether every vector is compared with every query."""
+        return self.index is None
+
     @cached_property
     def _exact(self) -> FlatIndex:
         return FlatIndex(self.vectors)

@@ -14,19 +14,18 @@ from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
 from ..files.names import NameIndex
 from ..files.store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest
-from ..milvus.server import MilvusAddress, MilvusCollection, is_milvus
-from ..milvus.vectors import MilvusVectorStore
 from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
-from .vector_store import VectorStore
+from .vector_store import VectorStore, find_backend
 
 
 @dataclass(frozen=True)
 class StoredKB:
     """Records, names and vectors of the entities 0..N-1.
 
-    path (Path): The directory that the files are in.
-    hold (SharedLock): Keeps them there.
+    path (Path): The directory of the files.
+    table (VectorStore): The vectors.
+    hold (SharedLock): Keeps the files from being removed.
     """
 
     path: Path
@@ -40,8 +39,8 @@ class StoredKB:
     def open(cls, path: Path, manifest: Manifest) -> StoredKB:
         """Map the files of a directory; nothing large is read.
 
-        manifest (Manifest): The directory's own, already checked.
-        RAISES (ElqError): If a file can't be read, though it has its size.
+        manifest (Manifest): The directory's manifest, already checked.
+        RAISES (ElqError): If a file has the right size but can't be read.
         """
         path = manifest.home(path.absolute())
         hold = SharedLock(path)
@@ -61,17 +60,16 @@ class StoredKB:
         return self.manifest.entities
 
     def use_gpu(self, device: int) -> None:
-        """Search vectors that are in files on a GPU.
+        """Search on a GPU, if the vectors are in files.
 
-        device (int): Its number.
+        device (int): Number of the GPU.
         RAISES (ElqError): If FAISS can't.
         """
         if isinstance(self.table, FileVectorStore):
             self.table.use_gpu(device)
 
     def copy_to(self, directory: Path) -> None:
-        """Put the files and the manifest into another directory, by hard links where that can
-        be."""
+        """Put the files and the manifest into another directory, by hard links if possible."""
         home = self.manifest.home(directory)
         home.mkdir(exist_ok=True)
         for name in self.manifest.files:
@@ -80,16 +78,18 @@ class StoredKB:
 
 
 def open_vector_store(path: Path, manifest: Manifest) -> VectorStore:
-    """RETURNS (VectorStore): The vectors of a directory, as its manifest says they are kept."""
-    if is_milvus(manifest.index):
-        return open_milvus_store(path, manifest)
+    """RETURNS (VectorStore): The vectors of a directory, from wherever its manifest says they
+    are."""
+    backend = find_backend(manifest.index)
+    if backend is not None:
+        return backend.open(manifest, np.asarray(_map(path / OWNERS)))
     if manifest.index == EXACT:
         return open_exact_store(path, manifest)
     return open_indexed_store(path, path / INDEX, manifest)
 
 
 def open_indexed_store(path: Path, index_file: Path, manifest: Manifest) -> FileVectorStore:
-    """RETURNS (FileVectorStore): The vectors of a directory, found by an index."""
+    """RETURNS (FileVectorStore): The vectors of a directory, searched with an index."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
     index = FaissIndex.open(index_file)
     settings = SearchSettings.from_manifest(manifest.search, index.effort)
@@ -101,17 +101,10 @@ def open_indexed_store(path: Path, index_file: Path, manifest: Manifest) -> File
 
 
 def open_exact_store(path: Path, manifest: Manifest) -> FileVectorStore:
-    """RETURNS (FileVectorStore): The same without the index, whatever the manifest says."""
+    """RETURNS (FileVectorStore): The vectors of a directory, searched without an index, whatever
+    the manifest says."""
     vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
     return FileVectorStore(np.asarray(vectors), np.asarray(owners), manifest.entities)
-
-
-def open_milvus_store(path: Path, manifest: Manifest) -> MilvusVectorStore:
-    """RETURNS (MilvusVectorStore): The vectors that a server has; connects when they are needed."""
-    name = str(manifest.search.get("collection", ""))
-    collection = MilvusCollection(MilvusAddress.parse(manifest.index), name)
-    owners = np.asarray(_map(path / OWNERS))
-    return MilvusVectorStore(collection, owners, manifest.entities, manifest.width)
 
 
 def _map(path: Path) -> np.memmap:
@@ -119,6 +112,6 @@ def _map(path: Path) -> np.memmap:
 
 
 def read_at_random(array: np.memmap) -> None:
-    """Tell the system to read no more of a file than the rows that are asked for."""
+    """Tell the system not to read ahead in a file: only the requested rows are needed."""
     if hasattr(mmap, "MADV_RANDOM"):  # not on Windows
         array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
