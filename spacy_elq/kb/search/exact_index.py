@@ -11,20 +11,20 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# Queries that are compared at once: with more, their scores leave the processor's cache.
+# Number of queries compared at once: the scores of more don't fit the processor's cache.
 QUERIES_AT_ONCE = 128
 # Scores held at once by the exact search, as (queries x vectors): 64 MB of float32.
 SCORES_AT_ONCE = 1 << 24
-# Numbers converted to float32 at once, where vectors are kept as float16: 64 MB.
+# Numbers converted to float32 at once, if vectors are stored as float16: 64 MB.
 CONVERTED_AT_ONCE = 1 << 24
-# Of groups of so many scores only the best are compared for a first bound; of smaller ones where
-# there would be less than a few groups for each score that is wanted.
+# The first bound compares the maxima of groups of this many scores. Groups are smaller if there
+# would otherwise be too few of them per wanted score.
 GROUP = 64
 GROUPS_PER_SCORE = 4
 
 
 class FlatIndex:
-    """Search by multiplying with every vector: the fastest way up to some 100,000 of them.
+    """Search by multiplying with every vector: the fastest way up to some 100,000 vectors.
 
     vectors (ndarray): (V, h), float32 or float16; may be memory-mapped.
     """
@@ -42,9 +42,9 @@ class FlatIndex:
         """Find the vectors with the largest inner products.
 
         queries (ndarray): (M, h), float32.
-        live (ndarray): Which vectors may be found, (V,), bool; all where None.
+        live (ndarray | None): Mask (V,) of the vectors that may be found; None for all.
         RETURNS (tuple[ndarray, ndarray]): Scores (M, k) float32, descending, and vector rows
-            (M, k) int64; -inf and -1 where there are fewer than k.
+            (M, k) int64, padded with -inf and -1.
         """
         if len(queries) > QUERIES_AT_ONCE:
             parts = [
@@ -80,7 +80,7 @@ class FlatIndex:
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """RETURNS (Tensor): The array's own memory as a torch tensor, to be read only."""
+    """RETURNS (Tensor): A read-only torch tensor that shares the array's memory."""
     import torch
 
     with warnings.catch_warnings():
@@ -89,10 +89,10 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def products(queries: np.ndarray, vectors: torch.Tensor) -> np.ndarray:
-    """Inner products of queries and vectors.
+    """Compute the inner products of queries and vectors.
 
-    torch's matrix product is about twice as fast here as numpy's and FAISS's, and its number of
-    threads is the one that the rest of a pipeline obeys.
+    torch's matrix product is about twice as fast here as numpy's and FAISS's, and uses the same
+    number of threads as the rest of a pipeline.
 
     queries (ndarray): (M, h), float32.
     vectors (Tensor): (V, h), float32 or float16.
@@ -102,13 +102,13 @@ def products(queries: np.ndarray, vectors: torch.Tensor) -> np.ndarray:
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row of a wide matrix, in about two passes over it.
+    """Find the k largest scores in each row of a wide matrix, in about two passes over it.
 
     scores (ndarray): (M, V), float32.
-    RETURNS (tuple[ndarray, ndarray]): Scores and columns, (M, k), as `best`.
+    RETURNS (tuple[ndarray, ndarray]): Scores and columns (M, k), sorted as by `best`.
     """
     bounds = _lower_bounds(scores, k)
-    # Five times as fast as np.nonzero on two dimensions.
+    # Five times as fast as np.nonzero in two dimensions.
     owner, column = np.divmod(np.flatnonzero(scores >= bounds[:, None]), scores.shape[1] or 1)
     counts = np.bincount(owner, minlength=len(scores))
     place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -121,27 +121,27 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lower_bounds(scores: np.ndarray, k: int) -> np.ndarray:
-    """A bound (M,) that at least k scores of each row reach, and few more.
+    """RETURNS (ndarray): A bound (M,) that at least k scores of each row reach, and few more.
 
-    The k-th largest of the maxima of groups is such a bound: k groups hold a score that large.
+    The k-th largest maximum of groups is such a bound: k groups have a score that large.
     """
     size = min(GROUP, scores.shape[1] // max(1, GROUPS_PER_SCORE * k))
     if size < 2 or not k:
         return np.full(len(scores), -np.inf, dtype=np.float32)
     groups = scores.shape[1] // size
-    # Strided groups (column j, j + groups, ...) make this a maximum of whole slices.
+    # Strided groups (column j, j + groups, ...) turn this into a maximum of whole slices.
     grouped = scores[:, : groups * size].reshape(len(scores), size, groups)
     return np.partition(grouped.max(axis=1), groups - k, axis=1)[:, groups - k]
 
 
 def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sort by falling score, equal scores by rising row, and keep k.
+    """Sort by descending score, equal scores by ascending row, and keep k.
 
-    scores (ndarray): (M, n), float32; -inf where the row is -1.
+    scores (ndarray): (M, n), float32; -inf if the row is -1.
     rows (ndarray): (M, n), int64.
     RETURNS (tuple[ndarray, ndarray]): (M, k) each, padded with -inf and -1.
     """
-    # Plain indexing takes a third of the time of np.take_along_axis.
+    # Plain indexing is three times as fast as np.take_along_axis.
     chosen = np.arange(len(scores))[:, None], np.lexsort((rows, -scores), axis=1)[:, :k]
     scores, rows = scores[chosen], rows[chosen]
     missing = ((0, 0), (0, k - scores.shape[1]))

@@ -1,4 +1,4 @@
-"""Approximate search by a FAISS index that stays in its file, memory-mapped."""
+"""Approximate search by a memory-mapped FAISS index."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy as np
 from ...errors import ElqError, Errors
 from .exact_index import best
 
-# FAISS searches fewer queries than this with one thread: starting another takes longer.
+# FAISS uses one thread for fewer queries than this: starting another one takes longer.
 MANY_QUERIES = 16
-# Flat search, of lists' centres above all, multiplies matrices from so many queries on: several
-# times as fast as FAISS's own loops, which it prefers up to 128,000 queries.
+# From this many queries on, flat search (mainly of the centres of lists) multiplies matrices, which
+# is several times as fast as FAISS's own loops. FAISS's default is 128,000 queries.
 BLAS_FROM = 20
 # Vectors added to a flat index at once.
 COPIED_AT_ONCE = 1 << 16
-# Fewest lists visited, shortest queue.
+# The smallest efforts worth trying: lists visited, length of the queue.
 FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
-# The threads of FAISS are lost in a forked process, and waiting for them would take forever.
+# A forked process loses the threads of FAISS, and would wait for them forever.
 _IMPORTED_BY = os.getpid()
 # Fields of `SearchSettings` whose key in the manifest differs.
 _KEYS = {"rerank": "depth"}
-# Methods that crash the process, or that silently change nothing, while an index is mapped.
+# Methods that crash the process, or silently do nothing, on a mapped index.
 _CHANGES = ("add", "add_with_ids", "remove_ids", "reset", "train", "merge_from")
 
 
 class FaissIndex:
-    """Search by a FAISS index that is kept in a file and memory-mapped.
+    """A FAISS index in a memory-mapped file.
 
     index (faiss.Index): Inner-product index whose ids are vector rows.
     """
@@ -42,7 +42,7 @@ class FaissIndex:
 
     @classmethod
     def open(cls, path: Path) -> FaissIndex:
-        """Map an index file. How much of the index is searched is what the file says."""
+        """Map an index file. Its effort is the one saved in the file."""
         import faiss
 
         # Older releases map inverted lists only, newer ones flat codes too.
@@ -54,7 +54,7 @@ class FaissIndex:
 
     @classmethod
     def flat(cls, vectors: np.ndarray) -> FaissIndex:
-        """RETURNS (FaissIndex): The vectors themselves, all of which a search compares."""
+        """RETURNS (FaissIndex): An index that compares each query with all vectors."""
         import faiss
 
         index = faiss.IndexFlatIP(vectors.shape[1])
@@ -63,13 +63,13 @@ class FaissIndex:
         return cls(index)
 
     def on_gpu(self, device: int) -> FaissIndex:
-        """RETURNS (FaissIndex): A copy on a GPU, searched as far as this one."""
+        """RETURNS (FaissIndex): A copy on a GPU."""
         return FaissIndex(to_gpu(self.index, device))
 
     @property
     def effort(self) -> int:
-        """RETURNS (int): How far a search goes: the lists it visits (nprobe) or the length of its
-        queue in a graph (efSearch); 0 for an index that always visits everything."""
+        """RETURNS (int): How much a search visits: the number of lists (nprobe) or the length of
+        the queue in a graph (efSearch); 0 for an index that always visits everything."""
         ivf, hnsw = _ivf(self.index), _hnsw(self.index)
         return ivf.nprobe if ivf else hnsw.efSearch if hnsw else 0
 
@@ -83,19 +83,19 @@ class FaissIndex:
 
     @property
     def min_effort(self) -> int:
-        """RETURNS (int): The smallest effort that is worth a try."""
+        """RETURNS (int): The smallest effort worth trying."""
         return FEWEST_LISTS if _ivf(self.index) else SHORTEST_QUEUE
 
     @property
     def max_effort(self) -> int:
-        """RETURNS (int): The effort that visits everything, 0 where every search does."""
+        """RETURNS (int): The effort that visits everything, 0 if every search does."""
         ivf = _ivf(self.index)
         return ivf.nlist if ivf else self.index.ntotal if _hnsw(self.index) else 0
 
     @property
     def takes_masks(self) -> bool:
-        """RETURNS (bool): Whether a search under a mask looks for what it admits alone; else dead
-        vectors are found and left out."""
+        """RETURNS (bool): Whether the index skips masked vectors itself. Otherwise it finds them
+        too, and they are dropped from the result."""
         return _parameters(self.index, None, 1) is not None
 
     def search(
@@ -105,10 +105,11 @@ class FaissIndex:
         live: np.ndarray | None = None,
         effort: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the vectors with the largest inner products, as `FlatIndex.search`.
+        """Find the vectors with the largest inner products, see `FlatIndex.search`.
 
-        live (ndarray): Which vectors may be found, one bit each, little-endian uint8.
-        effort (int): In place of the index's own.
+        live (ndarray | None): Mask of the vectors that may be found, one bit each, little-endian
+            uint8.
+        effort (int | None): Overrides the index's own effort.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         parameters = _parameters(self.index, live, self.effort if effort is None else effort)
@@ -121,8 +122,8 @@ class FaissIndex:
 
 def to_gpu(index: Any, device: int) -> Any:
     """RETURNS (faiss.Index): A copy on a GPU.
-    RAISES (ElqError): If this FAISS has no GPU support, there is no such GPU, or FAISS can't have
-        this kind of index on one."""
+    RAISES (ElqError): If this FAISS has no GPU support, there is no such GPU, or FAISS doesn't
+        support this kind of index on a GPU."""
     import faiss
 
     if not hasattr(faiss, "StandardGpuResources"):
@@ -134,7 +135,7 @@ def to_gpu(index: Any, device: int) -> Any:
 
 
 def last_line(err: Exception) -> str:
-    """RETURNS (str): What a FAISS error says, without where in its source it says so."""
+    """RETURNS (str): The message of a FAISS error, without its place in the source code."""
     return (str(err).strip() or type(err).__name__).splitlines()[-1]
 
 
@@ -157,8 +158,8 @@ def _hnsw(index: Any) -> Any:
 
 
 def _inner(index: Any) -> Any:
-    """The index that one behind a transformation of the vectors, or a second look at those that
-    are found, searches first; the same where there is neither."""
+    """RETURNS (faiss.Index): The index inside a vector transformation or a re-ranking index; the
+    same index if it is neither."""
     import faiss
 
     if isinstance(index, faiss.IndexPreTransform):
@@ -169,10 +170,11 @@ def _inner(index: Any) -> Any:
 
 
 def _parameters(index: Any, live: np.ndarray | None, effort: int) -> Any:
-    """Search parameters of the index's kind; None for kinds that take none."""
+    """RETURNS (faiss.SearchParameters | None): Parameters for this kind of index, None for kinds
+    without parameters."""
     import faiss
 
-    # What FAISS's own annotations lack: keywords, and selectors made from arrays.
+    # FAISS's annotations lack keywords, and selectors made from arrays.
     of: Any = faiss
     inner = _inner(index)
     if inner is not index:
@@ -198,7 +200,7 @@ def _is_set(bits: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Let FAISS use so many threads, and matrix products where they are faster."""
+    """Let FAISS use this many threads, and matrix products if they are faster."""
     import faiss
 
     threads, blas_from = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
@@ -212,7 +214,7 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def many_threads() -> AbstractContextManager[None]:
-    """RETURNS (ContextManager): Let FAISS use as many threads as the rest of a pipeline does."""
+    """RETURNS (ContextManager): Lets FAISS use as many threads as the rest of a pipeline."""
     import torch
 
     return _threads(1 if os.getpid() != _IMPORTED_BY else torch.get_num_threads())

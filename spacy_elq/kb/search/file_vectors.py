@@ -1,4 +1,4 @@
-"""Entity scores from vectors that are grouped by the entity that owns them."""
+"""Search vectors in files for the entities that own them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from .vector_store import SearchResult
 
 # (query, vector) pairs scored at once: some 50 MB.
 PAIRS_AT_ONCE = 1 << 14
-# Vectors fetched beyond the k wanted before another search becomes needed.
+# Vectors fetched beyond k, so that another search is rarely needed.
 SLACK = 8
-# How much wider a search is tried again, where too little was in view to tell the best k entities.
+# Factor by which a search widens if it fetched too few vectors to know the k best entities.
 WIDEN = 4
-# Where only so many vectors may be found they are compared with each query, which takes no longer
-# than an index; a copy of them is kept, 40 MB at width 1024.
+# If a mask admits at most this many vectors, each query is compared with a copy of them (40 MB at
+# width 1024), which is as fast as an index.
 FEW = 10_000
-# Scores closer than this share of their size may change places between two ways to sum them.
+# Two ways to sum a score may differ by this share of it, and so order close scores differently.
 TOLERANCE = 1e-5
 
 
 class FileVectorStore:
-    """Vectors (V, h) of N entities, each of which owns one or more that lie together.
+    """Vectors (V, h) of N entities. Each entity owns one or more consecutive vectors.
 
     vectors (ndarray): (V, h), float32 or float16; may be memory-mapped.
     owners (ndarray): Entity row of each vector, (V,), ascending.
-    entities (int): Number N of entities that own a vector.
-    index (FaissIndex): Finds the vectors whose entities get exact scores; where None, every vector
-        is compared with every query.
-    rerank (int): Least number of vectors that the index is asked for; where 0, hardly more than the
-        entities that are wanted.
+    entities (int): Number N of entities.
+    index (FaissIndex | None): Finds the vectors whose entities get exact scores. None to compare
+        each query with every vector.
+    rerank (int): Minimum number of vectors to fetch from the index; 0 to fetch hardly more than the
+        number of entities wanted.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FileVectorStore:
         """Find the k best entities of each query, with exact scores.
 
         queries (ndarray): (M, h), float32.
-        alive (ndarray): Which entity rows may be found, bool; all where None.
+        alive (ndarray | None): Mask of the entity rows that may be found; None for all.
         RETURNS (SearchResult): (M, k).
         """
         live = self._live(alive)
@@ -78,14 +78,15 @@ class FileVectorStore:
         return self._search_index(self.index, queries, k, live)
 
     def use_gpu(self, device: int) -> None:
-        """Search a copy of the index, or of the vectors where there is none, on a GPU.
+        """Search a copy of the index on a GPU, or of the vectors if there is no index.
 
         device (int): Its number.
         """
         self.index = (self.index or FaissIndex.flat(self.vectors)).on_gpu(device)
 
     def _live(self, alive: np.ndarray | None) -> LiveVectors | None:
-        """What is known of a mask; kept, as the same one comes with each search."""
+        """RETURNS (LiveVectors | None): The vectors that a mask admits; cached, because searches
+        repeat the same mask."""
         if alive is None:
             return None
         live = self._last_live
@@ -96,12 +97,12 @@ class FileVectorStore:
     def _search_index(
         self, index: FaissIndex, queries: np.ndarray, k: int, live: LiveVectors | None
     ) -> SearchResult:
-        """Search wider and wider until every query has its k entities, or all that there are."""
+        """Search with growing effort until each query has k entities, or all there are."""
         fetched = max(self.rerank, 2 * k) if self.rerank else k + SLACK
         effort = index.effort
         bits, wanted, most = None, min(k, self.entities), len(self.vectors)
         if live is not None:
-            # As many vectors get compared as would be without the mask.
+            # Compare as many vectors as without the mask.
             bits, effort = live.bits, min(index.max_effort, int(effort / live.share))
             wanted = min(k, live.entities)
             most = live.count if index.takes_masks else most
@@ -115,7 +116,7 @@ class FileVectorStore:
             fetched, effort = WIDEN * fetched, min(WIDEN * effort, index.max_effort)
 
     def owners_of(self, vector_rows: np.ndarray) -> np.ndarray:
-        """Entity rows (M, n), each once in a line; -1 for the rest."""
+        """RETURNS (ndarray): Entity rows (M, n) of vectors, with -1 for repeats within a query."""
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
         if len(self.vectors) == self.entities:
             return rows
@@ -139,10 +140,10 @@ class FileVectorStore:
     def _try(
         self, queries: np.ndarray, k: int, keep: int, mask: np.ndarray | None
     ) -> tuple[SearchResult, np.ndarray]:
-        """Search with `keep` entities of each query in view.
+        """Search with `keep` entities per query in view.
 
-        RETURNS (tuple[Candidates, ndarray]): What was found, nothing where more might change it,
-            and where that is, (M,), bool.
+        RETURNS (tuple[SearchResult, ndarray]): The entities found, and a mask (M,) of the queries
+            for which a wider search might find others. These have no entities yet.
         """
         per_entity = -(-len(self.vectors) // max(1, self.entities))
         wanted = min(keep * per_entity, len(self.vectors))
@@ -154,24 +155,24 @@ class FileVectorStore:
         is_open = np.zeros(len(queries), dtype=bool)
         if keep < self.entities:
             is_open = ~topk_is_final(np.maximum(last, scores[:, -1:]), kth)
-        is_near = scores >= kth - TOLERANCE * np.abs(kth)  # the rest stay out
+        is_near = scores >= kth - TOLERANCE * np.abs(kth)  # only these can be in the top k
         near = np.where(is_near & ~is_open[:, None], rows, -1)
         scores, rows = best(self.scores(queries, near), near, k)
         return SearchResult(rows, scores), is_open
 
     def scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Exact scores of given entities: the inner product with their best vector.
+        """Score given entities exactly, by the inner product with their best vector.
 
-        The same pair gets the same score in every batch, bit for bit.
+        A pair of query and entity gets the same score in every batch, bit for bit.
 
         queries (ndarray): (M, h), float32.
         rows (ndarray): Entity rows (M, C), -1 for none.
-        RETURNS (ndarray): (M, C), float32; -inf for rows that are -1 or own no vector.
+        RETURNS (ndarray): (M, C), float32; -inf for rows that are -1 or have no vector.
         """
         starts, counts = self._ranges(rows.ravel())
         result = np.full(len(counts), -np.inf, dtype=np.float32)
         wanted = np.flatnonzero(counts)
-        # Cut where the running number of vectors passes another multiple of the chunk size.
+        # Split where the cumulative number of vectors passes a multiple of the chunk size.
         chunk = np.cumsum(counts[wanted]) // PAIRS_AT_ONCE
         for part in np.split(wanted, np.flatnonzero(np.diff(chunk)) + 1) if len(wanted) else ():
             vectors = self._gather(starts[part], counts[part])
@@ -181,51 +182,51 @@ class FileVectorStore:
         return result.reshape(rows.shape)
 
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RETURNS (tuple[ndarray, ndarray]): The vectors of these entities (V, h), float32, and the
-        place in `rows` of the owner of each (V,), int64, ascending."""
+        """RETURNS (tuple[ndarray, ndarray]): The vectors of these entities (V, h), float32, and for
+        each the index in `rows` of its owner (V,), int64, ascending."""
         starts, counts = self._ranges(rows)
         owners = np.repeat(np.arange(len(rows)), counts)
         return self._gather(starts, counts), owners
 
     def matrix(self, alive: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """RETURNS (tuple[ndarray, ndarray]): All vectors (V, h), float32, and the entity row of
-        each (V,), int64, ascending. With no `alive`, float32 vectors are the mapped file."""
+        each (V,), int64, ascending. Without `alive`, float32 vectors are the mapped file."""
         keep = slice(None) if alive is None else alive[self.owners]
         vectors = np.asarray(self.vectors[keep], dtype=np.float32)
         return vectors, self.owners[keep].astype(np.int64)
 
     def problems(self, manifest: Manifest) -> Iterator[str]:
-        """YIELDS (str): Where vectors and owners contradict the manifest."""
+        """YIELDS (str): Contradictions between vectors, owners and manifest."""
         if self.vectors.shape != (manifest.vectors, manifest.width):
             yield f"the vectors have shape {self.vectors.shape}"
         if self.owners.shape != self.vectors.shape[:1]:
             yield f"there are {len(self.owners)} owners for {len(self.vectors)} vectors"
         if not np.array_equal(np.unique(self.owners), np.arange(self.entities)):
-            yield "some entity has no vector, or some vector no entity"
+            yield "an entity has no vector, or a vector no entity"
         if (np.diff(self.owners) < 0).any():
-            yield "the vectors of an entity do not lie together"
+            yield "the vectors of an entity are not consecutive"
 
     def _ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First vector and number of vectors of each entity."""
-        rows = rows.astype(self.owners.dtype)  # or else searchsorted converts all owners
+        """RETURNS (tuple[ndarray, ndarray]): First vector and number of vectors of each entity."""
+        rows = rows.astype(self.owners.dtype)  # otherwise searchsorted converts all owners
         starts = np.searchsorted(self.owners, rows)
         return starts, np.searchsorted(self.owners, rows, side="right") - starts
 
     def _gather(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The vectors of consecutive ranges, one after another, float32."""
+        """RETURNS (ndarray): The vectors of these ranges, one after another, float32."""
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         places = np.repeat(starts, counts) + within
-        # Faster than indexing.
+        # `take` is faster than indexing.
         return np.asarray(self.vectors.take(places, axis=0), dtype=np.float32)
 
 
 def merge(
     one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge two lists that are sorted by place, the first list first where places are equal.
+    """Merge two sorted lists. Among equal keys, those of the first list come first.
 
-    one, other (tuple[ndarray, ndarray]): Places (n,), ascending, and what is there (n, ...).
-    RETURNS (tuple[ndarray, ndarray]): Both, as one such list.
+    one, other (tuple[ndarray, ndarray]): Keys (n,), ascending, and values (n, ...).
+    RETURNS (tuple[ndarray, ndarray]): Keys and values of both.
     """
     if not len(other[0]):
         return one
@@ -235,10 +236,10 @@ def merge(
 
 
 class LiveVectors:
-    """Which vectors of a table may be found.
+    """The vectors of a store that a mask of entities admits.
 
-    alive (ndarray): Which entities may, bool.
-    owners, vectors (ndarray): Of the table.
+    alive (ndarray): Mask of the entities that may be found.
+    owners, vectors (ndarray): Those of the store.
     """
 
     def __init__(self, alive: np.ndarray, owners: np.ndarray, vectors: np.ndarray) -> None:
@@ -254,22 +255,26 @@ class LiveVectors:
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """RETURNS (ndarray): The mask with one bit a vector, uint8, little-endian."""
+        """RETURNS (ndarray): The mask with one bit per vector, uint8, little-endian."""
         return np.packbits(self.mask, bitorder="little")
 
 
 def topk_is_final(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): Where the k-th entity of a query stays, (M,), bool, if what was left out
-    scores no more than `last` (M, 1). Unless the k-th score (M, 1) is clearly above that, an equal
-    entity with a smaller row may be among them."""
+    """Check whether entities that were left out might still be among the best k.
+
+    last (ndarray): Upper bound of their scores, (M, 1).
+    kth (ndarray): Score of the k-th entity found, (M, 1). Unless it is clearly above the bound,
+        an equal entity with a smaller row might be missing.
+    RETURNS (ndarray): Mask (M,) of the queries whose top k is final.
+    """
     with np.errstate(invalid="ignore"):
         above = kth > last + TOLERANCE * np.abs(last)
     return (above | np.isneginf(last))[:, 0]
 
 
 def best_vector_per_entity(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n) with the best of the scores that an
-    entity has within a line; -inf and -1 in the place of the others."""
+    """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n), of which each query keeps the best
+    score per entity; the others become -inf and -1."""
     order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
     scores, rows = scores[order], rows[order]
     repeat = np.zeros(rows.shape, dtype=bool)
@@ -279,7 +284,8 @@ def best_vector_per_entity(scores: np.ndarray, rows: np.ndarray) -> tuple[np.nda
 
 
 def check_queries(queries: np.ndarray, width: int) -> np.ndarray:
-    """RETURNS (ndarray): The queries as contiguous float32; an ElqError unless they are (M, h)."""
+    """RETURNS (ndarray): The queries as contiguous float32.
+    RAISES (ElqError): If they are not of shape (M, h)."""
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if queries.ndim != 2 or queries.shape[1] != width:
         raise ElqError(Errors.ELQ219.format(found=queries.shape, expected=width))
@@ -287,7 +293,8 @@ def check_queries(queries: np.ndarray, width: int) -> np.ndarray:
 
 
 def check_unique_ids(entities: Iterable[Entity]) -> Iterator[Entity]:
-    """YIELDS (Entity): The same entities; an ElqError for an id that comes twice."""
+    """YIELDS (Entity): The same entities.
+    RAISES (ElqError): For an id that occurs twice."""
     seen: dict[str, int] = {}
     for place, entity in enumerate(entities, 1):
         first = seen.setdefault(entity.id, place)
@@ -299,12 +306,12 @@ def check_unique_ids(entities: Iterable[Entity]) -> Iterator[Entity]:
 def check_vectors(
     ids: Sequence[str], vectors: np.ndarray, owners: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check what an encoder made for some entities.
+    """Check the vectors that an encoder made.
 
     ids (Sequence[str]): The ids of the entities.
     vectors (ndarray): (V, h).
-    owners (ndarray): (V,): which of the entities each vector belongs to, 0..len(ids)-1, ascending,
-        each at least once.
+    owners (ndarray): (V,): index of each vector's entity, 0..len(ids)-1, ascending, each at least
+        once.
     RETURNS (tuple[ndarray, ndarray]): The vectors as float32 and the owners as int64.
     """
     vectors, owners = np.asarray(vectors, dtype=np.float32), np.asarray(owners, dtype=np.int64)
@@ -326,9 +333,9 @@ def check_vectors(
 
 
 def check_size(ids: Sequence[str], vectors: np.ndarray, owners: np.ndarray, dtype: str) -> None:
-    """Raise an ElqError for a vector that is too large for the type it is stored as.
+    """Raise an ElqError for a vector that is too large for the type of stored vectors.
 
-    ids, vectors, owners: As for `check_vectors`.
+    ids, vectors, owners: See `check_vectors`.
     """
     too_large = np.abs(vectors).max(axis=1, initial=0) > np.finfo(dtype).max
     if too_large.any():
