@@ -105,88 +105,68 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     # ELQ2xx: knowledge base
     ELQ200 = (
-        "There is no knowledge base at {path}: that is no directory. Check the path, or "
-        "build one with: python -m spacy elq kb build ENTITIES {path}"
-    )
-    ELQ201 = (
-        "{path} is not a knowledge base: it has no manifest.json. Give a directory that "
-        "'python -m spacy elq kb build' made."
-    )
-    ELQ202 = (
-        "The manifest of the knowledge base {path} cannot be read ({reason}). Restore the "
-        "directory from a copy, or build it again."
-    )
-    ELQ203 = (
-        "The knowledge base {path} lacks its file {name}. Restore the directory from a copy, or "
-        "build it again."
-    )
-    ELQ204 = (
-        "{name} of the knowledge base {path} has {found} bytes, its manifest says {expected}: the "
-        "file was cut or changed. Restore the directory from a copy, or build it again."
+        "There is no knowledge base at {path}: {problem}. Check the path, or build one with: "
+        "python -m spacy elq kb build ENTITIES {path}"
     )
     ELQ205 = (
-        "The knowledge base {path} has format version {found}, this release of spacy-elq reads "
+        "The knowledge base {path} has format version {found}, but this release of spacy-elq reads "
         "version {supported}. Install a matching release, or build the knowledge base again."
-    )
-    ELQ206 = (
-        "{name} of the knowledge base {path} does not have the checksum that its manifest says: "
-        "the file was changed. Restore the directory from a copy, or build it again."
     )
     ELQ207 = (
         "The entity id {id!r} occurs more than once, as entity {first} and as entity {second} of "
         "the input (counted from 1). Ids are unique: remove or rename one of the two."
     )
     ELQ208 = (
-        "The vectors of entity {id!r} hold NaN or infinite values. Check the entity encoder that "
-        "made them."
+        "The vectors of entity {id!r} contain NaN or infinite values. Check the entity encoder "
+        "that made them."
     )
-    ELQ209 = "The entity vectors do not fit: {problem}."
-    ELQ210 = "Not in the knowledge base, nothing was removed: {ids}. Check the ids."
+    ELQ209 = "The entity vectors don't fit: {problem}."
+    ELQ210 = (
+        "Not in the knowledge base: {ids}. Nothing was changed. Check the ids, or add the entities "
+        "first."
+    )
     ELQ211 = (
-        "{path} exists already. Choose another path, or ask for it to be replaced (--overwrite on "
+        "{path} already exists. Choose another path, or allow it to be replaced (--overwrite on "
         "the command line, overwrite=True in Python)."
     )
     ELQ212 = (
-        "{path} holds something other than a knowledge base and will not be replaced. Choose "
-        "another path, or remove it first."
+        "{path} is not a knowledge base and will not be replaced. Choose another path, or remove "
+        "it first."
     )
     ELQ213 = (
-        "The knowledge base {kb} was embedded by another entity encoder (its fingerprint is "
-        "{expected!r}, the encoder's is {found!r}): their vectors cannot be compared. Use the "
-        "encoder it was built with, or build the knowledge base again."
+        "Another entity encoder made the vectors of the knowledge base {kb} (its fingerprint is "
+        "{expected!r}, this encoder's is {found!r}), so they can't be compared. Use the encoder it "
+        "was built with, or build the knowledge base again."
     )
     ELQ214 = "There are no entities to build a knowledge base from. Check the input."
     ELQ215 = "{spec!r} is not an index that can be built here ({reason}). Use 'auto' or 'exact'."
     ELQ216 = (
-        "The changes kept in {path} cannot be read ({reason}). Restore delta.sqlite from a copy, "
-        "or delete it to go back to the knowledge base as it was built."
+        "The changes in {path} can't be read ({reason}). Restore delta.sqlite from a copy, or "
+        "delete it to go back to the knowledge base as it was built."
     )
     ELQ217 = (
-        "A knowledge base built from an entities file needs an entity encoder, and this component "
-        "gave none. Build a directory with 'python -m spacy elq kb build' and load that."
+        "A knowledge base from an entities file needs an entity encoder, and this component passed "
+        "none. Build a directory with 'python -m spacy elq kb build', and load that."
     )
     ELQ218 = (
         "{path} does not exist. Check the path of the {what}; a relative path counts from the "
         "current directory."
     )
-    ELQ219 = "The query vectors have shape {found}, it must be (number of queries, {expected})."
+    ELQ219 = "The query vectors have shape {found}; it must be (number of queries, {expected})."
     ELQ220 = "Row {row} is not in the knowledge base, which has the rows 0 to {last}."
     ELQ221 = "These bytes are not a knowledge base ({reason})."
-    ELQ222 = (
-        "{path} was replaced by another file after it was opened. Open the knowledge base again."
-    )
+    ELQ222 = "{path} was replaced after it was opened. Open the knowledge base again."
     ELQ223 = (
-        "The files of the knowledge base {path} do not agree: {problem}. Restore the directory "
-        "from a copy, or build it again."
+        "The knowledge base {path} is damaged: {problem}. Restore the directory from a copy, or "
+        "build it again."
     )
-    ELQ224 = (
-        "This FAISS can't search on GPU {device}: it was built for CPUs only. Install faiss-gpu in "
-        "place of faiss-cpu, or leave `device` at -1."
+    ELQ225 = (
+        "FAISS can't search on GPU {device} ({reason}). Install faiss-gpu in place of faiss-cpu, "
+        "or leave `device` at -1."
     )
-    ELQ225 = "FAISS can't have the index on GPU {device} ({reason}). Set `device` to -1."
     ELQ226 = (
-        "The index of a knowledge base is a read-only file: nothing can be added to it or removed "
-        "from it. Change the knowledge base with `add` and `remove`, or build it again."
+        "The index of a knowledge base is a read-only file. Change the knowledge base with `add` "
+        "and `remove`, or build it again."
     )
     ELQ227 = (
         "The smallest index of {vectors} vectors takes {needed:.2f} GB, and {given:.2f} GB are "
@@ -210,18 +190,16 @@ class Errors(metaclass=ErrorsWithCodes):
         "No entity of the knowledge base has the type {types}. Known types, the most frequent "
         "first: {known}."
     )
-    ELQ238 = "Not in the knowledge base: {ids}. Check the ids to restrict to."
     ELQ239 = "The recall to reach is {value}; it must be more than 0 and at most 1."
     # ELQ24x: live changes
     ELQ240 = (
-        "The knowledge base in {path} is being changed or compacted by another process. Try again "
-        "when that is done; nothing was changed."
+        "Another process is building, changing or compacting the knowledge base {path}. Nothing "
+        "was changed; try again when it is done."
     )
     ELQ241 = (
-        "The change could not be written to {path} ({reason}), so it was not made. Check the space "
-        "and the permissions there."
+        "The change could not be written to {path} ({reason}), so it was not made. Check the free "
+        "space and the permissions there."
     )
-    ELQ242 = "Not in the knowledge base, nothing was changed: {ids}. Add them with `add_entities`."
     ELQ243 = (
         "The knowledge base of the pipeline is not in the pipeline but in {path}, and there is "
         "none there. Say where it is now: "
@@ -237,8 +215,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "names: {found}."
     )
     ELQ246 = (
-        "The knowledge base {path} can't be compacted: it is no directory that can be written, or "
-        "it has changes in memory alone. Save it with `to_disk`, open that, and compact it."
+        "The knowledge base {path} can't be compacted: it is not a writable directory, or it has "
+        "changes in memory. Save it with `to_disk`, open the result, and compact that."
     )
     ELQ247 = (
         "{where}: the row has {found} cells, the header {expected}. Put quotes around cells that "
@@ -249,26 +227,21 @@ class Errors(metaclass=ErrorsWithCodes):
         "with `pip install 'spacy-elq[parquet]'`."
     )
     ELQ249 = (
-        "The knowledge base {path} can't be written. Get the permission, or copy the directory to "
-        "where you have it and change that."
+        "The knowledge base {path} can't be written. Get the permission, or change a copy of the "
+        "directory."
     )
     # ELQ25x: writing and reading files of a knowledge base
-    ELQ250 = (
-        "The knowledge base {path} is being built by another process. Wait for its end, or build "
-        "elsewhere."
-    )
     ELQ251 = (
         "{path} is where the knowledge base would be built, but it holds {name}, which no build "
         "made. Move that away, or choose another path for the knowledge base."
     )
     ELQ253 = (
-        "{path} is named as the cache of an entities file, but it is a knowledge base that was "
-        "built for itself, of other entities or by another encoder. Choose another path for the "
-        "cache, or remove that."
+        "{path} is given as the cache of an entities file, but it holds a knowledge base that was "
+        "not made as a cache. Choose another path for the cache, or remove that directory."
     )
     ELQ254 = (
-        "The knowledge base in {path} was changed by another process since it was opened here: "
-        "saving these changes over it would undo those. Save to another directory."
+        "Another process changed the knowledge base {path} after it was opened here; saving these "
+        "changes over it would undo that. Save to another directory."
     )
     ELQ255 = "{path} is a directory. Give the path of the {what}."
     ELQ256 = (
@@ -317,17 +290,17 @@ class Errors(metaclass=ErrorsWithCodes):
         "no longer there. Remove that directory to start over."
     )
     ELQ269 = (
-        "The entity {id!r} can't be kept ({reason}). Its fields must be what JSON can hold: "
-        "strings, numbers, lists, dicts."
+        "The entity {id!r} can't be stored ({reason}). Its fields must be values that JSON can "
+        "hold: strings, numbers, lists, dicts."
     )
-    ELQ270 = "Give a list of {what}, not one {found}; a list of one if there is no other."
+    ELQ270 = "Give a list of {what}, not a single {found}; for one, give a list of one."
     ELQ271 = (
-        "`restrict` was given empty lists, and no entity is among none. Leave `types` and `ids` "
-        "out to link to all entities."
+        "`restrict` got empty lists, which would exclude every entity. To link to all entities, "
+        "leave out `types` and `ids`."
     )
     ELQ272 = (
         "{path} can't be read any more ({reason}): the knowledge base was moved or removed while "
-        "it was open. Put it back, or open it where it is now."
+        "it was open. Put it back, or open it at its new place."
     )
     ELQ274 = (
         "No installed package provides a vector store named {name!r} (entry points of the group "
@@ -597,8 +570,8 @@ class Warnings(metaclass=ErrorsWithCodes):
         "the setting 'mentions' of '{name}', and that what writes the group stands before it."
     )
     ELQ252 = (
-        "The knowledge base in {path} can't be written, or is that of an installed package: "
-        "changes are kept in memory. Save them with `to_disk`, to another directory."
+        "The knowledge base {path} can't be written, or belongs to an installed package, so "
+        "changes stay in memory. Save them with `to_disk`, to another directory."
     )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."

@@ -43,7 +43,7 @@ def lookup_entities(view: View, records: Sequence[Entity | Mapping[str, Any]]) -
     rows = view.rows(ids)
     unknown = [id_ for id_, row in zip(ids, rows, strict=True) if row is None]
     if unknown:
-        raise ElqError(Errors.ELQ242.format(ids=", ".join(unknown)))
+        raise ElqError(Errors.ELQ210.format(ids=", ".join(unknown)))
     return view.records([row for row in rows if row is not None])
 
 

@@ -116,7 +116,7 @@ def test_two_builds_of_one_output_do_not_mix(tmp_path, directory):
 
     class Meanwhile(HashEncoder):
         def encode(self, entities):
-            with pytest.raises(ElqError, match="ELQ250") as problem:
+            with pytest.raises(ElqError, match="ELQ240") as problem:
                 build_kb(ENTITIES, out, HashEncoder(), progress=False)
             problems.append(problem.value)
             return super().encode(entities)

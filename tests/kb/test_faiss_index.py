@@ -157,7 +157,7 @@ def test_an_unfinished_index_of_something_else_is_no_use(tmp_path):
 def test_a_faiss_without_gpu_says_so(tmp_path, monkeypatch):
     index = FaissIndex.open(build(tmp_path, random(100, 16), "Flat"))
     monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
-    with pytest.raises(ElqError, match=r"ELQ224.*GPU 0"):
+    with pytest.raises(ElqError, match=r"ELQ225.*GPU 0"):
         index.on_gpu(0)
 
 

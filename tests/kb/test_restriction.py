@@ -110,7 +110,7 @@ def test_unknown_types_and_ids(kb):
     with pytest.raises(ElqError, match=r"ELQ237.*type village.*: .*city"):
         kb.restrict(types=["city", "village"])
     for gone in ("E0", "nobody"):
-        with pytest.raises(ElqError, match=rf"ELQ238.*{gone}"):
+        with pytest.raises(ElqError, match=rf"ELQ210.*{gone}"):
             kb.restrict(ids=["E5", gone])
     assert not kb.restriction
 

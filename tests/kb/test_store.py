@@ -29,27 +29,27 @@ def test_manifest_round_trip(directory):
 def test_every_wrong_case_has_its_own_error(directory, tmp_path):
     with pytest.raises(ElqError, match=r"ELQ200.*nowhere"):
         Manifest.read(tmp_path / "nowhere")
-    with pytest.raises(ElqError, match=r"ELQ201.*manifest\.json"):
+    with pytest.raises(ElqError, match=r"ELQ200.*manifest\.json"):
         Manifest.read(tmp_path)
     vectors = directory / "vectors.npy"
     content = vectors.read_bytes()
     vectors.write_bytes(content[:-1])
-    with pytest.raises(ElqError, match=r"ELQ204.*vectors\.npy"):
+    with pytest.raises(ElqError, match=r"ELQ223.*vectors\.npy"):
         Manifest.read(directory)
     vectors.unlink()
-    with pytest.raises(ElqError, match=r"ELQ203.*vectors\.npy"):
+    with pytest.raises(ElqError, match=r"ELQ223.*vectors\.npy"):
         Manifest.read(directory)
     vectors.write_bytes(content[:-1] + b"x")
-    with pytest.raises(ElqError, match=r"ELQ206.*vectors\.npy"):
+    with pytest.raises(ElqError, match=r"ELQ223.*vectors\.npy"):
         Manifest.read(directory).verify(directory)
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "ELQ202"),
-        ("[]", "ELQ202"),
-        ('{"format_version": 1}', "ELQ202.*no 'entities'"),
+        ("", "ELQ223"),
+        ("[]", "ELQ223"),
+        ('{"format_version": 1}', "ELQ223.*no 'entities'"),
         ('{"format_version": 2}', "ELQ205.*version 2.*version 1"),
     ],
 )
@@ -61,10 +61,10 @@ def test_broken_manifest(tmp_path, text, message):
 
 def test_manifest_values_are_checked(directory):
     edit(directory, width="8")
-    with pytest.raises(ElqError, match=r"ELQ202.*width"):
+    with pytest.raises(ElqError, match=r"ELQ223.*width"):
         Manifest.read(directory)
     edit(directory, width=8, files={"../outside": {"size": 1, "sha256": ""}})
-    with pytest.raises(ElqError, match=r"ELQ202.*outside"):
+    with pytest.raises(ElqError, match=r"ELQ223.*outside"):
         Manifest.read(directory)
 
 
@@ -227,7 +227,7 @@ def test_a_lock_keeps_others_out_until_its_end(tmp_path):
 
     thread = threading.Thread(target=other)
     with locks.alone(path):
-        with pytest.raises(ElqError, match="ELQ250"), locks.alone(path, busy="ELQ250"):
+        with pytest.raises(ElqError, match="ELQ240"), locks.alone(path, busy="ELQ240"):
             pass
         thread.start()
         thread.join(0.1)

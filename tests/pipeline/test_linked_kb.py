@@ -61,7 +61,7 @@ def test_changes_are_seen_by_the_next_call_of_every_process_and_kept(place):
 
 def test_update_refuses_what_is_not_there(place):
     elq = load(place).get_pipe("elq")
-    with pytest.raises(ElqError, match=r"ELQ242.*nobody"):
+    with pytest.raises(ElqError, match=r"ELQ210.*nobody"):
         elq.update_entities([{"id": "Q1", "title": "Lutetia"}, {"id": "nobody", "title": "N"}])
     assert elq.kb.entity("Q1").title == "Paris"
 

@@ -83,7 +83,7 @@ def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
     work = building_directory(out)
     _check_target(out, overwrite)
     work.parent.mkdir(parents=True, exist_ok=True)
-    with alone(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ250.format(path=out)):
+    with alone(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ240.format(path=out)):
         recover(out)
         _check_target(out, overwrite)  # another build may just have ended
         work.mkdir(exist_ok=True)

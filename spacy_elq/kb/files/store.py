@@ -90,9 +90,9 @@ class Manifest:
             manifest = cls(**{f.name: values[f.name] for f in fields(cls)})
             _check_types(manifest)
         except KeyError as err:
-            raise ElqError(Errors.ELQ202.format(path=path, reason=f"no {err}")) from None
+            raise _unreadable(path, f"no {err}") from None
         except (json.JSONDecodeError, TypeError, AttributeError) as err:
-            raise ElqError(Errors.ELQ202.format(path=path, reason=err)) from None
+            raise _unreadable(path, err) from None
         return manifest
 
     @classmethod
@@ -101,13 +101,13 @@ class Manifest:
         path = Path(path)
         recover(path)
         if not path.is_dir():
-            raise ElqError(Errors.ELQ200.format(path=path))
+            raise ElqError(Errors.ELQ200.format(path=path, problem="that is not a directory"))
         if not (path / MANIFEST).is_file():
-            raise ElqError(Errors.ELQ201.format(path=path))
+            raise ElqError(Errors.ELQ200.format(path=path, problem=f"it has no {MANIFEST}"))
         try:
             text = (path / MANIFEST).read_text(encoding="utf8")
         except UnicodeDecodeError as err:
-            raise ElqError(Errors.ELQ202.format(path=path, reason=err)) from None
+            raise _unreadable(path, err) from None
         manifest = cls.from_json(text, path)
         manifest.check_sizes(path)
         return manifest
@@ -133,19 +133,25 @@ class Manifest:
         home = self.home(path)
         for name, info in self.files.items():
             if not (home / name).is_file():
-                raise ElqError(Errors.ELQ203.format(path=home, name=name))
+                raise _damaged(home, f"the file {name} is missing")
             size = (home / name).stat().st_size
             if size != info["size"]:
-                raise ElqError(
-                    Errors.ELQ204.format(path=home, name=name, found=size, expected=info["size"])
-                )
+                raise _damaged(home, f"{name} has {size} bytes instead of {info['size']}")
 
     def verify(self, path: Path) -> None:
         """Read every file and raise an ElqError for the first with the wrong checksum."""
         self.check_sizes(path)
         for name, info in self.files.items():
             if sha256(self.home(path) / name) != info["sha256"]:
-                raise ElqError(Errors.ELQ206.format(path=path, name=name))
+                raise _damaged(path, f"the checksum of {name} is wrong")
+
+
+def _damaged(path: Path, problem: str) -> ElqError:
+    return ElqError(Errors.ELQ223.format(path=path, problem=problem))
+
+
+def _unreadable(path: Path, reason: object) -> ElqError:
+    return _damaged(path, f"its manifest can't be read ({reason})")
 
 
 def _check_types(manifest: Manifest) -> None:

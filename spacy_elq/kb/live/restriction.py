@@ -72,7 +72,7 @@ class Restriction:
             if delta.row(id_) is None and (row is None or delta.is_shadowed(id_))
         ]
         if missing:
-            raise ElqError(Errors.ELQ238.format(ids=", ".join(map(str, missing[:SHOWN]))))
+            raise ElqError(Errors.ELQ210.format(ids=", ".join(map(str, missing[:SHOWN]))))
 
     def masks(self, base: StoredKB | None, delta: Delta) -> Masks:
         """RETURNS (Masks): The entities to find; the same arrays until something changes."""

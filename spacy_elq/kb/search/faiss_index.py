@@ -127,7 +127,8 @@ def to_gpu(index: Any, device: int) -> Any:
     import faiss
 
     if not hasattr(faiss, "StandardGpuResources"):
-        raise ElqError(Errors.ELQ224.format(device=device))
+        reason = "it was built for CPUs only"
+        raise ElqError(Errors.ELQ225.format(device=device, reason=reason))
     try:
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device, index)
     except RuntimeError as err:
