@@ -40,8 +40,8 @@ BATCH_SIZE = 8192
 PIPE = "elq"
 # Directory of the entity encoder while it is being imported.
 ENTITY_ENCODER = "entity_encoder"
-# Entities that the entity encoder is compared with the given vectors on, and how far their
-# numbers may be off, as a share of the largest.
+# Entities whose given vectors are compared with those of the entity encoder, and the tolerance as
+# a share of the largest number.
 SAMPLES, TOLERANCE = 8, 1e-2
 # The published threshold for the Wikipedia model on questions.
 THRESHOLD, MENTION_THRESHOLD = -2.9, -0.6931
@@ -56,7 +56,8 @@ class CheckpointFiles:
     entities (Path): `entity.jsonl`, or `id2title.json`.
     vectors (Path): Entity vectors, `*.t7`; without them the entities are embedded.
     index (Path): FAISS index of the vectors; without it search is exact.
-    encoder (str): Directory or hub id of tokenizer and configuration; that in the settings if "".
+    encoder (str): Directory or hub id of tokenizer and configuration; if empty, `bert_model` of the
+        settings.
     """
 
     weights: Path
@@ -69,9 +70,9 @@ class CheckpointFiles:
 
 @dataclass(frozen=True)
 class LinkingOptions:
-    """How the imported pipeline links; every one can be changed later.
+    """How the imported pipeline links; each option can be changed later.
 
-    max_context_length (int): Wordpieces of a text that are read; that in the settings if 0.
+    max_context_length (int): Wordpieces of a text that are read; if 0, the value in the settings.
     """
 
     threshold: float = THRESHOLD
@@ -88,15 +89,15 @@ def import_checkpoint(
     progress: bool = True,
     overwrite: bool = False,
 ) -> Manifest:
-    """Make a pipeline of published files. It decodes exactly as the published code.
+    """Make a pipeline from published files. It decodes exactly as the published code does.
 
     Entities are converted in a directory beside `out` whose name ends in ".importing"; an
-    interrupted import of the same files goes on from it.
+    interrupted import of the same files resumes from it.
 
     out (str | Path): The pipeline's directory.
     progress (bool): Whether to show progress on stderr.
     overwrite (bool): Whether a pipeline at `out` may be replaced.
-    RETURNS (Manifest): What its knowledge base holds. `spacy.load(out)` loads the pipeline.
+    RETURNS (Manifest): Describes the knowledge base. `spacy.load(out)` loads the pipeline.
     RAISES (ElqError): If a file is wrong, damaged, or does not fit the others.
     """
     out = Path(out).absolute()
@@ -105,29 +106,29 @@ def import_checkpoint(
     params = CheckpointParams.read(files.params)
     weights = CheckpointWeights.read(files.weights)
     architecture = Architecture.read(files.encoder or params.bert_model, params)
-    nlp = _make_pipeline(architecture, params, options)  # settings are checked before hours of work
+    nlp = _make_pipeline(architecture, params, options)  # checks the settings before hours of work
     work = import_directory(out)
     work.mkdir(parents=True, exist_ok=True)
     has_encoder = _build_kb(work, files, weights, architecture, params, show=progress)
     _fill(nlp, weights, architecture, work, has_encoder=has_encoder)
-    del weights  # saving needs the room
+    del weights  # saving needs the memory
     nlp.to_disk(work / PIPELINE)
     publish(work, out)
     return Manifest.read(out / PIPE / "kb")
 
 
 def import_directory(out: Path) -> Path:
-    """RETURNS (Path): Where what is imported into `out` is kept meanwhile."""
+    """RETURNS (Path): The directory that holds the unfinished import into `out`."""
     return out.with_name(f"{out.name}.importing")
 
 
 def exact_config(
     name: str, params: CheckpointParams, options: LinkingOptions | None = None
 ) -> dict[str, Any]:
-    """The component's config for the published arithmetic.
+    """The component's config that reproduces the published arithmetic.
 
     name (str): Directory or hub id of tokenizer and configuration.
-    RETURNS (dict): To be given to `nlp.add_pipe`.
+    RETURNS (dict): The config for `nlp.add_pipe`.
     """
     options = options or LinkingOptions()
     return {
@@ -266,7 +267,7 @@ def _open_vectors(files: CheckpointFiles, architecture: Architecture) -> MatrixF
 def _counted(
     entities: Iterator[Entity], files: CheckpointFiles, matrix: MatrixFile
 ) -> Iterator[Entity]:
-    """Pass entities through, and refuse files of different numbers of them."""
+    """Pass entities through, and raise an ElqError if there are not as many as vectors."""
     count = 0
     for count, entity in enumerate(entities, 1):  # noqa: B007
         yield entity
@@ -283,13 +284,13 @@ def _entity_encoder(
     params: CheckpointParams,
     matrix: MatrixFile | None,
 ) -> EntityEncoder | None:
-    """The checkpoint's entity encoder, if it has the one that made the vectors."""
+    """The checkpoint's entity encoder; None if it is missing or did not make the given vectors."""
     if not weights.entity:
         warnings.warn(Warnings.ELQ550.format(path=weights.path), stacklevel=4)
         return None
     path = work / ENTITY_ENCODER
     encoder = write_entity_encoder(path, weights, architecture, params.max_cand_length)
-    weights.entity.clear()  # they are on disk now, and will be mapped from there
+    weights.entity.clear()  # they are on disk now and are mapped from there
     if matrix is not None:
         difference = _difference(encoder, files, matrix)
         if difference > TOLERANCE:
@@ -300,7 +301,7 @@ def _entity_encoder(
 
 
 def _difference(encoder: EntityEncoder, files: CheckpointFiles, matrix: MatrixFile) -> float:
-    """How far the encoder's vectors of the first entities are from the given ones."""
+    """How far the encoder's vectors of the first entities are from the given vectors."""
     sample = [entity for _, entity in zip(range(SAMPLES), read_catalogue(files.entities))]  # noqa: B905
     given = matrix[: len(sample)].astype(np.float32)
     made, _ = encoder.encode(sample[: len(given)])
@@ -308,7 +309,7 @@ def _difference(encoder: EntityEncoder, files: CheckpointFiles, matrix: MatrixFi
 
 
 def _identity(matrix: MatrixFile) -> str:
-    """A name for vectors, by their number, their width, and the first and last of them."""
+    """A name for a matrix, derived from its shape and its first and last rows."""
     digest = hashlib.sha256(repr(matrix.shape).encode())
     for block in (matrix[:1024], matrix[len(matrix) - 1024 :]):
         digest.update(block.tobytes())

@@ -1,4 +1,4 @@
-"""Encoders of a checkpoint: architecture and tokenizer by name, weights from the checkpoint."""
+"""The encoders of a checkpoint: architecture and tokenizer by name, weights from the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the weights of an encoder need around them; the same for questions and entities.
+    """Configuration and tokenizer, shared by the question encoder and the entity encoder.
 
     name (str): Hub id or directory.
     """
@@ -30,7 +30,7 @@ class Architecture:
 
     @classmethod
     def read(cls, name: str, params: CheckpointParams) -> Architecture:
-        """Read tokenizer and configuration; weights that may be beside them are not read.
+        """Read tokenizer and configuration, but no weights.
 
         name (str): "minilm", a directory, or a hub id.
         """
@@ -46,14 +46,14 @@ class Architecture:
         return cls(name, config, tokenizer)
 
     def transformer(self, weights: CheckpointWeights, state: State) -> PreTrainedModel:
-        """RETURNS (PreTrainedModel): With the weights of one of the checkpoint's encoders."""
+        """RETURNS (PreTrainedModel): A model with the weights of one of the encoders."""
         import torch
         from transformers import MODEL_MAPPING, AutoModel
 
         with torch.device("meta"):
             shapes = AutoModel.from_config(self.config).state_dict()
         weights.check(state, shapes, f"the configuration of {self.name}")
-        # Takes the tensors as they are, mapped from the checkpoint: no copy.
+        # Uses the tensors as they are, mapped from the checkpoint, without a copy.
         return MODEL_MAPPING[type(self.config)].from_pretrained(
             None, config=self.config, state_dict=dict(state), torch_dtype=torch.float32
         )
@@ -69,16 +69,16 @@ def write_entity_encoder(
 ) -> EntityEncoder:
     """Write the checkpoint's entity encoder into a directory.
 
-    max_length (int): Most wordpieces of an entity's text, special tokens included.
-    RETURNS (EntityEncoder): Opened from there.
+    max_length (int): Maximum wordpieces of an entity's text, special tokens included.
+    RETURNS (EntityEncoder): The encoder, opened from the directory.
     """
     settings = EntityEncoderSettings(**ENTITY_SETTINGS, max_length=max_length)
     encoder = EntityEncoder(architecture.name, settings)
     encoder.tokenizer = architecture.tokenizer
     encoder.transformer = architecture.transformer(weights, weights.entity)
-    encoder.mark_weights_changed()  # they are not those of the directory
+    encoder.mark_weights_changed()  # they are not those of the named model
     encoder.to_disk(path)
-    return load_entity_encoder(str(path))  # which reads the weights only when they are needed
+    return load_entity_encoder(str(path))  # reads the weights on first use
 
 
 # The published input and output of the entity encoder.
@@ -93,9 +93,9 @@ ENTITY_SETTINGS: dict[str, Any] = {
 def set_question_encoder(
     encoder: Model, weights: CheckpointWeights, architecture: Architecture
 ) -> None:
-    """Give the component's own encoder the checkpoint's weights, in place of initializing it.
+    """Give the component's own encoder the checkpoint's weights instead of initializing it.
 
-    encoder (Model): From `spacy-elq.Transformer.v1`.
+    encoder (Model): Built by `spacy-elq.Transformer.v1`.
     """
     from spacy_transformers.data_classes import HFObjects
     from thinc.api import get_torch_default_device

@@ -1,4 +1,4 @@
-"""The tensors of a published checkpoint, sorted by what they are weights of."""
+"""The tensors of a published checkpoint, grouped by module."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PARTS = {
     "classification_heads.mention_scores.bound_classifier.": "scorer",
     "classification_heads.get_context_embeds.mention_agg_linear.": "aggregation",
 }
-# What data-parallel training puts in front of every name.
+# Prefix that data-parallel training adds to every name.
 WRAPPER = "module."
-# Names of layer norm weights in checkpoints that came from TensorFlow.
+# Layer norm weights in checkpoints converted from TensorFlow.
 OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
-# Buffers, which older releases of transformers saved, and weights that links don't depend on.
+# Buffers that older releases of transformers saved, and weights that do not affect links.
 NOT_NEEDED = ("embeddings.position_ids", "context_encoder.additional_linear.")
 OPTIONAL = "pooler."
 
 
 @dataclass
 class CheckpointWeights:
-    """The parts of a checkpoint; a part that it lacks is empty.
+    """The parts of a checkpoint; missing parts are empty.
 
     question, entity (dict): The two encoders, named as in `transformers.BertModel`.
     scorer, aggregation (dict): The heads, named as in `heads.MentionScorer.layers` and in
@@ -52,8 +52,7 @@ class CheckpointWeights:
     def read(cls, path: Path) -> CheckpointWeights:
         """Read a checkpoint file.
 
-        RAISES (ElqError): If it can't be read, holds names that are not known here, or has no
-            question encoder.
+        RAISES (ElqError): If it can't be read, has unknown names, or has no question encoder.
         """
         weights = cls(path)
         unknown = []
@@ -73,9 +72,10 @@ class CheckpointWeights:
         return weights
 
     def load_heads(self, heads: Heads) -> bool:
-        """Put in the weights of the heads.
+        """Load the weights of the heads.
 
-        RETURNS (bool): Whether the checkpoint has the mention scorer; it stays as it is if not.
+        RETURNS (bool): Whether the checkpoint has a mention scorer; if not, the scorer of `heads`
+            keeps its weights.
         """
         self._load(heads.pooling.linear, self.aggregation, "mention_aggregation_type")
         if self.scorer:
@@ -87,10 +87,10 @@ class CheckpointWeights:
         module.load_state_dict(state)
 
     def check(self, state: State, needed: State, maker: str) -> None:
-        """Raise an ElqError where weights are missing, left over, or of another shape.
+        """Raise an ElqError if weights are missing, unexpected, or of the wrong shape.
 
-        needed (dict): Tensors of the names and shapes that are needed.
-        maker (str): What messages say decides about them.
+        needed (dict): Tensors with the expected names and shapes.
+        maker (str): Names the setting that decides about them, in messages.
         """
         wanted = {name: tuple(tensor.shape) for name, tensor in needed.items()}
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""FAISS files that ELQ wrote (their names end in .pkl): what they are, and whether they fit."""
+"""Checks of the FAISS files that ELQ wrote (their names end in .pkl)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ElqError, Errors
+from ..files import check_file
 from ..kb.files.store import EXACT
 
 if TYPE_CHECKING:
     from ..kb.build.builder import VectorRows
     from ..kb.search.faiss_index import FaissIndex
 
-# Vectors that an index is tried with, neighbours asked for, and how far a score may be off.
+# Vectors that an index is tested with, neighbours to retrieve, and the tolerance of a score.
 SAMPLES, NEIGHBOURS, TOLERANCE = 8, 10, 1e-3
 
 
 def check_faiss_file(path: Path, vectors: VectorRows) -> str:
-    """Check that an index was made of these vectors.
+    """Check that an index was built from the given vectors.
 
     path (Path): Flat, HNSW or IVF-flat index over inner products.
-    vectors (VectorRows): One row an entity.
-    RETURNS (str): The FAISS factory string of such an index; "exact" for a flat one, which is not
-        needed beside the vectors.
-    RAISES (ElqError): If it is damaged, of another kind, or of other vectors.
+    vectors (VectorRows): One row per entity.
+    RETURNS (str): The FAISS factory string of such an index; "exact" for a flat one, which is
+        redundant beside the vectors.
+    RAISES (ElqError): If it is damaged, of another kind, or was built from other vectors.
     """
     from ..kb.search.faiss_index import FaissIndex
 
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what="index"))
+    check_file(path, "index")
     try:
         index = FaissIndex.open(path)
     except RuntimeError as error:
@@ -65,7 +65,7 @@ def _spec(path: Path, index: Any) -> str:
 
 
 def _has_vectors(index: FaissIndex, vectors: VectorRows) -> bool:
-    """Whether the scores of some neighbours are their inner products."""
+    """Whether the scores of a few neighbours are their inner products."""
     places = np.unique(np.linspace(0, vectors.shape[0] - 1, SAMPLES, dtype=np.int64))
     queries = _rows(vectors, places)
     scores, rows = index.search(queries, min(NEIGHBOURS, vectors.shape[0]))

@@ -1,4 +1,4 @@
-"""The settings that ELQ's training script left beside a checkpoint, `*_params.txt`."""
+"""The settings that ELQ's training script saves beside a checkpoint, `*_params.txt`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ElqError, Errors
+from ..files import check_file
 from ..ml.heads import AGGREGATIONS, MENTION_SCORERS
 
-# An old name of the published code for the same scorer.
+# A former name of a scorer in the published code.
 OLD_NAMES = {"qa": "qa_mlp"}
 
 
 @dataclass(frozen=True)
 class CheckpointParams:
-    """What a checkpoint's settings say about the model; names and defaults are ELQ's.
+    """A checkpoint's settings of the model; names and defaults are ELQ's.
 
-    bert_model (str): Hub name or directory of the encoder it was trained from.
+    bert_model (str): Hub name or directory of the encoder that training started from.
     lowercase (bool): Whether texts are lowercased.
     mention_scoring_method, mention_aggregation_type (str): The heads, see `heads`.
-    max_mention_length (int): Last wordpiece minus first wordpiece of a mention at most.
-    max_context_length, max_cand_length (int): Wordpieces of a text and of an entity, special
-        tokens included.
+    max_mention_length (int): Maximum of a mention's last wordpiece minus its first.
+    max_context_length, max_cand_length (int): Maximum wordpieces of a text and of an entity,
+        special tokens included.
     """
 
     bert_model: str
@@ -40,7 +41,7 @@ class CheckpointParams:
     def read(cls, path: Path) -> CheckpointParams:
         """Read a file: JSON, or the Python dict that the training script prints.
 
-        RAISES (ElqError): If it is neither, or asks for something that is not known here.
+        RAISES (ElqError): If it is neither, or has a setting that is not supported here.
         """
         values = _parse(path)
         chosen: dict[str, Any] = {}
@@ -58,8 +59,7 @@ class CheckpointParams:
 
 
 def _parse(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what="parameters"))
+    check_file(path, "parameters")
     try:
         text = path.read_text(encoding="utf8").strip()
     except UnicodeDecodeError as error:
@@ -74,7 +74,7 @@ def _parse(path: Path) -> Mapping[str, Any]:
 
 
 def _literal(text: str, path: Path) -> Any:
-    """A printed dict; of a file with more lines the first, as the published code reads it."""
+    """Parse a printed dict: the whole file, else its first line, as the published code does."""
     for part in (text, text.partition("\n")[0]):
         try:
             return ast.literal_eval(part)
@@ -86,7 +86,7 @@ def _literal(text: str, path: Path) -> Any:
 def _check_known(path: Path, values: Mapping[str, Any]) -> None:
     scorers = (*MENTION_SCORERS, *OLD_NAMES)
     known = {"mention_scoring_method": scorers, "mention_aggregation_type": AGGREGATIONS}
-    # A linear layer on top of the encoders: no published ELQ model has one.
+    # A linear layer on top of the encoders, which no published ELQ model has.
     known["add_linear"] = (False, None)  # type: ignore[assignment]
     for name, allowed in known.items():
         if name in values and values[name] not in allowed:

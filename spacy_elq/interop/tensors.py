@@ -1,6 +1,6 @@
 """PyTorch files: a large matrix read block by block, and the tensors of a checkpoint.
 
-Nothing is unpickled but by torch's weights-only loader, which makes tensors and nothing else.
+Only torch's weights-only loader unpickles anything, and it creates nothing but tensors.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ElqError, Errors
+from ..files import check_file
 
 if TYPE_CHECKING:
     import torch
 
-# What torch raises for a file that is cut, damaged or not one of its own.
+# What torch raises for files that are cut, damaged or of another kind.
 BROKEN = (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError)
-# Part of a zip file's local header before the name: its lengths are in the last four bytes.
+# Bytes of the local header of a zip file before the name; the last four are two lengths.
 ZIP_HEADER = 30
 
 
 @dataclass(frozen=True)
 class MatrixFile:
-    """A matrix in a file, which is read by rows; nothing of it stays in memory.
+    """A matrix in a file that is read by rows and never kept in memory.
 
-    path (Path): The file.
-    offset (int): Where in it the first row begins, in bytes.
+    offset (int): Bytes before the first row.
     shape (tuple[int, int]): Rows and columns.
-    dtype (dtype): Of the numbers.
     """
 
     path: Path
@@ -43,9 +42,9 @@ class MatrixFile:
 
     @classmethod
     def open(cls, path: Path) -> MatrixFile:
-        """Find the matrix in what `torch.save` made of it (`.t7`).
+        """Find the matrix in a file that `torch.save` wrote (`.t7`).
 
-        RAISES (ElqError): If the file is not one of torch's, is cut, or holds something else.
+        RAISES (ElqError): If the file is not a PyTorch file, is cut, or holds something else.
         """
         tensor, offset = _locate(path)
         dtypes = {"torch.float32": "<f4", "torch.float16": "<f2", "torch.float64": "<f8"}
@@ -79,13 +78,13 @@ class MatrixFile:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a checkpoint, memory-mapped where its format allows.
+    """Read the tensors of a checkpoint, memory-mapped if its format allows it.
 
-    RAISES (ElqError): If the file is not one of torch's, is cut, or holds something else.
+    RAISES (ElqError): If the file is not a PyTorch file, is cut, or holds something else.
     """
     import torch
 
-    _check_exists(path, "checkpoint")
+    check_file(path, "checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except _broken() as error:
@@ -96,15 +95,15 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _locate(path: Path) -> tuple[Any, int]:
-    """A tensor without its numbers, and where these begin in the file."""
+    """Load a tensor without its numbers, and find where these begin in the file."""
     import torch
 
-    _check_exists(path, "entity vectors")
+    check_file(path, "entity vectors")
     try:
         if _is_zip(path):
             tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             return tensor, _zip_data(path) if torch.is_tensor(tensor) else 0
-        # Before torch 1.6: the numbers follow the description, after their count (eight bytes).
+        # The format before torch 1.6: description, count (eight bytes), numbers.
         with path.open("rb") as file, torch.serialization.skip_data():
             return torch.load(file, map_location="cpu", weights_only=True), file.tell() + 8
     except _broken() as error:
@@ -112,7 +111,7 @@ def _locate(path: Path) -> tuple[Any, int]:
 
 
 def _zip_data(path: Path) -> int:
-    """The offset of the only tensor of a file, which torch stores without compression."""
+    """The offset of a file's only tensor, which torch stores without compression."""
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         (data,) = (info for info in archive.infolist() if "/data/" in info.filename)
         file.seek(data.header_offset)
@@ -123,11 +122,6 @@ def _zip_data(path: Path) -> int:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
-
-
-def _check_exists(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise ElqError(Errors.ELQ218.format(path=path, what=what))
 
 
 def _broken() -> tuple[type[Exception], ...]:

@@ -1,5 +1,5 @@
-"""ELQ's entities as it caches them: `id2title.json`, and beside it `id2text.json` and
-`id2wikidata.json`, each one object from line number to text."""
+"""ELQ's cached entities: `id2title.json`, and beside it `id2text.json` and `id2wikidata.json`, each
+one JSON object from line number to text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..entities.elq import LINE_FIELD, read_elq_entities
+from ..entities.elq import LINE_FIELD, UniqueIds, read_elq_entities
 from ..errors import ElqError, Errors
+from ..files import check_file
 from ..types import Entity
 
-TITLES, TEXTS, IDS = "id2title.json", "id2text.json", "id2wikidata.json"
+TEXTS, IDS = "id2text.json", "id2wikidata.json"
+# Characters that are read at once.
 BLOCK = 1 << 20
 _SPACE = re.compile(r"[\s,]*")
 _COLON = re.compile(r"\s*:\s*")
@@ -21,43 +23,39 @@ _DECODER = json.JSONDecoder()
 
 
 def read_catalogue(path: Path) -> Iterator[Entity]:
-    """Read ELQ's entities in the order of their lines, one at a time.
+    """Stream ELQ's entities in the order of their lines.
 
     path (Path): `entity.jsonl`, or `id2title.json` with its companions beside it.
-    YIELDS (Entity): Its line number is in `extra`.
+    YIELDS (Entity): Entities with their line number in `extra`.
     """
     return read_id2title(path) if path.suffix == ".json" else read_elq_entities(path)
 
 
 def read_id2title(path: Path) -> Iterator[Entity]:
-    """Read `id2title.json`; descriptions and ids come from the files beside it, if they are there.
+    """Stream the entities of `id2title.json`; descriptions and ids come from the files beside it,
+    if they exist.
 
-    Ids are made as `read_elq_entities` makes them.
-
-    YIELDS (Entity): One for each number, which must go 0, 1, 2, …
+    YIELDS (Entity): One per number. The numbers must be 0, 1, 2, …
     """
-    texts, ids = (_numbered(path.with_name(name), needed=False) for name in (TEXTS, IDS))
+    check_file(path, "entity titles")
+    texts, ids = (_numbered(path.with_name(name)) for name in (TEXTS, IDS))
     text, known = next(texts, None), next(ids, None)
-    seen: set[int] = set()
-    for line, (number, title) in enumerate(_numbered(path, needed=True)):
+    unique = UniqueIds()
+    for line, (number, title) in enumerate(_numbered(path)):
         if number != line or not title.strip():
             raise ElqError(Errors.ELQ506.format(path=path, number=number, expected=line))
-        id_, description = str(line), ""
+        id_ = description = ""
         if known and known[0] == line:
-            id_, known = known[1] or id_, next(ids, None)
+            id_, known = known[1], next(ids, None)
         if text and text[0] == line:
             description, text = text[1], next(texts, None)
-        if hash(id_) in seen:
-            id_ = f"{id_}#{line}"
-        seen.add(hash(id_))
-        yield Entity(id_, title, description, extra={LINE_FIELD: line})
+        yield Entity(unique(id_, line), title, description, extra={LINE_FIELD: line})
 
 
-def _numbered(path: Path, *, needed: bool) -> Iterator[tuple[int, str]]:
-    """The pairs of one JSON object; a few million of them are not kept in memory."""
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """The pairs of one JSON object, streamed because there are millions; none if the file is
+    missing."""
     if not path.is_file():
-        if needed:
-            raise ElqError(Errors.ELQ218.format(path=path, what="entity titles"))
         return
     with path.open(encoding="utf8") as file:
         try:
@@ -87,7 +85,7 @@ def _pairs(file: TextIO) -> Iterator[tuple[str, str]]:
 
 
 def _value(buffer: str, place: int, file: TextIO) -> tuple[tuple[str, int], str]:
-    """One string, reading on as long as its end is not there."""
+    """Parse one string, reading on until its end is in the buffer."""
     while True:
         try:
             return _DECODER.raw_decode(buffer, place), buffer
