@@ -1,6 +1,6 @@
-"""How links stand on a `Doc`, and how they are read back from a `Span`.
+"""Write links to a `Doc` and read them back from its spans.
 
-Links are kept as plain values in the attributes of a span group, so that they survive `DocBin`,
+The attributes of a span group hold the links as plain values, so that they survive `DocBin`,
 `to_bytes` and worker processes; `span._.elq` reads them.
 """
 
@@ -17,18 +17,19 @@ from spacy.util import filter_spans
 from .types import Candidate, Link
 
 EXTENSION = "elq"
-# Of a span group's attrs: the links of its spans. Other components' groups may have "links".
+# Key in a span group's attrs: the links of its spans. `set_span_group` writes it; `read_link` and
+# `read_links` read it. Not "links", which groups of other components may have.
 LINKS_ATTR = "elq_links"
 
 
 def install_extension() -> None:
-    """Make `span._.elq` available; an extension of that name that is there already is kept."""
+    """Register `span._.elq`, unless an extension with that name exists."""
     if not Span.has_extension(EXTENSION):
         Span.set_extension(EXTENSION, getter=read_link)
 
 
 def read_link(span: Span) -> Link | None:
-    """RETURNS (Optional[Link]): The link of exactly this span, None where there is none."""
+    """RETURNS (Link | None): The link of exactly this span, if it has one."""
     for group in span.doc.spans.values():
         for stored in group.attrs.get(LINKS_ATTR, ()):
             if stored["start"] == span.start_char and stored["end"] == span.end_char:
@@ -37,11 +38,11 @@ def read_link(span: Span) -> Link | None:
 
 
 def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
-    """Read many links at once, where `read_link` would search for each.
+    """Read all links at once; `read_link` searches the groups for every span.
 
-    groups (Iterable[SpanGroup]): Those of a document that may hold links.
-    RETURNS (dict[tuple[int, int], Link]): By their characters, end exclusive; of several groups
-        the first counts.
+    groups (Iterable[SpanGroup]): Span groups of one document.
+    RETURNS (dict[tuple[int, int], Link]): (start, end) characters → link. If several groups link
+        the same characters, the first group wins.
     """
     links: dict[tuple[int, int], Link] = {}
     for group in groups:
@@ -51,9 +52,9 @@ def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
 
 
 def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
-    """Widen links to whole tokens. Of links that become the same span the best is kept.
+    """Widen links to whole tokens. If several links become the same span, keep the best.
 
-    RETURNS (list[tuple[Span, Link]]): By descending score; each link has its span's offsets.
+    RETURNS (list[tuple[Span, Link]]): Sorted by descending score; each link has its span's offsets.
     """
     best: dict[tuple[int, int], tuple[Span, Link]] = {}
     for link in sorted(links, key=lambda link: -link.score):
@@ -68,7 +69,7 @@ def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
 
 
 def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
-    """Write all links, overlapping ones too, to `doc.spans[key]`."""
+    """Write all links, including overlapping ones, to `doc.spans[key]`."""
     doc.spans[key] = SpanGroup(
         doc,
         name=key,
@@ -81,7 +82,7 @@ def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> N
 
 
 def _to_dict(link: Link) -> dict[str, Any]:
-    # Candidates by columns: a few long lists cost less than many small dicts, here and in DocBin.
+    # Columns: a few long lists of candidates cost less than many small dicts, here and in DocBin.
     columns = zip(*link.candidates, strict=True)
     return {**vars(link), "candidates": [list(column) for column in columns]}
 
@@ -91,34 +92,42 @@ def _from_dict(stored: Mapping[str, Any]) -> Link:
     return Link(**{**stored, "candidates": candidates})
 
 
-def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
-    """linked (Sequence): By descending score.
-    RETURNS (list[Span]): Spans without overlaps, the best first."""
-    kept: list[Span] = []
+def without_overlaps(ranges: Iterable[tuple[int, int]]) -> list[int]:
+    """Greedy: keep each range that overlaps no range kept before it.
+
+    ranges (Iterable[tuple[int, int]]): Half-open ranges, the most preferred first.
+    RETURNS (list[int]): Positions of the ranges that are kept, ascending.
+    """
+    kept: list[int] = []
     occupied: set[int] = set()
-    # They are sorted already: `decoding.without_overlaps` would make arrays of one or two to sort.
-    for span, _ in linked:
-        tokens = range(span.start, span.end)
-        if occupied.isdisjoint(tokens):
-            kept.append(span)
-            occupied.update(tokens)
+    for i, (start, end) in enumerate(ranges):
+        places = range(start, end)
+        if occupied.isdisjoint(places):
+            kept.append(i)
+            occupied.update(places)
     return kept
+
+
+def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:
+    """linked (Sequence[tuple[Span, Link]]): Sorted by descending score.
+    RETURNS (list[Span]): The best spans that do not overlap, the best first."""
+    kept = without_overlaps((span.start, span.end) for span, _ in linked)
+    return [linked[i][0] for i in kept]
 
 
 def merge_into_ents(
     doc: Doc, spans: Sequence[Span], stale: Sequence[Span], *, overwrite: bool
 ) -> None:
-    """Write spans to `doc.ents` beside the entities that are there.
+    """Add spans to `doc.ents`.
 
-    spans (Sequence[Span]): Without overlaps among them.
-    stale (Sequence[Span]): What an earlier call wrote; not kept.
-    overwrite (bool): Where a span overlaps an entity that is there, the span wins.
+    spans (Sequence[Span]): Spans that do not overlap each other.
+    stale (Sequence[Span]): Spans that an earlier call added; they are removed.
+    overwrite (bool): If a span overlaps an existing entity, the span wins.
     """
     gone = {(span.start, span.end, span.kb_id) for span in stale}
     kept = [ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in gone]
-    taken = spans if overwrite else kept
+    taken, others = (spans, kept) if overwrite else (kept, spans)
     occupied = {i for span in taken for i in range(span.start, span.end)}
-    others = kept if overwrite else spans
     free = [s for s in others if occupied.isdisjoint(range(s.start, s.end))]
     had_ents = bool(doc.ents)
     doc.set_ents(filter_spans([*taken, *free]))
@@ -127,8 +136,8 @@ def merge_into_ents(
 
 
 def set_kb_ids(doc: Doc, spans: Sequence[Span]) -> None:
-    """Give the entities in `doc.ents` the ids of the links of the same tokens; their labels stay,
-    and an entity without a link has no id."""
+    """Give each entity in `doc.ents` the id of the linked span with the same tokens, or no id.
+    Labels stay."""
     ids = {(span.start, span.end): span.kb_id for span in spans}
     doc.set_ents(
         [
@@ -139,7 +148,7 @@ def set_kb_ids(doc: Doc, spans: Sequence[Span]) -> None:
 
 
 def _clear_ids_outside(doc: Doc) -> None:
-    """spaCy leaves the KB id on tokens whose entity is gone."""
+    """Clear the KB id of tokens outside of entities: `Doc.set_ents` leaves it there."""
     for token in doc:
         if token.ent_kb_id and not token.ent_type:
             token.ent_kb_id = 0

@@ -1,4 +1,4 @@
-"""Forked processes, as of `nlp.pipe(n_process=2)` on Linux."""
+"""Make forked processes work, such as those of `nlp.pipe(n_process=2)` on Linux."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from threading import Lock
 
 @cache
 def single_thread_after_fork() -> None:
-    """Let torch and FAISS use one thread in processes that this one forks from now on: they would
-    wait forever for the other threads of their pools, which a fork does not copy."""
-    if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    """Let torch and FAISS use a single thread in processes forked from now on. A fork does not copy
+    the other threads of their pools, and they would wait for these forever."""
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
         os.register_at_fork(after_in_child=_use_one_thread)
 
 
 def fork_safe(lock: Lock) -> Lock:
-    """Let no process be forked while a lock is held: nobody would release it there.
+    """Prevent forks while the lock is held: in the child, no thread would release it.
 
-    RETURNS (Lock): The lock.
+    RETURNS (Lock): The same lock.
     """
     if hasattr(os, "register_at_fork"):
         release = lock.release

@@ -1,4 +1,4 @@
-"""Where the gold links of a reference document are kept."""
+"""Gold links on reference documents, and what else evaluation reads from documents."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from spacy.util import filter_spans
 
 from .types import Triple
 
-# `doc.user_data[RANKS_KEY]` of a predicted document, where the component was asked for it: for each
-# gold mention the rank of its entity among the candidates of that very span, 1 is the best, None
-# if it is not among them.
+# Key in `user_data` of predicted documents: for each gold mention, the rank of its entity among the
+# candidates of the same span (1 is the best), or None. The component writes it when it scores with
+# `rank_gold`; `evaluation.scorer` reads it.
 RANKS_KEY = "elq_gold_ranks"
-
-# Span group of all gold mentions; `doc.ents` cannot hold the overlapping ones.
+# Span group of all gold mentions, since `doc.ents` cannot hold overlapping ones. `set_gold` writes
+# it; `gold_spans` reads it.
 GOLD_KEY = "elq_gold"
-# `doc.user_data[FIELDS_KEY]`: the other fields of the row that a document came from.
+# Key in `user_data` of reference documents: other fields of the input row. `set_gold` writes it;
+# `gold_fields` reads it.
 FIELDS_KEY = "elq"
-# `doc.user_data[AUGMENTED_KEY]`: the gold entities are not those of the training data.
+# Key in `user_data` of reference documents whose gold entities were swapped. `training.augment`
+# writes it; the component reads it, to tell the entities of the training data.
 AUGMENTED_KEY = "elq_augmented"
 # Row fields of evaluation sets: [start, end) of the part of the text whose links count, and spans
 # that may be linked or not.

@@ -1,4 +1,4 @@
-"""The small records that travel between the modules."""
+"""Records that modules pass to each other."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# (entity id, start, end): end exclusive, any one unit of offsets.
+# (entity id, start, end): end exclusive, in characters, tokens or wordpieces.
 Triple = tuple[str, int, int]
 
-# Label of a linked span whose entity has no type: spaCy drops entities whose label is empty.
+# Label of linked spans whose entity has no type: spaCy drops entities with an empty label.
 DEFAULT_LABEL = "ENTITY"
 
 
@@ -18,12 +18,12 @@ class Entity:
     """One record of a knowledge base.
 
     id (str): Unique identifier, for example a Wikidata QID.
-    title (str): The name that the entity is shown by.
+    title (str): The name that is displayed.
     description (str): One to a few sentences; encoded together with the title.
     aliases (tuple[str, ...]): Other names.
-    type (str): Becomes the span's label; empty where unknown.
-    extra (Mapping): Whatever other fields the record had, kept as they came.
-    counts (Mapping): How often a name means this entity, for the names of which that is known.
+    type (str): Becomes the label of linked spans; empty if unknown.
+    extra (Mapping[str, Any]): Other fields of the record, unchanged.
+    counts (Mapping[str, int]): How often a name refers to this entity, for names with known counts.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Entity:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """RETURNS (tuple[str, ...]): The title and the aliases, each once, the title first."""
+        """RETURNS (tuple[str, ...]): The title, then the aliases, without duplicates."""
         return tuple(dict.fromkeys((self.title, *self.aliases)))
 
     @property
@@ -46,9 +46,9 @@ class Entity:
 
 
 class Candidate(NamedTuple):
-    """An entity that was considered for a mention.
+    """A candidate entity of a mention.
 
-    score (float): Entity score, comparable within one mention only.
+    score (float): log P(entity | mention); comparable within one mention only.
     """
 
     id: str
@@ -64,9 +64,9 @@ class Link:
     score (float): Joint log-score, log P(mention) + log P(entity | mention).
     mention_score (float): log P(mention).
     entity_score (float): log P(entity | mention).
-    candidates (tuple[Candidate, ...]): The entities considered, best first, this one among them.
-    prob (float | None): Probability that the link is right; None where the pipeline is not
-        calibrated, or was given the mention.
+    candidates (tuple[Candidate, ...]): Candidate entities, best first; the first is this link's.
+    prob (float | None): Probability that the link is correct; None if the pipeline is not
+        calibrated or the mention was given.
     """
 
     start: int

@@ -2,10 +2,19 @@
 
 import pytest
 import spacy
+from hypothesis import given
+from hypothesis import strategies as st
 from spacy.tokens import SpanGroup
 
 from spacy_elq import annotate
-from spacy_elq.annotate import LINKS_ATTR, install_extension, read_link, read_links, set_span_group
+from spacy_elq.annotate import (
+    LINKS_ATTR,
+    install_extension,
+    read_link,
+    read_links,
+    set_span_group,
+    without_overlaps,
+)
 from spacy_elq.corpora.predictions import linked_spans
 from spacy_elq.types import Candidate, Link
 
@@ -63,3 +72,16 @@ def test_many_links_are_read_once_each(doc, monkeypatch):
     rows = linked_spans(doc)
     assert [row.fields["title"] for row in rows] == ["Paris"] * 200
     assert Counted.looked_at <= 200
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 5)), max_size=12))
+def test_without_overlaps_is_greedy(spans):
+    ranges = [(start, start + width) for start, width in spans]
+
+    def clash(i, j):
+        return max(ranges[i][0], ranges[j][0]) < min(ranges[i][1], ranges[j][1])
+
+    kept = without_overlaps(ranges)
+    assert kept == sorted(kept)
+    for i in range(len(ranges)):
+        assert any(clash(i, j) for j in kept if j < i) == (i not in kept)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc
     from transformers import PreTrainedTokenizerFast
 
-# `doc.user_data[WINDOW_KEY]`: {"ids", "chars"} of a window that a document brings along and that is
-# read in place of its text's own wordpieces, as when text is cut the published way.
+# Key in `doc.user_data`: {"ids", "chars", "start"} of the window that is encoded instead of the
+# wordpieces of the text. `interop.windows` writes it, to cut texts as the published code does;
+# `doc_windows` reads "ids" and "chars", `interop.windows` "start".
 WINDOW_KEY = "elq_window"
 # Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
 NO_CHARS = -1

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
+from ..annotate import without_overlaps
 from ..errors import ElqError, Errors
 from ..gold import gold_spans, is_countable, triples
-from ..linking.decoding import JOINT, without_overlaps
+from ..linking.decoding import JOINT
 from ..settings import FIND
 from ..types import Triple
 from .metrics import Match, count_matches, weak_match
@@ -128,9 +129,9 @@ def read_scored_links(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
     """
     group = doc.spans[spans_key]
     spans, scores = list(group), np.array(group.attrs["scores"], dtype=float)
-    start, end = (np.array([getattr(s, of) for s in spans], dtype=int) for of in ("start", "end"))
-    order = without_overlaps(scores, start, end)
-    kept = [i for i in order if is_countable(spans[i], reference)]
+    order = np.argsort(-scores, kind="stable").tolist()
+    best = [order[i] for i in without_overlaps((spans[j].start, spans[j].end) for j in order)]
+    kept = [i for i in best if is_countable(spans[i], reference)]
     links = triples(spans[i] for i in kept)
     return ScoredLinks(triples(gold_spans(reference)), links, scores[kept].tolist())
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from spacy.tokens import Doc
 
+from ..annotate import without_overlaps
 from ..encoders.windows import WINDOW_KEY
 from ..entities.elq import LINE_FIELD
 from ..errors import ElqError, Errors
-from ..linking.decoding import JOINT, TOP_ENTITY, without_overlaps
+from ..linking.decoding import JOINT, TOP_ENTITY
 from ..ml.model import get_encoder
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
 
 def _ranked(score: np.ndarray, mentions: RankedMentions, threshold_type: str) -> list[int]:
     """Best first. Overlaps are kept if mentions are chosen by their own score alone."""
+    order = np.argsort(-score, kind="stable").tolist()
     if threshold_type == TOP_ENTITY:
-        return np.argsort(-score, kind="stable").tolist()
-    return without_overlaps(score, mentions.first, mentions.last + 1)
+        return order
+    ranges = [(int(mentions.first[i]), int(mentions.last[i]) + 1) for i in order]
+    return [order[i] for i in without_overlaps(ranges)]
 
 
 def _names(elq: ElqLinker, mentions: RankedMentions) -> list[str]:

@@ -170,19 +170,6 @@ def passes_thresholds(
     return mention & (raw > settings.threshold)
 
 
-def without_overlaps(score: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[int]:
-    """Greedy: best first, drop whatever overlaps something already kept.
-
-    start, end (ndarray): Half-open ranges of one document or window, int (N,).
-    RETURNS (list[int]): Positions kept, by descending score.
-    """
-    kept: list[int] = []
-    for i in np.argsort(-score, kind="stable").tolist():
-        if all(end[i] <= start[j] or end[j] <= start[i] for j in kept):
-            kept.append(i)
-    return kept
-
-
 def _among_highest(flat: np.ndarray, n: int) -> np.ndarray:
     if flat.shape[1] <= n:
         return np.ones(flat.shape, dtype=bool)

@@ -13,6 +13,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
+from ..annotate import without_overlaps
 from ..gold import AUGMENTED_KEY, gold_spans, set_gold
 from ..kb.files.names import fold
 from ..types import Entity
@@ -62,7 +63,9 @@ class _Swapper:
         text, places = "", []
         end = 0
         whole = example.reference.text
-        for span in _without_overlaps(gold_spans(example.reference)):
+        mentions = sorted(gold_spans(example.reference), key=lambda span: (span.start, -span.end))
+        for i in without_overlaps((span.start, span.end) for span in mentions):
+            span = mentions[i]
             text += whole[end : span.start_char]
             name, entity_id = self._other(span)
             places.append((len(text), len(text) + len(name), entity_id))
@@ -99,12 +102,3 @@ class _Swapper:
         others = self.kb.records([r for r in rows.tolist() if r >= 0 and r != row])
         # With a namesake in its place the text would not change, only what it is said to mean.
         return [other for other in others if names.isdisjoint(map(fold, other.names))]
-
-
-def _without_overlaps(spans: list[Span]) -> Iterator[Span]:
-    """In the order of the text; of overlapping spans the first."""
-    end = 0
-    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-        if span.start >= end:
-            end = span.end
-            yield span

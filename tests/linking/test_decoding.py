@@ -15,7 +15,6 @@ from spacy_elq.linking.decoding import (
     passes_thresholds,
     select_spans,
     span_logits,
-    without_overlaps,
 )
 
 EXACT = {"special_tokens": True, "word_boundaries": False}
@@ -122,23 +121,6 @@ def test_missing_candidates_take_no_part_in_the_softmax():
     np.testing.assert_allclose(scores[0, :2], math.log(0.5))
     assert scores[0, 2] == -np.inf
     assert (scores[1] == -np.inf).all()
-
-
-@given(st.lists(st.tuples(st.integers(-20, 0), st.integers(0, 12), st.integers(1, 5)), max_size=12))
-def test_without_overlaps_is_greedy(spans):
-    score = np.array([s for s, _, _ in spans], dtype=float)
-    start = np.array([a for _, a, _ in spans], dtype=int)
-    end = start + np.array([w for _, _, w in spans], dtype=int)
-    kept = without_overlaps(score, start, end)
-    assert [score[i] for i in kept] == sorted((score[i] for i in kept), reverse=True)
-
-    def clash(i, j):
-        return max(start[i], start[j]) < min(end[i], end[j])
-
-    assert not any(clash(i, j) for i in kept for j in kept if i != j)
-    # Whatever was dropped lost to something at least as good.
-    for i in set(range(len(spans))) - set(kept):
-        assert any(clash(i, j) and score[j] >= score[i] for j in kept)
 
 
 @pytest.mark.parametrize(
