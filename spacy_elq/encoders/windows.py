@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 # Key in `doc.user_data`: {"ids", "chars", "start"} of the window that is encoded instead of the
-# wordpieces of the text. `interop.windows` writes it, to cut texts as the published code does;
-# `doc_windows` reads "ids" and "chars", `interop.windows` "start".
+# wordpieces of the text. The caller writes it, to cut texts in another way (as the published
+# evaluation does around gold mentions); `doc_windows` and `interop.exact` read it.
 WINDOW_KEY = "elq_window"
 # Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
 NO_CHARS = -1
