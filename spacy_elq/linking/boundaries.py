@@ -1,4 +1,4 @@
-"""Where in a window a mention may begin and end."""
+"""The wordpieces of a window at which a mention may begin and end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..encoders.windows import NO_CHARS, Window
 
 # Unicode categories.
 _OPENING, _EMOJI = ("Ps", "Pi", "Pd"), "So"
-# Scripts written without spaces between words: there, any character may begin or end a mention.
+# Scripts without spaces between words, in which any character may begin or end a mention.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
@@ -28,14 +28,14 @@ def boundary_masks(
     words: bool,
     special_tokens: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where spans may begin and end.
+    """Mark the wordpieces at which spans may begin and end.
 
-    texts (Sequence[str]): The texts that `Window.doc` counts.
-    mask (ndarray): True at wordpieces, bool (B, T).
-    words (bool): Only where words begin and end: not within a word, no begin at punctuation, no end
-        at punctuation that is never the last character of a name, neither at an emoji.
-    special_tokens (bool): At [CLS] and [SEP] too.
-    RETURNS (tuple[ndarray, ndarray]): Begin and end, bool (B, T).
+    texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
+    mask (ndarray): True for wordpieces, False for padding, bool (B, T).
+    words (bool): Respect word boundaries: a span may not begin or end within a word or at an emoji,
+        begin at punctuation, or end at punctuation that never ends a name.
+    special_tokens (bool): Allow [CLS] and [SEP].
+    RETURNS (tuple[ndarray, ndarray]): Allowed begins and ends, bool (B, T).
     """
     starts, ends = np.zeros_like(mask), np.zeros_like(mask)
     for row, window in enumerate(windows):
@@ -48,24 +48,25 @@ def boundary_masks(
             within = _within_words(text, window)
             start[within] = False
             end[within - 1] = False
-            start &= ~_at(text, begin, _never_begins)
-            end &= ~_at(text, window.chars[:, 1] - 1, _never_ends)
+            start &= ~_test_chars(text, begin, _never_begins)
+            end &= ~_test_chars(text, window.chars[:, 1] - 1, _never_ends)
     return starts, ends
 
 
 def _within_words(text: str, window: Window) -> np.ndarray:
-    """Positions of the wordpieces that go on with the word of the wordpiece before."""
+    """Positions of wordpieces that continue the word of the preceding wordpiece."""
     begin, end = window.chars[1:, 0], window.chars[:-1, 1]
     joined = np.flatnonzero((begin == end) & (begin != NO_CHARS)) + 1
-    goes_on = [
+    continues = [
         _is_word(text[i - 1]) and _is_word(text[i]) for i in window.chars[joined, 0].tolist()
     ]
-    return joined[np.array(goes_on, dtype=bool)]
+    return joined[np.array(continues, dtype=bool)]
 
 
-def _at(text: str, places: np.ndarray, is_so: Callable[[str], bool]) -> np.ndarray:
-    """What holds of the characters at some places, bool; False at negative ones."""
-    return np.array([i >= 0 and is_so(text[i]) for i in places.tolist()], dtype=bool)
+def _test_chars(text: str, places: np.ndarray, test: Callable[[str], bool]) -> np.ndarray:
+    """RETURNS (ndarray): The test's result for the character at each place, False for negative
+    places, bool (N,)."""
+    return np.array([i >= 0 and test(text[i]) for i in places.tolist()], dtype=bool)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -76,11 +77,11 @@ def _never_begins(char: str) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _never_ends(char: str) -> bool:
-    """Unlike the marks of "Yahoo!", "Inc." and "Heathers (musical)"."""
+    """True unless names end so, as "Yahoo!", "Inc." and "Heathers (musical)" do."""
     return char in ",;:" or unicodedata.category(char) in (*_OPENING, _EMOJI)
 
 
 def _is_word(char: str) -> bool:
-    """Letters, digits and what stands on them, as vowel signs do."""
+    """True for letters, digits, and marks such as vowel signs, in scripts with spaces."""
     is_part = char.isalnum() or unicodedata.category(char)[0] == "M"
     return is_part and not _UNSPACED.match(char)

@@ -1,7 +1,7 @@
-"""Joint log-scores → the probability that a link is right, and how far such numbers can be trusted.
+"""Joint log-scores → the probability that a link is correct, and the reliability of probabilities.
 
-A calibration is a few plain numbers among the component's settings, so that a pipeline needs
-neither scikit-learn nor a pickle to use it; `tune` fits them.
+A calibration consists of a few plain numbers in the component's settings, so that a pipeline needs
+neither scikit-learn nor a pickle to use it. `elq tune` fits them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Calibration:
     logistic function of a line (Platt).
 
     method (str): "isotonic" or "platt".
-    scores, probs (tuple[float, ...]): Isotonic: the knots, by ascending score; constant beyond
-        the outer ones.
+    scores, probs (tuple[float, ...]): Isotonic: the knots, by ascending score. Beyond the outer
+        knots, the probability is constant.
     slope, intercept (float): Platt: the probability is σ(slope · score + intercept).
     """
 
@@ -37,11 +37,10 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Check the setting `calibration`.
+        """Read and validate the setting `calibration`.
 
-        values (Mapping[str, Any]): What `to_dict` returned.
-        RETURNS (Calibration): The calibration.
-        RAISES (ElqError): If these are other values.
+        values (Mapping[str, Any]): The result of `to_dict`.
+        RAISES (ElqError): If the values are not a calibration.
         """
         try:
             method = values["method"]
@@ -64,10 +63,8 @@ class Calibration:
         return {"method": ISOTONIC, "scores": list(self.scores), "probs": list(self.probs)}
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Calibrate.
-
-        scores (ndarray): Joint log-scores, float (N,).
-        RETURNS (ndarray): Probabilities that links of these scores are right, float64 (N,).
+        """scores (ndarray): Joint log-scores, float (N,).
+        RETURNS (ndarray): Probabilities that links with these scores are correct, float64 (N,).
         """
         if self.method == PLATT:
             # tanh does not overflow.
@@ -76,7 +73,7 @@ class Calibration:
 
 
 def _are_knots(scores: tuple[float, ...], probs: tuple[float, ...]) -> bool:
-    """Whether these are as many scores as probabilities, ascending, in range."""
+    """RETURNS (bool): Whether these are valid knots: ascending, in range, and equal in number."""
     x, y = np.array(scores), np.array(probs)
     return (
         0 < len(x) == len(y)
@@ -89,10 +86,10 @@ def _are_knots(scores: tuple[float, ...], probs: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Probabilities beside what came true, in bins of equal width; empty bins are left out.
+    """Predicted probabilities and observed shares, in bins of equal width; without empty bins.
 
-    predicted, observed (ndarray): Mean probability, and share that was right, float64 (B,).
-    counts (ndarray): Links, int64 (B,).
+    predicted, observed (ndarray): Mean probability, and share of correct links, float64 (B,).
+    counts (ndarray): Number of links, int64 (B,).
     """
 
     predicted: np.ndarray
@@ -101,18 +98,18 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """RETURNS (float): Expected calibration error: the mean distance of the two, weighted by
-        links; 0 without any."""
+        """RETURNS (float): Expected calibration error: the mean distance between predicted and
+        observed, weighted by the number of links; 0 without links."""
         distance = np.abs(self.predicted - self.observed) * self.counts
         return float(distance.sum() / max(self.counts.sum(), 1))
 
 
 def measure_reliability(probs: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
-    """How far probabilities can be trusted.
+    """Compare probabilities with outcomes.
 
-    probs (ndarray): Float (N,), each in [0, 1].
-    right (ndarray): What came true, bool (N,).
-    bins (int): Of equal width.
+    probs (ndarray): Probabilities, float (N,), in [0, 1].
+    right (ndarray): Whether each link is correct, bool (N,).
+    bins (int): Number of bins of equal width.
     """
     which = np.minimum((np.asarray(probs) * bins).astype(int), bins - 1)
     counts = np.bincount(which, minlength=bins)

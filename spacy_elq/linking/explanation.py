@@ -1,7 +1,7 @@
-"""Why a text is linked as it is: every span considered, its scores, and what cut it.
+"""Explain the links of a text: every span considered, its scores, and the step that rejected it.
 
-Spans are scored everywhere, also where a mention may not stand, so that a missing link can be
-traced to the step that lost it. Those that linking itself proposes are taken from its own code.
+Spans are scored everywhere, even where a mention may not begin or end, so that a missing link can
+be traced to the step that lost it. The proposed spans come from the code that links.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .rank import RankedMentions, Search, rank_entities
 if TYPE_CHECKING:
     from ..kb.live.view import View
 
-# What cut a span, in the order of the steps.
+# The reasons why a span is not linked, in the order of the steps.
 INVALID = "invalid"
 OUTSIDE_CORE = "outside window core"
 NOT_A_WORD = "not a word boundary"
@@ -38,19 +38,20 @@ ENTITY_THRESHOLD = "entity threshold"
 OVERLAP = "overlap"
 TAKEN = "overlap with doc.ents"
 
-# How an entity has the mention as its name.
+# How a mention names an entity.
 NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose"}
-# Spans that are looked at beside those that got candidates, unless more are asked for.
+# Default number of spans that are explained besides those with candidates.
 LIMIT = 50
 
 
 @dataclass(frozen=True)
 class ExplainedCandidate:
-    """An entity that was considered for a span.
+    """A candidate entity of a span.
 
     score (float): log P(entity | mention).
-    raw_score (float): What that is the softmax of.
-    name (str): How the entity has the span's text as its name: "title", "alias", "loose" or "".
+    raw_score (float): The score before the softmax.
+    name (str): How the span's text names the entity: "title", "alias", "loose", or "" if it does
+        not.
     """
 
     id: str
@@ -65,19 +66,19 @@ class ExplainedCandidate:
 class ExplainedSpan:
     """A span that was considered.
 
-    text (str): What it covers; with "[CLS]" and "[SEP]" where it takes them in.
-    start, end (int): Character offsets, end exclusive; of whole tokens if it came that far, -1 for
-        a span of special tokens alone.
-    logit (float): Span logit, what its name adds included.
-    mention_score (float): log P(mention); 0 for a mention that was given.
+    text (str): The text of the span, including "[CLS]" and "[SEP]" if the span contains them.
+    start, end (int): Character offsets, end exclusive; -1 for a span of special tokens alone. They
+        are widened to whole tokens if the span passed the thresholds.
+    logit (float): Span logit, including the name features' share.
+    mention_score (float): log P(mention); 0 for a given mention.
     entity_score (float): log P(best entity | mention); -inf without candidates.
     score (float): Joint log-score, the sum of the two.
-    nil_score (float): log P(none of the entities | mention); -inf where the model knows no `nil`.
-    names (tuple[str, ...]): Which `lexical.MENTION_FEATURES` the span has.
-    candidates (tuple[ExplainedCandidate, ...]): Best first.
-    cut (str): What cut it, "" for a link.
-    by (tuple[int, int] | None): Characters of the span or entity that it overlaps, if that cut it.
-    exact_id (str | None): The entity that exact search would choose, where that is another.
+    nil_score (float): log P(NIL | mention); -inf for models without a NIL score.
+    names (tuple[str, ...]): The `MENTION_FEATURES` that the span has.
+    candidates (tuple[ExplainedCandidate, ...]): Candidate entities, best first.
+    cut (str): The reason why the span is not linked; "" for a link.
+    by (tuple[int, int] | None): If an overlap is the reason, the characters of the other span.
+    exact_id (str | None): The entity that exact search would choose, if it differs.
     """
 
     text: str
@@ -99,11 +100,11 @@ class ExplainedSpan:
 class Explanation:
     """Everything that was considered for one text.
 
-    threshold (float): Joint log-score that a link must exceed.
-    mention_threshold (float): log P(mention) that a span must exceed to get candidates.
-    index (str): The knowledge base's index; where that is "exact", no search finds otherwise.
-    spans (tuple[ExplainedSpan, ...]): The links, then the spans that were cut, each by descending
-        joint score.
+    threshold (float): A link's joint log-score must exceed it.
+    mention_threshold (float): A span's log P(mention) must exceed it to get candidates.
+    index (str): The knowledge base's index; with "exact", no `exact_id` is set.
+    spans (tuple[ExplainedSpan, ...]): The links, then the spans that are not linked, both sorted by
+        descending joint score.
     """
 
     text: str
@@ -124,29 +125,29 @@ def explain_links(
     limit: int = LIMIT,
     exact: bool = True,
 ) -> Explanation:
-    """Explain the links of a document, which is left as it is.
+    """Explain the links of a document, without changing it.
 
-    given (CharSpans | None): Mentions that are linked, instead of finding them.
-    taken (CharSpans): Characters of entities that are there and win over links.
-    limit (int): Spans beside those that got candidates: so many, the most likely mentions.
-    exact (bool): Also look up what exact search would choose, if the index is not exact. That
-        reads all vectors.
+    given (CharSpans | None): Given mentions; None to find them.
+    taken (CharSpans): Characters of existing entities that take precedence over links.
+    limit (int): Number of spans explained besides those with candidates: the likeliest mentions.
+    exact (bool): Also find the entities that exact search would choose, if the index is not exact.
+        This reads all vectors.
     """
     heads = get_heads(model)
-    found = propose_spans(model, kb, [doc], settings, None if given is None else [given])
-    cuts = [""] * sum(len(part) for part in found)
+    proposed = propose_spans(model, kb, [doc], settings, None if given is None else [given])
+    cuts = [""] * sum(map(len, proposed))
     if given is None:
-        others = _likeliest_others(model, kb, doc, settings, found, limit)
-        cuts += [cut for part in others for cut in _cut_by_place(part, doc.text, settings)]
-        found += others
-    mentions = rank_entities(found, kb, heads, settings.top_k)
+        others = _likeliest_others(model, kb, doc, settings, proposed, limit)
+        cuts += [cut for part in others for cut in _cuts_by_place(part, doc.text, settings)]
+        proposed += others
+    mentions = rank_entities(proposed, kb, heads, settings.top_k)
     chosen = mentions.rows[:, 0]
     index = kb.base.manifest.index if kb.base else EXACT
     if exact and index != EXACT and len(mentions):
-        chosen = rank_entities(found, kb, heads, settings.top_k, _exact_search(kb)).rows[:, 0]
+        chosen = rank_entities(proposed, kb, heads, settings.top_k, _exact_search(kb)).rows[:, 0]
     cuts = [cut or _cut_by_scores(mentions, i, settings) for i, cut in enumerate(cuts)]
-    spans = _records(kb, doc, found, mentions, chosen, cuts)
-    spans = _without_overlaps(doc, spans, taken)
+    spans = _explained_spans(kb, doc, proposed, mentions, chosen, cuts)
+    spans = _cut_overlaps(doc, spans, taken)
     return Explanation(
         doc.text,
         settings.threshold,
@@ -164,47 +165,49 @@ def _likeliest_others(
     proposed: Sequence[ProposedSpans],
     limit: int,
 ) -> list[ProposedSpans]:
-    """The likeliest mentions, wherever they begin and end, without those that were proposed."""
-    # The likeliest of all are among the likeliest of each window: no other gets a query vector.
+    """The likeliest mentions that were not proposed, wherever they begin and end."""
+    # The likeliest spans of the document are among the likeliest of each window. No other span gets
+    # a query vector.
     unbound = replace(
         settings, threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
     )
     everywhere = propose_spans(model, kb, [doc], unbound, everywhere=True)
-    least = _least_logit(everywhere, limit)
+    lowest = _lowest_logit(everywhere, limit)
     others = []
-    # Both runs cut the same windows and batches.
+    # Both calls read the same windows in the same batches.
     for part, of_part in zip(everywhere, proposed, strict=True):
         places = set(of_part.spans.places())
         chosen = [
             i
             for i, place in enumerate(part.spans.places())
-            if place not in places and part.spans.logit[i] >= least
+            if place not in places and part.spans.logit[i] >= lowest
         ]
         others.append(part.select(chosen))
     return others
 
 
-def _least_logit(found: Sequence[ProposedSpans], limit: int) -> float:
-    logits = np.concatenate([part.spans.logit for part in found] or [np.zeros(0)])
+def _lowest_logit(parts: Sequence[ProposedSpans], limit: int) -> float:
+    """RETURNS (float): The logit of the last of the `limit` likeliest spans."""
+    logits = np.concatenate([part.spans.logit for part in parts] or [np.zeros(0)])
     if len(logits) <= limit:
         return -np.inf
     return float(np.sort(logits)[len(logits) - limit]) if limit else np.inf
 
 
-def _cut_by_place(found: ProposedSpans, text: str, settings: DecodingSettings) -> list[str]:
-    """What cut each span, none of which was proposed, before entities were looked up."""
-    lengths = np.array([len(window) for window in found.windows])
+def _cuts_by_place(others: ProposedSpans, text: str, settings: DecodingSettings) -> list[str]:
+    """Why each of these spans was not proposed."""
+    lengths = np.array([len(window) for window in others.windows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     valid, at_words = (
         boundary_masks(
-            found.windows, [text], mask, words=words, special_tokens=settings.special_tokens
+            others.windows, [text], mask, words=words, special_tokens=settings.special_tokens
         )
         for words in (False, settings.word_boundaries)
     )
     cuts = []
-    for (window, first, last), logit in zip(found.spans.places(), found.spans.logit, strict=True):
+    for (window, first, last), logit in zip(others.spans.places(), others.spans.logit, strict=True):
         if not (valid[0][window, first] and valid[1][window, last]):
-            special = found.windows[window].chars[[first, last], 0] == NO_CHARS
+            special = others.windows[window].chars[[first, last], 0] == NO_CHARS
             cut = INVALID if special.any() else OUTSIDE_CORE
         elif not (at_words[0][window, first] and at_words[1][window, last]):
             cut = NOT_A_WORD
@@ -216,7 +219,7 @@ def _cut_by_place(found: ProposedSpans, text: str, settings: DecodingSettings) -
 
 
 def _cut_by_scores(mentions: RankedMentions, i: int, settings: DecodingSettings) -> str:
-    """What cut a span that was proposed, before overlaps are looked at."""
+    """Why a proposed span is not linked, overlaps aside; "" if it passes the thresholds."""
     if mentions.chars[i, 0] == NO_CHARS:
         return INVALID
     if mentions.rows[i, 0] < 0:
@@ -229,22 +232,22 @@ def _cut_by_scores(mentions: RankedMentions, i: int, settings: DecodingSettings)
     return ENTITY_THRESHOLD if is_mention else MENTION_THRESHOLD
 
 
-def _records(
+def _explained_spans(
     kb: View,
     doc: Doc,
-    found: Sequence[ProposedSpans],
+    proposed: Sequence[ProposedSpans],
     mentions: RankedMentions,
     chosen: np.ndarray,
     cuts: Sequence[str],
 ) -> list[ExplainedSpan]:
-    """chosen (ndarray): Row of the entity that exact search chooses, int64 (N,)."""
+    """chosen (ndarray): Rows of the entities that exact search chooses, int64 (N,)."""
     rows = sorted({int(row) for row in (*mentions.rows.ravel(), *chosen) if row >= 0})
     entities = dict(zip(rows, kb.records(rows), strict=True))
-    windows = [part.windows[window] for part in found for window in part.spans.window]
-    names = [name for part in found for name in part.names]
+    windows = [part.windows[window] for part in proposed for window in part.spans.window]
+    names = [name for part in proposed for name in part.names]
     return [
         ExplainedSpan(
-            text=_text(doc.text, windows[i], int(mentions.first[i]), int(mentions.last[i])),
+            text=_surface(doc.text, windows[i], int(mentions.first[i]), int(mentions.last[i])),
             start=int(mentions.chars[i, 0]),
             end=int(mentions.chars[i, 1]),
             logit=float(mentions.logit[i]),
@@ -252,7 +255,7 @@ def _records(
             entity_score=float(mentions.entity_scores[i, 0]),
             score=float(mentions.joint[i]),
             nil_score=float(mentions.nil_score[i]),
-            names=_features(names[i]),
+            names=_feature_names(names[i]),
             candidates=_candidates(mentions, i, names[i], entities),
             cut=cut,
             exact_id=entities[int(chosen[i])].id if chosen[i] != mentions.rows[i, 0] else None,
@@ -261,7 +264,7 @@ def _records(
     ]
 
 
-def _text(text: str, window: Window, first: int, last: int) -> str:
+def _surface(text: str, window: Window, first: int, last: int) -> str:
     inside = window.chars[first : last + 1]
     real = inside[inside[:, 0] != NO_CHARS]
     parts = (
@@ -272,7 +275,7 @@ def _text(text: str, window: Window, first: int, last: int) -> str:
     return " ".join(filter(None, parts))
 
 
-def _features(name: NameMatch | None) -> tuple[str, ...]:
+def _feature_names(name: NameMatch | None) -> tuple[str, ...]:
     if name is None:
         return ()
     return tuple(
@@ -301,10 +304,11 @@ def _candidates(
     )
 
 
-def _without_overlaps(
+def _cut_overlaps(
     doc: Doc, spans: Sequence[ExplainedSpan], taken: CharSpans
 ) -> list[ExplainedSpan]:
-    """Widen what passed to whole tokens; best first, cut what overlaps a span that is kept."""
+    """Widen the spans that passed to whole tokens. Best first, cut those that overlap a kept span
+    or an existing entity."""
     result: list[ExplainedSpan] = []
     kept: list[tuple[int, int]] = []
     for span in sorted(spans, key=lambda span: -span.score):

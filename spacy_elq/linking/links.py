@@ -1,4 +1,4 @@
-"""Ranked mentions → links with the records of their entities."""
+"""Ranked mentions → links, with the records of their entities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def make_links(
     mentions: RankedMentions, kb: View, calibration: Calibration | None = None
 ) -> list[Link | None]:
-    """Links with the records of their entities; None for a mention of special tokens alone.
+    """Look up the entities' records and make links.
 
-    calibration (Calibration | None): Tells the probability that a link to a found mention is right.
+    calibration (Calibration | None): Sets `Link.prob` of found mentions.
+    RETURNS (list[Link | None]): One for each mention; None for a mention of special tokens alone.
     """
     rows = sorted({row for row in mentions.rows.ravel().tolist() if row >= 0})
     records = dict(zip(rows, kb.records(rows), strict=True))
@@ -43,7 +44,7 @@ def make_links(
 def _probs(mentions: RankedMentions, calibration: Calibration | None) -> list[float | None]:
     if calibration is None:
         return [None] * len(mentions)
-    # The score of a given mention leaves out log P(mention): another scale.
+    # The joint score of a given mention lacks log P(mention), so the calibration does not apply.
     probs, is_given = calibration(mentions.joint).tolist(), (mentions.given >= 0).tolist()
     return [None if given else prob for given, prob in zip(is_given, probs, strict=True)]
 
