@@ -9,14 +9,25 @@ from pathlib import Path
 import pytest
 import spacy
 import srsly
+from spacy.cli import app as spacy_app
+from typer.testing import CliRunner
 
 from ..helpers import TEXTS
+
+pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minilm.cfg"
 
 
-def run(*args, check=True, cwd=None):
-    """python -m spacy …"""
+def run(*args, check=True):
+    """spacy …, in this process."""
+    done = CliRunner().invoke(spacy_app, [str(arg) for arg in args])
+    assert (done.exit_code == 0) or not check, done.output
+    return done
+
+
+def run_process(*args, check=True, cwd=None):
+    """python -m spacy …, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "spacy", *map(str, args)],
         capture_output=True,
@@ -50,7 +61,7 @@ def work(tmp_path_factory, tiny_bert, entities_path, overrides):
     srsly.write_jsonl(work / "texts.jsonl", TEXTS)
     run("elq", "convert", work / "texts.jsonl", work / "texts.spacy")
     run("elq", "kb", "build", entities_path, work / "kb", "--encoder", tiny_bert, "-q")
-    run(
+    run_process(
         *("train", CONFIG, "--output", work / "training"),
         *("--paths.train", work / "texts.spacy", "--paths.dev", work / "texts.spacy"),
         *("--paths.kb", work / "kb", "--training.max_steps", 80),
@@ -96,7 +107,9 @@ def test_apply_writes_links(work, pipeline):
 
 def test_elq_evaluate_prints_a_table(work, pipeline, entities_path):
     texts = work / "texts.jsonl"
-    done = run("elq", "evaluate", pipeline, texts, "--baseline", entities_path, "--train", texts)
+    done = run_process(
+        "elq", "evaluate", pipeline, texts, "--baseline", entities_path, "--train", texts
+    )
     assert "linker" in done.stdout and "alias dictionary" in done.stdout
 
 
@@ -114,19 +127,11 @@ def test_fill_config_and_debug_config(tmp_path, work, overrides):
     run("debug", "config", tmp_path / "filled.cfg", *paths, "--paths.kb", work / "kb", *overrides)
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["elq", "evaluate", "nowhere", "also-nowhere.jsonl"], "nowhere"),
-        (["elq", "kb", "info", "nowhere"], "nowhere"),
-        (["elq", "convert", "nowhere.jsonl", "out.spacy"], "nowhere.jsonl"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_1(args, message, tmp_path):
-    done = run(*args, check=False, cwd=tmp_path)
+def test_bad_input_is_one_line_and_status_1(tmp_path):
+    done = run_process("elq", "kb", "info", "nowhere", check=False, cwd=tmp_path)
     assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("Error: ") and "nowhere" in line
 
 
 def test_a_kb_of_another_encoder_is_refused_by_training(work, entities_path, overrides, tmp_path):
@@ -137,5 +142,5 @@ def test_a_kb_of_another_encoder_is_refused_by_training(work, entities_path, ove
         *("--components.elq.entity_encoder.pooling", "cls"),
         check=False,
     )
-    assert done.returncode != 0
-    assert "ELQ213" in done.stdout + done.stderr
+    assert done.exit_code != 0
+    assert "ELQ213" in str(done.exception)
