@@ -18,14 +18,14 @@ from .name_features import ENTITY_FEATURES, MENTION_FEATURES
 MENTION_SCORERS = ("qa_linear", "qa_mlp")
 MEAN = "all_avg"
 AGGREGATIONS = (MEAN, "fl_avg", "all_avg_linear", "fl_linear")
-# Of the published "qa_mlp" scorer.
+# Dropout of the published "qa_mlp" scorer.
 MLP_DROPOUT = 0.1
-# A mention and an entity of another name are about as similar before training.
+# Initial NIL cosine: about the similarity of a mention and an unrelated entity before training.
 NIL_COSINE = 0.5
 
 
 class MentionScorer(nn.Module):
-    """Three logits a wordpiece: it starts a mention, it ends one, it is inside one."""
+    """Three logits for each wordpiece: it starts, ends, or is inside a mention."""
 
     def __init__(self, width: int, kind: str = "qa_linear") -> None:
         super().__init__()
@@ -45,8 +45,9 @@ class MentionScorer(nn.Module):
 class MentionPooling(nn.Module):
     """A span's wordpiece vectors → its mention vector.
 
-    "all_avg" is the mean of all of them, "fl_avg" of the first and the last; "all_avg_linear" and
-    "fl_linear" put a linear layer on the mean, or on first and last side by side.
+    "all_avg" is the mean of all vectors, "fl_avg" the mean of the first and the last.
+    "all_avg_linear" applies a linear layer to the mean, "fl_linear" to the concatenation of the
+    first and the last.
     """
 
     def __init__(self, width: int, kind: str = MEAN) -> None:
@@ -74,32 +75,32 @@ class MentionPooling(nn.Module):
 
 
 class MentionContext(nn.Module):
-    """Mention vectors → the same, with what the text around the mention is about.
+    """Mention vectors → mention vectors that include the topic of the surrounding text.
 
-    Beyond the paper. Adds to a mention's direction a learned share of the direction of the mean of
-    the wordpieces near it. That mean is what sentence encoders are trained on, so that it tells
-    namesakes apart ("jordan" beside "coached" and "title") before anything is learned here.
+    Not in the paper. Adds a learned share of the direction of the nearby wordpieces' mean to the
+    mention's direction. Sentence encoders are trained on such means, so this distinguishes
+    namesakes ("jordan" near "coached" and "title") even before training.
     """
 
     def __init__(self, reach: int) -> None:
-        """reach (int): Wordpieces on either side of the mention that count as near."""
+        """reach (int): Number of wordpieces on either side of the mention that are nearby."""
         super().__init__()
         self.reach = reach
         self.share = nn.Parameter(torch.tensor(1.0))
 
-    def stretches(
+    def nearby_ranges(
         self, spans: np.ndarray, lengths: np.ndarray, longest: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What is near to mentions.
+        """Find the wordpieces near mentions.
 
         spans (ndarray): int64 (N, 3), as in `MentionPooling`.
         lengths (ndarray): Wordpieces of each row, int64 (B,).
-        longest (int): Wordpieces that the rows are padded to.
-        RETURNS (tuple[ndarray, ndarray]): Stretches of wordpieces, int64 (S, 3), and which of them
-            each mention lies in, int64 (N,).
+        longest (int): Number of wordpieces that the rows are padded to.
+        RETURNS (tuple[ndarray, ndarray]): Ranges of wordpieces, int64 (S, 3), and the index of the
+            range around each mention, int64 (N,).
         """
         rows, first, last = spans.T
-        if longest <= self.reach + 1:  # all of a text is near each of its mentions
+        if longest <= self.reach + 1:  # the whole text is near each of its mentions
             texts = np.zeros((len(lengths), 3), dtype=np.int64)
             texts[:, 0] = np.arange(len(lengths))
             texts[:, 2] = lengths - 1
@@ -108,21 +109,21 @@ class MentionContext(nn.Module):
         end = np.minimum(last + self.reach, lengths[rows] - 1)
         return np.stack([rows, begin, end], axis=1), np.arange(len(spans))
 
-    def forward(self, means: torch.Tensor, stretch: np.ndarray) -> torch.Tensor:
-        """means (Tensor): Mention vectors, and after them the means of stretches, (N + S, h).
-        stretch (ndarray): Which stretch each mention lies in, int64 (N,).
+    def forward(self, means: torch.Tensor, range_of: np.ndarray) -> torch.Tensor:
+        """means (Tensor): Mention vectors, followed by the means of the ranges, (N + S, h).
+        range_of (ndarray): Index of the range around each mention, int64 (N,).
         RETURNS (Tensor): (N, h)."""
         directions = nn.functional.normalize(means, dim=-1)
-        nearby = directions[_index(stretch + len(stretch), means)]
-        return directions[: len(stretch)] + self.share * nearby
+        nearby = directions[_index(range_of + len(range_of), means)]
+        return directions[: len(range_of)] + self.share * nearby
 
 
 class EntityScorer(nn.Module):
     """Mention vectors → query vectors, whose inner product with an entity vector is its score.
 
-    Published: the mention vector itself. With `cosine`, its direction times a learned scale, for
-    entity vectors of length 1. With `nil`, also the score of there being no such entity: a learned
-    cosine, below which a mention's best entity is less likely than none.
+    As published, the query vector is the mention vector. With `cosine`, it is the direction of the
+    mention vector times a learned scale, for entity vectors of length 1. With `nil`, there is also
+    a learned NIL score: if even the best entity's cosine is below it, NIL is likelier.
     """
 
     def __init__(self, *, cosine: bool = False, scale: float = 20.0, nil: bool = False) -> None:
@@ -138,15 +139,15 @@ class EntityScorer(nn.Module):
 
     @property
     def nil_score(self) -> torch.Tensor | None:
-        """RETURNS (Tensor | None): Score of no entity at all, a scalar; None without `nil`."""
+        """RETURNS (Tensor | None): The NIL score, a scalar; None without `nil`."""
         if self.log_scale is None or self.nil_cosine is None:
             return None
         return self.nil_cosine * self.log_scale.exp()
 
 
 class NameWeights(nn.Module):
-    """Learned weights of the name features of `lexical`: what it adds to a mention's logit that its
-    text is a name in the knowledge base, and to an entity's score that the mention is its name."""
+    """Learned weights of the name features: a bonus on a span's logit if its text is a name in the
+    knowledge base, and a bonus on an entity's score if the mention is its name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,11 +173,11 @@ class Heads(nn.Module):
         """
         width (int): Width of the question encoder's vectors, h.
         name_features (bool): Add the features of `ml.name_features` to both scores.
-        context_window (int): Reach of `MentionContext`, 0 for none. Only with `cosine`: raw inner
-            products have no common length that two directions could be shares of.
-        nil (bool): Let entities compete with there being none. Only with `cosine` too: inner
-            products of one mention say little about those of another.
-        The rest are the arguments of the parts above.
+        context_window (int): Reach of `MentionContext`, 0 for none. Needs `cosine`, which scores
+            directions: raw mention vectors have no common length.
+        nil (bool): Let entities compete with NIL. Needs `cosine`: inner products of different
+            mentions are not comparable.
+        The other arguments are those of the modules above.
         """
         super().__init__()
         for option, value in (("context_window", context_window), ("nil", nil)):
@@ -196,22 +197,22 @@ class Heads(nn.Module):
         RETURNS (Tensor): Query vectors, float32 (N, h)."""
         if self.context is None:
             return self.entity_scorer(self.pooling(vectors, spans)).float()
-        near, stretch = self.context.stretches(spans, lengths, vectors.shape[1])
-        if self.pooling.kind == MEAN:  # the same for both: at once
+        near, range_of = self.context.nearby_ranges(spans, lengths, vectors.shape[1])
+        if self.pooling.kind == MEAN:  # both are means: one call
             means = self.pooling(vectors, np.concatenate([spans, near]))
         else:
             means = torch.cat([self.pooling(vectors, spans), _span_means(vectors, near)])
-        return self.entity_scorer(self.context(means, stretch)).float()
+        return self.entity_scorer(self.context(means, range_of)).float()
 
 
 def torch_span_logits(
     logits: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, max_mention_length: int
 ) -> torch.Tensor:
-    """m(i, j) = start_i + end_j + Σ inside_t: `decoding.span_logits` as a part of torch's graph.
+    """m(i, j) = start_i + end_j + Σ inside_t: `decoding.span_logits` in torch, with gradients.
 
     logits (Tensor): Start, end and inside logits, float32 (B, T, 3).
-    starts, ends (Tensor): Where a span may begin and end, bool (B, T).
-    RETURNS (Tensor): float32 (B, T, max_mention_length + 1); -inf where there is no span.
+    starts, ends (Tensor): Wordpieces at which a span may begin and end, bool (B, T).
+    RETURNS (Tensor): float32 (B, T, max_mention_length + 1); -inf if there is no such span.
     """
     start, end, inside = logits.unbind(-1)
     sums = inside.cumsum(1)
@@ -222,7 +223,7 @@ def torch_span_logits(
 
 
 def _span_means(vectors: torch.Tensor, spans: np.ndarray) -> torch.Tensor:
-    """Direct sums: differences of running sums would lose digits on long windows."""
+    """Sum directly: differences of running sums would lose digits in long windows."""
     rows, first, last = spans.T
     widths = last - first + 1
     begins = widths.cumsum() - widths
@@ -236,5 +237,5 @@ def _span_means(vectors: torch.Tensor, spans: np.ndarray) -> torch.Tensor:
 
 
 def _index(places: np.ndarray, of: torch.Tensor) -> torch.Tensor:
-    """Indices are made by numpy: one small step of it takes a fifth of one of torch's."""
+    """Indices are computed in numpy, whose small operations take a fifth of the time of torch's."""
     return torch.from_numpy(np.ascontiguousarray(places)).to(of.device)

@@ -1,4 +1,4 @@
-"""The encoder and the heads as one thinc model, `Model[list[Doc], list[MentionLogits]]`."""
+"""The encoder and the heads as one thinc model, `Model[list[Doc], list[ScoredBatch]]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ScoredBatch:
-    """One padded batch after encoder and mention scorer.
+    """A padded batch after the encoder and the mention scorer.
 
     encoded (EncodedBatch): B windows and their wordpiece vectors.
     logits (Tensor): Start, end and inside logits, float32 (B, T, 3).
@@ -32,13 +32,14 @@ class ScoredBatch:
 
 
 ElqModel = Model[list[Doc], list[ScoredBatch]]
-# Called with the loss: runs torch's backward pass, and what lies beyond torch after it.
+# Takes the loss, runs torch's backward pass, then the parts of the pass outside of torch.
 LossBackprop = Callable[["torch.Tensor"], None]
 
 
 def elq_model(encoder: Encoder, head_options: dict[str, Any]) -> ElqModel:
-    """encoder (Model): From `encoders.question` or `encoders.shared`.
-    head_options (dict): Arguments of `heads.Heads` but the width, which the encoder tells."""
+    """encoder (Model): From `encoders.question` or `encoders.listener`.
+    head_options (dict): Arguments of `heads.Heads`, except the width, which comes from the encoder.
+    """
     return Model(
         "elq",
         _forward,
@@ -50,7 +51,7 @@ def elq_model(encoder: Encoder, head_options: dict[str, Any]) -> ElqModel:
 
 
 def get_heads(model: ElqModel) -> Heads:
-    """RETURNS (Heads): The torch module; the model must be initialized or loaded."""
+    """RETURNS (Heads): The torch module. The model must be initialized or loaded."""
     return model.layers[1].shims[0]._model
 
 
@@ -61,7 +62,7 @@ def get_encoder(model: ElqModel) -> Encoder:
 def mention_queries(
     heads: Heads, batch: EncodedBatch, window: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> torch.Tensor:
-    """Query vectors of mentions, for the search of their entities.
+    """Compute the query vectors of mentions, for the entity search.
 
     window, first, last (ndarray): Row of the batch and wordpieces, inclusive, int64 (N,).
     RETURNS (Tensor): float32 (N, h), part of torch's graph in training.
@@ -75,7 +76,7 @@ def is_initialized(model: ElqModel) -> bool:
 
 
 def make_heads(model: ElqModel, width: int) -> None:
-    """Create the heads, with random weights, for an encoder of that width."""
+    """Create heads with random weights, for an encoder of this width."""
     from thinc.api import PyTorchShim
 
     from .heads import Heads
@@ -85,23 +86,25 @@ def make_heads(model: ElqModel, width: int) -> None:
 
 
 def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch], LossBackprop]:
-    """A training forward. thinc types a backprop by the model's output; this one takes the loss.
+    """Run a forward pass in training. The backprop takes the loss instead of the gradient of the
+    output.
 
-    RETURNS (tuple): One padded batch (none for texts without a wordpiece), and the backprop.
+    RETURNS (tuple): A list of one padded batch (empty for texts without wordpieces), and the
+        backprop.
     """
     batches, backprop = model.begin_update(list(docs))
     return batches, cast(LossBackprop, backprop)
 
 
 def can_encode(model: ElqModel, docs: Sequence[Doc]) -> bool:
-    """RETURNS (bool): Whether the encoder finds what it needs on the documents: a shared one needs
-    the transformer's output, which may have been removed."""
+    """RETURNS (bool): Whether the documents have what the encoder needs. A listener needs the
+    transformer's output, which may have been removed."""
     encoder = get_encoder(model)
     return encoder.name == OWN_ENCODER or has_output(docs)
 
 
 def _heads_layer() -> Model:
-    """Holds the heads' shim: thinc then saves, loads and moves them with the rest."""
+    """A layer for the heads' shim, so that thinc saves, loads and moves them with the model."""
     return Model("elq-heads", _no_forward)
 
 
@@ -131,4 +134,4 @@ def _forward(
 
 
 def _no_forward(model: Model, X: Any, is_train: bool) -> Any:
-    raise TypeError("the heads are called by the elq model, never on their own")
+    raise TypeError("the elq model calls the heads; they cannot run as a layer")

@@ -1,7 +1,7 @@
-"""The model on disk: the transformer's weights in a file of their own.
+"""The model on disk, with the transformer's weights in a separate file.
 
-thinc makes bytes of a whole model first, which takes several times the room of its weights. Here
-they go straight into their file, and from there into the transformer.
+thinc serializes a whole model to bytes first, which takes several times the memory of its weights.
+Here the weights are written to their file directly, and read into the transformer directly.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ..errors import ElqError, Errors
 from ..files import atomic_file
 from .model import ElqModel, get_encoder, is_initialized, make_heads
 
-# Beside the file of the model's bytes.
+# File with the transformer's weights, next to the model's file.
 WEIGHTS = "transformer.pt"
-# What readers raise for files that are missing, cut, or hold something else.
+# Exceptions of readers when a file is missing, truncated or of another kind.
 BROKEN = (OSError, EOFError, ValueError, LookupError, TypeError, UnpicklingError)
 
 
 def write_model(model: ElqModel, path: Path) -> None:
     """Write a model.
 
-    path (Path): The file for everything but the transformer's weights.
+    path (Path): The file for everything except the transformer's weights.
     """
     transformer = get_transformer(get_encoder(model))
     weights = path.with_name(WEIGHTS)
-    if transformer is None:  # shared, or not initialized
+    if transformer is None:  # a listener, or not initialized
         weights.unlink(missing_ok=True)
         _write_bytes(path, model.to_bytes())
         return
@@ -45,22 +45,22 @@ def write_model(model: ElqModel, path: Path) -> None:
 
 
 def read_model(model: ElqModel, path: Path) -> None:
-    """Read what `write_model` wrote.
+    """Read a model written by `write_model`.
 
-    RAISES (ElqError): If a file is missing or can't be read, or is that of another model.
+    RAISES (ElqError): If a file is missing, can't be read, or belongs to another model.
     """
-    with warnings.catch_warnings():  # that there are no weights among the bytes
+    with warnings.catch_warnings():  # the bytes contain no transformer weights
         warnings.filterwarnings("ignore", message="Error loading saved torch state_dict")
         with report_broken_file(path):
             model_from_bytes(model, path.read_bytes())
     transformer = get_transformer(get_encoder(model))
-    if transformer is None:  # shared, or not initialized
+    if transformer is None:  # a listener, or not initialized
         return
     import torch
 
     weights = path.with_name(WEIGHTS)
     with report_broken_file(weights, (*BROKEN, RuntimeError)):
-        # Copied, not kept mapped: a pipeline may be saved over the one that it was loaded from.
+        # `load_state_dict` copies: a pipeline may be saved over the files it was loaded from.
         state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     with _report_mismatch():
         transformer.load_state_dict(state)
@@ -73,7 +73,7 @@ def model_from_bytes(model: ElqModel, data: bytes) -> None:
     RAISES (ElqError): If the model is configured otherwise than the one that was saved.
     """
     if not is_initialized(model):
-        # The root comes first. Its width is that of the heads.
+        # The first node is the root; its width is that of the heads.
         width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
         if width is not None:
             make_heads(model, width)
@@ -90,9 +90,9 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def report_broken_file(path: Path, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
-    """Have an ElqError say that a file of the pipeline is missing or was cut.
+    """Report a missing or broken file of the pipeline as an ElqError.
 
-    broken (tuple): What its reader raises then.
+    broken (tuple): The exceptions that its reader raises.
     """
     try:
         yield
@@ -105,7 +105,7 @@ def report_broken_file(path: Path, broken: tuple[type[Exception], ...] = BROKEN)
 
 @contextmanager
 def _report_mismatch() -> Iterator[None]:
-    """Have an ElqError say that weights are those of another model."""
+    """Report weights of another model as an ElqError."""
     try:
         yield
     except RuntimeError as err:
@@ -118,7 +118,7 @@ def _one_line(err: Exception) -> str:
 
 @contextmanager
 def _without_weights(model: ElqModel) -> Iterator[None]:
-    """Let `to_bytes` find no weights in the transformer."""
+    """Hide the transformer's weights from `to_bytes`."""
     import torch
 
     (shim,) = get_encoder(model).layers[0].layers[0].shims

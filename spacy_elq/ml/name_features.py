@@ -1,7 +1,7 @@
-"""Which spans of a text are names in the knowledge base, and of which entities.
+"""Find the spans of a text that are names in the knowledge base, and the entities they name.
 
-A span that is a name is more likely a mention, and more likely of the entity so called. How much
-more is learned: this module only tells the features, and works with any knowledge base.
+A span that is a name is likelier to be a mention, and likelier to refer to the entity with that
+name. How much likelier is learned: this module only computes the features.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import numpy as np
 from ..encoders.windows import NO_CHARS, WHOLE, Window
 from ..kb.files.names import ALIAS, TITLE, Word, exact_hash, loose_keys, verbatim_hash, words
 
-# Features of a span that is a name.
-# verbatim: its punctuation is the name's too; title, alias: whose name; loose: the same but for a
-# plural s, an article or spaces; inside: within a longer name; length: log of its number of words.
+# Features of a span that is a name. verbatim: with the same punctuation; title, alias: a title, or
+# only an alias; loose: equal except for a plural s, an article or spaces; inside: within a longer
+# name; length: log of the number of words.
 MENTION_FEATURES = ("verbatim", "title", "alias", "loose", "inside", "length")
-# Features of an entity that has the mention as its name: as title, as alias, loosely.
+# Features of an entity that the mention names: by its title, by an alias, or loosely.
 LOOSE = 2
 ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
-# Longest name, in words, that is looked up.
+# Maximum number of words of a name that is looked up.
 MAX_WORDS = 10
-# Wordpieces of punctuation that a name takes in on either side.
+# Maximum number of punctuation wordpieces that a name may include on either side.
 MAX_MARKS = 3
 
 
 class NameTable(Protocol):
-    """What this module needs of a knowledge base."""
+    """The part of a knowledge base that this module needs."""
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """keys (ndarray): Loose name keys, uint64 (M,).
-        RETURNS (tuple[ndarray, ndarray]): Which of the keys each name of a live entity has (n,),
-            int64, ascending, and those names, of type `kb.names.ENTRY` (n,)."""
+        RETURNS (tuple[ndarray, ndarray]): The matching names of live entities: the index of each
+            name's key, int64 (n,), ascending, and the names, `kb.files.names.ENTRY` (n,)."""
         ...
 
 
@@ -44,9 +44,9 @@ class NameTable(Protocol):
 class NameMatch:
     """A span that is a name.
 
-    rows (ndarray): The entities that have it, int64 (C,).
-    kinds (ndarray): Which of `ENTITY_FEATURES` each has, int64 (C,).
-    features (ndarray): Its `MENTION_FEATURES`, float32 (6,).
+    rows (ndarray): Rows of the entities with this name, int64 (C,).
+    kinds (ndarray): Index of each entity's `ENTITY_FEATURES`, int64 (C,).
+    features (ndarray): The span's `MENTION_FEATURES`, float32 (6,).
     """
 
     rows: np.ndarray
@@ -54,19 +54,19 @@ class NameMatch:
     features: np.ndarray
 
 
-# (first, last) wordpiece of a window, inclusive → the name that stands there.
+# (first, last) wordpiece of a window, inclusive → the name at this span.
 NameMatches = dict[tuple[int, int], NameMatch]
 
 
 @dataclass
 class _Names:
-    """The runs of words that are names, R of them, window by window.
+    """The R runs of words that are names, window by window.
 
-    window, first, last (ndarray): Where each is: its window and words, inclusive, int64 (R,).
-    entries (ndarray): What is known by these names, of type `kb.names.ENTRY` (E,).
-    begins (ndarray): Where those of each run begin, int64 (R,); every run has one.
-    owner (ndarray): Which run each entry is of, int64 (E,), ascending.
-    exact (ndarray): Which entries are the run word for word, bool (E,).
+    window, first, last (ndarray): The window, first and last word of each run, int64 (R,).
+    entries (ndarray): The names that match a run, `kb.files.names.ENTRY` (E,).
+    begins (ndarray): Index of each run's first entry, int64 (R,); every run has an entry.
+    owner (ndarray): Index of each entry's run, int64 (E,), ascending.
+    exact (ndarray): True for entries that equal the run word for word, bool (E,).
     """
 
     window: np.ndarray
@@ -80,12 +80,11 @@ class _Names:
 
 @dataclass
 class _Places:
-    """Where the runs of `_Names` stand among the wordpieces, H of them: one for each way to take
-    in punctuation.
+    """The H wordpiece spans of the runs in `_Names`: one for each way to include punctuation.
 
-    name (ndarray): Which run, int64 (H,).
-    first, last (ndarray): Wordpieces of its window, inclusive, int64 (H,).
-    surfaces (list[str]): The text of each.
+    name (ndarray): Index of the run, int64 (H,).
+    first, last (ndarray): Wordpieces of the window, inclusive, int64 (H,).
+    surfaces (list[str]): The text of each span.
     """
 
     name: np.ndarray
@@ -97,17 +96,17 @@ class _Places:
 def find_name_matches(
     kb: NameTable, texts: Sequence[str], windows: Sequence[Window]
 ) -> list[NameMatches]:
-    """The names in each window.
+    """Find the names in each window.
 
-    texts (Sequence[str]): The texts that `Window.doc` counts.
-    RETURNS (list[NameMatches]): One for each window.
+    texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
+    RETURNS (list[NameMatches]): The names in each window.
     """
     split = {i: words(texts[i]) for i in {window.doc for window in windows}}
     in_window = [_words_in(window, split[window.doc]) for window in windows]
-    hits: list[NameMatches] = [{} for _ in windows]
+    matches: list[NameMatches] = [{} for _ in windows]
     names = _find_names(kb, in_window)
     if not len(names.window):
-        return hits
+        return matches
     places = _place(names, in_window, windows, texts)
     rows, kinds, begins = _best_kinds(names)
     is_title = np.logical_or.reduceat(kinds == TITLE, begins[:-1])
@@ -115,8 +114,8 @@ def find_name_matches(
     window = names.window[places.name]
     columns = (window, places.first, places.last, begins[places.name], begins[places.name + 1])
     for i, (w, first, last, begin, end) in enumerate(zip(*_lists(columns), strict=True)):
-        hits[w][first, last] = NameMatch(rows[begin:end], kinds[begin:end], features[i])
-    return hits
+        matches[w][first, last] = NameMatch(rows[begin:end], kinds[begin:end], features[i])
+    return matches
 
 
 def _lists(columns: Iterable[np.ndarray]) -> list[list[int]]:
@@ -125,9 +124,9 @@ def _lists(columns: Iterable[np.ndarray]) -> list[list[int]]:
 
 @dataclass
 class NameFeatureGrid:
-    """The names of a batch of windows, as cells of its span logits.
+    """The names in a batch of windows, as cells of its span logits.
 
-    places (tuple[ndarray, ndarray, ndarray]): Window, first wordpiece and width, int64 (n,) each.
+    places (tuple[ndarray, ndarray, ndarray]): Window, first wordpiece and width, each int64 (n,).
     features (ndarray): float32 (n, features).
     """
 
@@ -135,24 +134,24 @@ class NameFeatureGrid:
     features: np.ndarray
 
 
-def name_feature_grid(hits: Sequence[NameMatches], widths: int) -> NameFeatureGrid:
-    """hits (Sequence[NameMatches]): Of each window of the batch.
-    widths (int): Last axis of the span logits, W; wider names are left out.
-    RETURNS (NameFeatureGrid): Where to add the weighted features."""
+def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatureGrid:
+    """matches (Sequence[NameMatches]): The names in each window of the batch.
+    widths (int): Size of the last axis of the span logits, W; wider names are left out.
+    RETURNS (NameFeatureGrid): The cells to which the weighted features are added."""
     cells = [
         (window, first, last - first)
-        for window, of_window in enumerate(hits)
+        for window, of_window in enumerate(matches)
         for first, last in of_window
         if last - first < widths
     ]
-    features = [hits[w][first, first + width].features for w, first, width in cells]
+    features = [matches[w][first, first + width].features for w, first, width in cells]
     places = np.array(cells, dtype=np.int64).reshape(-1, 3)
     stacked = np.array(features, dtype=np.float32).reshape(-1, len(MENTION_FEATURES))
     return NameFeatureGrid((places[:, 0], places[:, 1], places[:, 2]), stacked)
 
 
 def _words_in(window: Window, split: list[Word]) -> list[Word]:
-    """The words that lie whole in a window; most texts are one window."""
+    """The words that lie completely in a window. Most texts have a single window."""
     if window.core == WHOLE:
         return split
     real = window.chars[window.chars[:, 0] != NO_CHARS]
@@ -164,10 +163,10 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
     folded = [[word.folded for word in text] for text in texts]
     keys: list[int] = []
     first_words: list[tuple[int, int]] = []
-    first_runs: list[int] = []  # the number of the run of that word alone
+    first_runs: list[int] = []  # index of the run that consists of this word alone
     for i, text in enumerate(folded):
         for first, word in enumerate(text):
-            if word:  # no name begins with the s of a possessive
+            if word:  # empty for the s of a possessive, which begins no name
                 first_words.append((i, first))
                 first_runs.append(len(keys))
                 keys += loose_keys(text[first : first + MAX_WORDS])
@@ -175,7 +174,7 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
     is_first = np.diff(places, prepend=-1) > 0
     begins = np.flatnonzero(is_first)
     chosen = []
-    for place in places[begins].tolist():  # most runs are nobody's name
+    for place in places[begins].tolist():  # most runs are not a name
         begin = bisect_right(first_runs, place) - 1
         i, first = first_words[begin]
         chosen.append((i, first, first + place - first_runs[begin]))
@@ -189,15 +188,15 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
 def _place(
     names: _Names, in_window: Sequence[list[Word]], windows: Sequence[Window], texts: Sequence[str]
 ) -> _Places:
-    """Find the wordpieces of each name. A name may take in the punctuation next to it: whether it
-    should is for the features and the encoder to say."""
+    """Find the wordpieces of each name. A name may include adjacent punctuation: the features and
+    the encoder decide whether it should."""
     chars = np.concatenate([window.chars for window in windows]).astype(np.int64)
     lengths = [len(window.chars) for window in windows]
     window = np.repeat(np.arange(len(windows)), lengths)
     piece = np.arange(len(chars)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     real = chars[:, 0] != NO_CHARS
     chars, window, piece = chars[real], window[real], piece[real]
-    # Windows one after another on one line of characters: one search finds the places of all names.
+    # Concatenate the windows' character offsets, so that one search finds the places of all names.
     stride = max(map(len, texts)) + 1
     starts, ends = (chars + window[:, None] * stride).T
     limits = [
@@ -205,10 +204,10 @@ def _place(
         for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
     ]
     before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
-    # Wordpieces from the end of the word before to the begin of the word after.
+    # Wordpieces from the end of the preceding word to the start of the following word.
     first_end = starts.searchsorted(begin, "right")
     first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
-    # Tokenizers may leave out the mark that a word ends with.
+    # Tokenizers may drop a mark at the end of a word.
     last = np.minimum(ends.searchsorted(end), starts.searchsorted(end) - 1)
     last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
     ways = np.maximum(last_end - last, 0)
@@ -216,23 +215,25 @@ def _place(
     name = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
     s, e = first[name] + within // ways[name], last[name] + within % ways[name]
-    of_hit = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
-    surfaces = [texts[windows[w].doc][begin:end] for w, begin, end in of_hit]
+    of_place = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
+    surfaces = [texts[windows[w].doc][begin:end] for w, begin, end in of_place]
     return _Places(name, piece[s], piece[e], surfaces)
 
 
 def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
-    """Characters of a run of words: the end of the word before, its own, the start of the next."""
+    """RETURNS (tuple[int, int, int, int]): Characters: the end of the preceding word, the start and
+    the end of the run of words, and the start of the following word."""
     before = split[first - 1].end if first else 0
     after = split[last + 1].start if last + 1 < len(split) else length
     return before, split[first].start, split[last].end, after
 
 
 def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The entities of each name, each once, with its best kind: title before alias before loose.
+    """The entities of each name without duplicates, each with its best kind: title before alias
+    before loose.
 
-    RETURNS (tuple[ndarray, ndarray, ndarray]): Rows and kinds, int64 (E,), and where those of each
-        name begin, int64 (R + 1,).
+    RETURNS (tuple[ndarray, ndarray, ndarray]): Rows and kinds, int64 (E,), and the index at which
+        those of each name begin, int64 (R + 1,).
     """
     rows = names.entries["row"].astype(np.int64)
     kinds = np.where(names.exact, names.entries["kind"], LOOSE).astype(np.int64)
@@ -245,7 +246,7 @@ def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarray:
-    """is_title (list[bool]): Which names are a title, R of them.
+    """is_title (list[bool]): Whether each of the R names is a title.
     RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 6)."""
     runs = list(zip(*_lists((names.window, names.first, names.last)), strict=True))
     is_exact = np.logical_or.reduceat(names.exact, names.begins).tolist()
@@ -263,13 +264,13 @@ def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarra
 
 
 def _within_longer(runs: list[tuple[int, int, int]], is_exact: list[bool]) -> list[bool]:
-    """Which names lie within a longer one that is exact.
+    """Whether each name lies within a longer, exact name.
 
-    runs (list[tuple]): Window, first and last word of each, in that order.
+    runs (list[tuple[int, int, int]]): Window, first and last word of each name, sorted.
     """
     longest: dict[tuple[int, int], int] = {}
     for (window, first, last), exact in zip(runs, is_exact, strict=True):
-        if exact:  # of one begin the longest comes last
+        if exact:  # the longest run with this begin comes last
             longest[window, first] = last
     result = []
     current, reach, pending = (-1, -1), -1, -1

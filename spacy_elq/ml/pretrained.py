@@ -1,9 +1,9 @@
-"""Trained weights that fit into a package: what training changed of an encoder installed by itself.
+"""Trained weights small enough for a package: changes to an encoder that is installed separately.
 
-A weight file (safetensors, read without unpickling) holds the change of each parameter of the
-question encoder that training changed, and the heads. The changes of matrices are whole numbers of
-a few bits times a scale a row; a change is small beside what it is added to, so that a rough one
-does. The metadata tell of which encoder: applied to any other one the changes would mean nothing.
+A weight file (safetensors, read without unpickling) holds the heads, and the change of each
+parameter of the question encoder that training changed. Changes of matrices are stored as integers
+of a few bits and a scale for each row: changes are small compared to the weights, so that a coarse
+approximation is enough. The metadata identify the encoder, since the changes fit no other.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from .model import ElqModel, get_encoder, get_heads, is_initialized
 if TYPE_CHECKING:
     import torch
 
-# Weight files that are part of the package, by name.
+# Directory of the weight files in this package.
 SHIPPED = Path(__file__).parents[1] / "weights"
 SUFFIX = ".safetensors"
 FORMAT = "1"
 
-# Attribute of a model that begins with trained weights: their name.
+# Attribute of a model that starts from trained weights: the name of the weights.
 PRETRAINED = "pretrained"
 HEADS = "heads."
-# Endings of the names of a changed parameter's tensors.
+# Suffixes of the tensors of a changed parameter.
 CHANGE, PLANES, SCALE = ".change", ".planes", ".scale"
 
 
 def start_from_pretrained(model: ElqModel, name: str) -> ElqModel:
-    """Let a model begin, when it is initialized, with trained weights.
+    """Make a model load trained weights when it is initialized.
 
-    name (str): "starter", or the path of a file that `save_changes` wrote.
+    name (str): "starter", or the path of a file written by `save_changes`.
     """
-    model.init = partial(_init, model.init)  # no closure: worker processes get pickled models
+    model.init = partial(_init, model.init)  # not a closure: models are pickled for workers
     model.attrs[PRETRAINED] = name
     return model
 
@@ -51,7 +51,7 @@ def start_from_pretrained(model: ElqModel, name: str) -> ElqModel:
 def _init(
     initialize: Callable[..., Any] | None, model: ElqModel, X: Any = None, Y: Any = None
 ) -> None:
-    if is_initialized(model):  # it was loaded, or used, and has the weights
+    if is_initialized(model):  # loaded or used already, so it has its weights
         return
     if initialize is not None:
         initialize(model, X, Y)
@@ -59,13 +59,13 @@ def _init(
 
 
 def is_pretrained(model: ElqModel) -> bool:
-    """RETURNS (bool): Whether a model is trained as soon as it is initialized."""
+    """RETURNS (bool): Whether initialization loads trained weights."""
     return PRETRAINED in model.attrs
 
 
 def resolve_weights(name: str) -> Path:
-    """RETURNS (Path): The file behind the name of shipped weights, or a path.
-    RAISES (ElqError): If there is none."""
+    """name (str): The name of weights in this package, or a path.
+    RAISES (ElqError): If there is no such file."""
     for path in (SHIPPED / f"{name}{SUFFIX}", Path(name).expanduser()):
         if path.is_file():
             return path
@@ -74,8 +74,9 @@ def resolve_weights(name: str) -> Path:
 
 
 def load_untrained_encoder(source: str | None) -> torch.nn.Module:
-    """RETURNS (Module): The transformer that a model with an encoder of that name begins with.
-    RAISES (ElqError): If there is no name: a shared transformer has none."""
+    """source (str | None): Name of the encoder; None for a listener, which has no transformer.
+    RETURNS (Module): The encoder's transformer before training.
+    RAISES (ElqError): If there is no name."""
     from transformers import AutoModel
 
     if source is None:
@@ -84,13 +85,15 @@ def load_untrained_encoder(source: str | None) -> torch.nn.Module:
 
 
 def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, bits: int) -> None:
-    """Write what training changed. Of several trainings it is the mean: that of models which began
-    with the same weights is often better than each (Wortsman et al., ICML 2022, "Model soups").
+    """Write the changes that training made, or the mean of the changes of several models.
 
-    models (Sequence[Model]): Trained models of one kind, with transformers of their own.
-    base (Module): The same transformer before it was trained.
+    The mean of models that were trained from the same weights is often better than each of them
+    (Wortsman et al., ICML 2022, "Model soups").
+
+    models (Sequence[Model]): Trained models with the same configuration and own transformers.
+    base (Module): Their transformer before training.
     path (Path): The file to write.
-    bits (int): Of each number of a matrix's change, 2 to 8.
+    bits (int): Bits for each number in the change of a matrix, 2 to 8.
     """
     from safetensors.torch import save_file
 
@@ -103,7 +106,7 @@ def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, 
     for name, change in _mean([_transformer(model) for model in models], minus=before).items():
         if change.any():
             changed.append(name)
-            tensors |= {f"{name}{part}": value for part, value in _coarse(change, bits).items()}
+            tensors |= {f"{name}{part}": value for part, value in _quantize(change, bits).items()}
     for name, value in _mean([get_heads(model) for model in models]).items():
         tensors[f"{HEADS}{name}"] = value.contiguous()
     metadata = {
@@ -116,9 +119,10 @@ def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, 
 
 
 def apply_changes(model: ElqModel, path: Path) -> None:
-    """Add changes to the transformer of an initialized model, and set its heads.
+    """Add the changes to the transformer of an initialized model, and load the heads.
 
-    RAISES (ElqError): If the changes are of another encoder, or the heads of another shape.
+    RAISES (ElqError): If the changes belong to another encoder, or the heads are configured
+        differently.
     """
     import torch
 
@@ -133,21 +137,22 @@ def apply_changes(model: ElqModel, path: Path) -> None:
         raise ElqError(Errors.ELQ119.format(path=path, options=metadata["heads"]))
     with torch.no_grad():
         for name in names:
-            state[name] += _change(tensors, name, state[name]).to(state[name])
+            state[name] += _dequantize(tensors, name, state[name]).to(state[name])
     get_heads(model).load_state_dict(heads)
 
 
 def _mean(
     modules: Sequence[torch.nn.Module], minus: Mapping[str, torch.Tensor] | None = None
 ) -> dict[str, torch.Tensor]:
-    """The mean of each parameter of modules of one shape, float32 on the CPU.
+    """The mean of each parameter over modules of the same shape, float32 on the CPU.
 
-    minus (Mapping): Taken off each before; what was not trained comes out as zeros exactly.
+    minus (Mapping[str, Tensor] | None): Subtracted from each parameter first, so that untrained
+        parameters become exactly zero.
     """
     states = [module.state_dict() for module in modules]
-    begun = minus or {name: tensor.new_zeros(()) for name, tensor in states[0].items()}
+    base = minus or {name: tensor.new_zeros(()) for name, tensor in states[0].items()}
     return {
-        name: sum(s[name].cpu().float() - begun[name].cpu().float() for s in states) / len(states)
+        name: sum(s[name].cpu().float() - base[name].cpu().float() for s in states) / len(states)
         for name in states[0]
     }
 
@@ -159,21 +164,21 @@ def _transformer(model: ElqModel) -> torch.nn.Module:
     return transformer
 
 
-def _coarse(change: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
-    """A change of a parameter as small tensors, by the ending of their names."""
+def _quantize(change: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
+    """RETURNS (dict[str, Tensor]): The change of a parameter, quantized; suffix → tensor."""
     import torch
 
     if change.ndim < 2:
         return {CHANGE: change.half()}
-    most = _most(bits)
-    scale = change.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / most
-    codes = ((change / scale).round() + most).to(torch.uint8).numpy()
+    maximum = _max_code(bits)
+    scale = change.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / maximum
+    codes = ((change / scale).round() + maximum).to(torch.uint8).numpy()
     planes = np.stack([np.packbits(codes >> bit & 1) for bit in range(bits)])
     return {PLANES: torch.from_numpy(planes), SCALE: scale}
 
 
-def _change(tensors: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) -> torch.Tensor:
-    """What `_coarse` made small, in the shape of the parameter."""
+def _dequantize(tensors: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) -> torch.Tensor:
+    """Restore the change that `_quantize` made small, in the parameter's shape."""
     import torch
 
     if f"{name}{CHANGE}" in tensors:
@@ -182,12 +187,12 @@ def _change(tensors: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) 
     codes = np.zeros(like.numel(), dtype=np.uint8)
     for bit, plane in enumerate(planes):
         codes |= np.unpackbits(plane, count=len(codes)) << bit
-    numbers = torch.from_numpy(codes).view(like.shape).float() - _most(len(planes))
+    numbers = torch.from_numpy(codes).view(like.shape).float() - _max_code(len(planes))
     return numbers * tensors[f"{name}{SCALE}"]
 
 
-def _most(bits: int) -> int:
-    """The largest of the whole numbers, which are as many below zero as above."""
+def _max_code(bits: int) -> int:
+    """The largest integer, of a range that is symmetric around zero."""
     return 2 ** (bits - 1) - 1
 
 
@@ -201,12 +206,12 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     except SafetensorError as err:
         raise ElqError(Errors.ELQ121.format(path=path, reason=err)) from None
     if metadata.get("format") != FORMAT:
-        raise ElqError(Errors.ELQ121.format(path=path, reason="it has another format"))
+        raise ElqError(Errors.ELQ121.format(path=path, reason="its format is unknown"))
     return tensors, metadata
 
 
 def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """Names the values of parameters."""
+    """RETURNS (str): A hash of the names and values of parameters."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())

@@ -76,7 +76,7 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
     module = MentionContext(reach).double()
     module.share.data.fill_(0.5)
     means = np.stack([VECTORS[b, i : j + 1].mean(0) for b, i, j in spans])
-    near, stretch = module.stretches(spans, np.array(lengths), VECTORS.shape[1])
+    near, stretch = module.nearby_ranges(spans, np.array(lengths), VECTORS.shape[1])
     near_means = [VECTORS[b, i : j + 1].mean(0) for b, i, j in near]
     found = module(torch.from_numpy(np.concatenate([means, near_means])), stretch)
     for row, mean, (b, i, j) in zip(found.detach().numpy(), means, spans, strict=True):
