@@ -280,7 +280,7 @@ def test_build_with_an_index_that_is_chosen_and_tuned(tmp_path, monkeypatch):
     result = run("build", entities, tmp_path / "kb", *settings)
     assert result.exit_code == 0, result.stderr
     told = " ".join(result.stderr.split())
-    assert "index: RR16,IVF64,RaBitQ (one bit a dimension)" in told
+    assert "index: RR16,IVF64,RaBitQ (one bit per dimension)" in told
     assert "of the exact 10 best" in told and "exact search" in told
     facts = dict(line.split("  ", 1) for line in run("info", tmp_path / "kb").stdout.splitlines())
     assert facts["index"].strip() == "RR16,IVF64,RaBitQ" or "SQ8" in facts["index"]

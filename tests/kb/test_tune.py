@@ -128,7 +128,7 @@ def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeyp
     manifest = build_kb(entities, tmp_path / "kb", source, options=options)
     assert manifest.index.endswith("RaBitQ")
     told = " ".join(capsys.readouterr().err.split())
-    assert "less than the 1.0 asked for" in told
+    assert "less than the requested 1.0" in told
     assert "tune with --queries" in told
     assert "exact search" in told
 

@@ -1,5 +1,5 @@
-"""The directory that a knowledge base is built in: whose it is, how far the build came, and its
-end."""
+"""The directory of an unfinished build: its lock, its progress, and how it becomes a knowledge
+base."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from .train_index import UNFINISHED, UNFINISHED_INFO
 from .vector_writers import UPLOAD, discard_upload
 
 PROGRESS = "progress.json"
-# What a build puts into its directory; files that it is writing have a dot in front.
-OWN = (*IMMUTABLE, MANIFEST, PROGRESS, UPLOAD, UNFINISHED, UNFINISHED_INFO)
+# Files of a build; while one is being written, its name begins with a dot.
+BUILD_FILES = (*IMMUTABLE, MANIFEST, PROGRESS, UPLOAD, UNFINISHED, UNFINISHED_INFO)
 
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """How far the vectors of an unfinished build have come, and of what they are.
+    """Identity of an unfinished build, and how many of its vectors are saved.
 
     digest (str): Checksum of the entities.
-    fingerprint (str): Of the entity encoder.
-    place (str): Address of the server that they go to; "" for files.
-    entities, vectors (int): How many are kept safely.
+    fingerprint (str): Fingerprint of the entity encoder.
+    place (str): Address of the vector store; "" for files.
+    entities, vectors (int): How many are saved.
     """
 
     digest: str
@@ -55,30 +55,30 @@ class BuildProgress:
 
     @classmethod
     def read(cls, path: Path) -> BuildProgress | None:
-        """RETURNS (Progress | None): What an earlier run wrote, if it can be read."""
+        """RETURNS (BuildProgress | None): The progress of an earlier run, if it can be read."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, path: Path) -> None:
-        """Write, in place of what was there, in one step."""
+        """Replace the file in one step."""
         write_json(path, asdict(self))
 
-    def of(self, entities: int, vectors: int) -> BuildProgress:
-        """RETURNS (BuildProgress): The same build, this far."""
+    def advanced_to(self, entities: int, vectors: int) -> BuildProgress:
+        """RETURNS (BuildProgress): The same build with other counts."""
         return replace(self, entities=entities, vectors=vectors)
 
 
 @contextmanager
 def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Keep other builds of a knowledge base out.
+    """Keep other builds of the same knowledge base out.
 
     out (Path): The knowledge base.
-    overwrite (bool): Whether one that is there may be replaced.
-    YIELDS (Path): The directory to build it in, made if it was not there.
-    RAISES (ElqError): If another process builds it, or if there is something else at one of the
-        two places.
+    overwrite (bool): Whether an existing one may be replaced.
+    YIELDS (Path): The directory to build it in, created if it is missing.
+    RAISES (ElqError): If another process is building it, or if one of the two paths holds something
+        else.
     """
     work = building_directory(out)
     _check_target(out, overwrite)
@@ -92,7 +92,7 @@ def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def building_directory(out: Path) -> Path:
-    """RETURNS (Path): Where the knowledge base `out` is while it is being built."""
+    """RETURNS (Path): The directory in which the knowledge base `out` is built."""
     return out.with_name(f"{out.name}.building")
 
 
@@ -104,12 +104,12 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 def _check_own(work: Path) -> None:
     for item in work.iterdir():
-        if not item.name.removeprefix(".").startswith(OWN):
+        if not item.name.removeprefix(".").startswith(BUILD_FILES):
             raise ElqError(Errors.ELQ251.format(path=work, name=item.name))
 
 
 def digest_of(entities: Iterable[Entity]) -> str:
-    """RETURNS (str): The checksum that the manifest of a build from these entities has."""
+    """RETURNS (str): `Manifest.digest` of a build from these entities."""
     digest = DigestedEntities(entities)
     for _ in digest:
         pass
@@ -117,7 +117,7 @@ def digest_of(entities: Iterable[Entity]) -> str:
 
 
 class DigestedEntities:
-    """Entities on their way into the catalogue, counted and summed up."""
+    """Passes entities through once, counting them and computing their checksum."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
         self.entities = entities
@@ -141,9 +141,9 @@ def write_catalogue(
 ) -> Catalogue:
     """Write the records of a build.
 
-    expected (int | None): How many there must be, if that is known.
+    expected (int | None): The required number of entities, if it is known.
     RETURNS (Catalogue): The records.
-    RAISES (ElqError): If an entity is wrong, or their number.
+    RAISES (ElqError): If an entity is invalid, or their number is wrong.
     """
     (work / CATALOGUE).unlink(missing_ok=True)
     try:
@@ -154,7 +154,7 @@ def write_catalogue(
             problem = f"there are {expected} of them for {entities.count} entities"
             raise ElqError(Errors.ELQ209.format(problem=problem))
     except ElqError:
-        if not (work / PROGRESS).exists():  # nothing here that a next run could use
+        if not (work / PROGRESS).exists():  # nothing that the next run could use
             _remove_all_but((), work)
             work.rmdir()
         raise
@@ -171,13 +171,12 @@ def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) ->
         place=manifest.index if find_backend(manifest.index) else "",
     )
     old = BuildProgress.read(work / PROGRESS)
-    if old is not None and old.of(0, 0) == fresh:
-        log(f"Going on with an unfinished build: {old.entities} entities have their vectors", show)
-        _remove_all_but(OWN, work)  # what it was writing when it broke off
+    if old is not None and old.advanced_to(0, 0) == fresh:
+        log(f"Resuming an unfinished build: {old.entities} entities have their vectors", show)
+        _remove_all_but(BUILD_FILES, work)  # partial files that it was writing
         return old
     if old is not None:
-        text = "The entities or the encoder changed since the unfinished build: starting over"
-        log(text, show)
+        log("The entities or the encoder changed since the unfinished build: starting over", show)
     discard_upload(work)
     _remove_all_but((CATALOGUE,), work)
     return fresh
@@ -190,15 +189,14 @@ def _remove_all_but(names: Collection[str], work: Path) -> None:
 
 
 def finish(manifest: Manifest, work: Path, out: Path) -> Manifest:
-    """Give a finished build its name.
+    """Publish a finished build under its name.
 
     RETURNS (Manifest): With its files.
     """
     manifest = replace(manifest, created=now(), files=describe_files(work))
     manifest.write(work)
     publish(work, out, check_replaceable)
-    # Not before: a build that can't be given its name is gone on with, and a collection is to be
-    # dropped until it is in use.
+    # Only now: if publishing fails, the next run resumes the build, or discards its upload.
     with suppress(OSError):
         (out / PROGRESS).unlink(missing_ok=True)
         (out / UPLOAD).unlink(missing_ok=True)

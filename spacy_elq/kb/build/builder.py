@@ -31,7 +31,7 @@ from .build_state import (
     write_catalogue,
 )
 from .choose_index import EXACT_UP_TO
-from .index_stage import IndexOptions, make_index, take_index, validate_index
+from .index_stage import IndexOptions, copy_index, make_index, validate_index
 from .vector_writers import OwnedVectorWriter, reserve_store
 
 DTYPES = (AUTO, "float32", "float16")
@@ -207,7 +207,7 @@ def build_kb(
         manifest = replace(manifest, vectors=count)
         NameIndex.build(work, enumerate(catalogue))
         if index_file is not None:
-            take_index(work, index_file)
+            copy_index(work, index_file)
         else:
             manifest = make_index(work, manifest, options or IndexOptions(), progress=progress)
         return finish(manifest, work, out)
@@ -248,7 +248,7 @@ def _write_vectors(
             check_size(ids, found, local, manifest.dtype)
             writer.write(found, local + done)
             done += len(chunk)
-            state.of(done, writer.rows).write(work / PROGRESS)
+            state.advanced_to(done, writer.rows).write(work / PROGRESS)
             bar.update(len(chunk))
             pace.record(len(chunk), time.perf_counter() - began)
     return writer.rows

@@ -1,8 +1,8 @@
-"""Which index a set of vectors gets: by their number, their width and the memory there is.
+"""Choose an index by the number of the vectors, their width and the allowed memory.
 
-Measured on real sentence vectors, one bit a dimension (RaBitQ) and exact scores for the best 100
-find what eight bits find, in an eighth of the memory; graphs (HNSW) take many times as long to
-build and find no more.
+Measured on real sentence vectors: one bit per dimension (RaBitQ), with exact scores for the best
+100, finds as much as eight bits per dimension, in an eighth of the memory. Graphs (HNSW) take many
+times as long to build and find no more.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from ...errors import ElqError, Errors
 from ..files.store import EXACT
 
-# Up to so many vectors, comparing a query with each of them takes a few milliseconds.
+# Comparing a query with each of this many vectors takes a few milliseconds.
 EXACT_UP_TO = 50_000
-# Bytes of a vector beside its code: its number, and what RaBitQ keeps to correct the estimate.
+# Bytes per vector besides its code: its number, and the factors that correct RaBitQ's estimate.
 ID_BYTES, FACTOR_BYTES = 8, 8
 FLOAT_BYTES = 4
-SMALLEST_LISTS, MOST_LISTS = 64, 1 << 15
+MIN_LISTS, MAX_LISTS = 64, 1 << 15
 GB = 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GB, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?")
@@ -27,11 +27,11 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?")
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """An index that may be built.
+    """A candidate for the index.
 
     spec (str): "exact" or a FAISS factory string.
-    size (int): Bytes of the index file, about; 0 for none.
-    reason (str): Why this one.
+    size (int): Estimated bytes in memory; 0 if it does not matter.
+    reason (str): Why it is a candidate, for the user.
     """
 
     spec: str
@@ -40,7 +40,8 @@ class IndexPlan:
 
 
 def parse_size(text: str) -> int:
-    """RETURNS (int): Bytes that a text such as "800MB" or "2GB" means; units are powers of 1024."""
+    """RETURNS (int): The bytes that a text such as "800MB" or "2GB" stands for; units are powers of
+    1024."""
     match = _SIZE.fullmatch(text.strip().upper())
     if match is None or float(match[1]) <= 0:
         raise ElqError(Errors.ELQ236.format(value=text))
@@ -48,13 +49,13 @@ def parse_size(text: str) -> int:
 
 
 def index_plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list[IndexPlan]:
-    """The indexes to try, the first that finds enough is the one.
+    """The indexes to try, in order; the first that reaches the recall is taken.
 
-    item_bytes (int): Of a stored number.
-    max_ram (int): Most bytes of an index, as searches are slow where it isn't in memory. Exact
-        search needs all the vectors there.
+    item_bytes (int): Bytes of one stored number.
+    max_ram (int): Maximum bytes of an index, because searches are slow unless it is in memory.
+        Exact search needs all vectors in memory.
     RETURNS (list[IndexPlan]): At least one.
-    RAISES (ElqError): If the smallest does not fit.
+    RAISES (ElqError): If even the smallest index is too large.
     """
     if vectors <= EXACT_UP_TO:
         return [IndexPlan(EXACT, 0, f"{vectors:,} vectors are few enough to compare with each")]
@@ -64,8 +65,8 @@ def index_plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list
     small = vectors * (bits + FACTOR_BYTES + ID_BYTES) + centres + FLOAT_BYTES * width**2
     large = vectors * (width + ID_BYTES) + centres
     found = [
-        IndexPlan(f"RR{width},IVF{number},RaBitQ", small, "one bit a dimension"),
-        IndexPlan(f"IVF{number},SQ8", large, "eight bits a dimension, as one finds too little"),
+        IndexPlan(f"RR{width},IVF{number},RaBitQ", small, "one bit per dimension"),
+        IndexPlan(f"IVF{number},SQ8", large, "eight bits per dimension, as one finds too little"),
         IndexPlan(EXACT, vectors * width * item_bytes, "no index finds enough"),
     ]
     if small > max_ram:
@@ -76,7 +77,8 @@ def index_plans(vectors: int, width: int, item_bytes: int, max_ram: int) -> list
 
 
 def number_of_lists(vectors: int) -> int:
-    """RETURNS (int): How many lists vectors are divided into: the power of two next to twice their
-    number's square root, which balances comparing with the centres and with the vectors."""
+    """RETURNS (int): The number of lists to divide vectors into: the power of two closest to twice
+    the square root of their number, which balances the comparisons with list centres and those with
+    vectors."""
     number = 1 << round(math.log2(2 * vectors**0.5))
-    return max(SMALLEST_LISTS, min(MOST_LISTS, number))
+    return max(MIN_LISTS, min(MAX_LISTS, number))

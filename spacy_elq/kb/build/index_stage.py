@@ -1,4 +1,4 @@
-"""The stage of a build that gives the vectors an index: choose, build, measure."""
+"""The last stage of a build: choose an index of the vectors, build it, tune its search."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ QuerySource = Callable[[], Queries]
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """What an index may take and must find.
+    """Limits of an index.
 
-    max_ram (int): Most bytes of an index that "auto" chooses.
-    min_recall (float): Share of the exact 10 best entities that it has to find, where that can be.
-    queries (Callable): Returns what it is tried with; entity vectors, moved, where None.
+    max_ram (int): Maximum size in bytes of an index that "auto" chooses.
+    min_recall (float): Share of the exact 10 best entities that it should find.
+    queries (Callable): Returns the queries to tune it with; synthetic ones if None.
     device (int): GPU that k-means runs on, -1 for the CPU.
     """
 
@@ -64,12 +64,12 @@ def validate_index(index: str, width: int, dtype: str) -> str:
 def make_index(
     work: Path, manifest: Manifest, options: IndexOptions, *, progress: bool = False
 ) -> Manifest:
-    """Build the index that a manifest asks for beside the vectors, and tune how it is searched.
+    """Build the index that a manifest names, and tune its search.
 
-    work (Path): The directory, which has its vectors. A build that broke off is gone on with.
-    manifest (Manifest): Of the directory; `index` may be "auto".
-    progress (bool): Whether to tell on stderr what is done, chosen and found.
-    RETURNS (Manifest): With the index as it is, and how it is searched.
+    work (Path): Directory of the build, with the vectors. An unfinished index is resumed.
+    manifest (Manifest): Of the build; `index` may be "auto".
+    progress (bool): Whether to report on stderr.
+    RETURNS (Manifest): With the final `index` and `search`.
     """
     backend = find_backend(manifest.index)
     if backend is not None:
@@ -77,21 +77,13 @@ def make_index(
         backend.finish(manifest)
         return manifest
     _forget(work)
-    candidates = [IndexPlan(manifest.index, 0, "as asked for")]
-    if manifest.index == AUTO:
-        item_bytes = np.dtype(manifest.dtype).itemsize
-        candidates = index_plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
+    candidates = _candidates(manifest, options)
     for plan in candidates:
         log(f"index: {plan.spec} ({plan.reason})", progress)
         if plan.spec == EXACT:
             break
-        path = build_index(
-            work,
-            VectorFile(work / VECTORS),
-            plan.spec,
-            device=options.device,
-            progress=progress,
-        )
+        vectors = VectorFile(work / VECTORS)
+        path = build_index(work, vectors, plan.spec, device=options.device, progress=progress)
         settings = _tune(work, path, manifest, options)
         log(f"search: {describe(settings)}", progress)
         if settings.recall >= options.min_recall or plan is candidates[-1]:
@@ -104,8 +96,15 @@ def make_index(
     return replace(manifest, index=EXACT)
 
 
-def take_index(work: Path, index_file: Path) -> None:
-    """Copy an index of the vectors, in the place of what an unfinished build may have left."""
+def _candidates(manifest: Manifest, options: IndexOptions) -> list[IndexPlan]:
+    if manifest.index != AUTO:
+        return [IndexPlan(manifest.index, 0, "as requested")]
+    item_bytes = np.dtype(manifest.dtype).itemsize
+    return index_plans(manifest.vectors, manifest.width, item_bytes, options.max_ram)
+
+
+def copy_index(work: Path, index_file: Path) -> None:
+    """Copy an existing index of the vectors, in place of any index of an unfinished build."""
     _forget(work)
     forget_unfinished(work)
     shutil.copyfile(index_file, work / INDEX)
@@ -122,13 +121,13 @@ def _tune(work: Path, path: Path, manifest: Manifest, options: IndexOptions) -> 
     if options.queries is not None:
         vectors, source = options.queries()
         queries = Queries(subsample(check_queries(vectors, manifest.width), MAX_QUERIES), source)
-        np.save(work / QUERIES, queries.vectors)  # for checks, and for when it is built again
+        np.save(work / QUERIES, queries.vectors)  # for `kb check` and for compaction
     return tune_search(open_indexed_store(work, path, manifest), exact, queries, options.min_recall)
 
 
 def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
     """RETURNS (Queries | None): The queries that the index of a knowledge base was tuned with;
-    None where they were made of its own vectors."""
+    None if they were synthetic."""
     if QUERIES not in manifest.files:
         return None
     vectors = np.load(directory / QUERIES, allow_pickle=False)
@@ -136,26 +135,26 @@ def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
 
 
 def describe(settings: SearchSettings) -> str:
-    """RETURNS (str): How far an index is searched, and what that finds at what cost."""
-    far = f"effort {settings.effort}, " if settings.effort else ""
+    """RETURNS (str): Effort of a search, its recall and its time, as one line."""
+    effort = f"effort {settings.effort}, " if settings.effort else ""
     found = f"finds {settings.recall:.4f} of the exact 10 best"
     asked = f"{settings.sample} queries: {settings.queries}"
     cost = f"{settings.ms:.1f} ms a query, exact search {settings.exact_ms:.0f} ms"
-    return f"{far}re-ranks {settings.rerank}, {found} ({asked}); {cost}"
+    return f"{effort}re-ranks {settings.rerank}, {found} ({asked}); {cost}"
 
 
 def _warn(settings: SearchSettings, options: IndexOptions, show: bool) -> None:
     if settings.recall < options.min_recall:
         log(
-            f"That is less than the {options.min_recall} asked for. Allow more memory, or ask for "
+            f"This is less than the requested {options.min_recall}. Allow more memory, or request "
             "another index.",
             show,
         )
     if options.queries is None:
-        log("Mentions may be further from the entities than that: tune with --queries.", show)
+        log("Real mentions may be further from the entities: tune with --queries.", show)
 
 
 def log(text: str, show: bool) -> None:
-    """Tell something on stderr, above a progress bar."""
+    """Print a line on stderr, above any progress bar."""
     if show:
         tqdm.write(text, file=sys.stderr)

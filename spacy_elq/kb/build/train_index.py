@@ -1,4 +1,4 @@
-"""Vectors → a FAISS index, in bounded memory and resumable: train on a sample, then add."""
+"""Build a FAISS index in bounded memory, resumable: train on a sample, then add all vectors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ...files import atomic_file
 from ..files.store import AUTO, EXACT
 from ..search.faiss_index import last_line, many_threads, to_gpu
 
-# k-means learns from so many vectors a list, as long as they are no more than this many bytes.
+# k-means learns from this many vectors per list, but from no more than this many bytes of them.
 POINTS_PER_LIST = 64
 SAMPLE_BYTES = 640 << 20
-# Vectors read and added at once, and how many of them until what is there is saved.
+# Vectors read and added at once, and added before the index is saved.
 ADD_AT_ONCE = 1 << 15
 SAVE_EVERY = 1 << 20
 UNFINISHED = "index.part"
@@ -25,10 +25,10 @@ UNFINISHED_INFO = "index.part.json"
 
 
 class VectorFile:
-    """The rows of a .npy file, read block by block. What was read does not stay in memory, as the
-    pages of one mapping would.
+    """A matrix (V, h) in a .npy file, read block by block. Each block is mapped anew, because the
+    pages of a lasting mapping would stay in memory.
 
-    path (Path): File of a matrix (V, h).
+    path (Path): The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,13 +71,13 @@ def factory(width: int, spec: str) -> Any:
 def build_index(
     directory: Path, vectors: VectorFile, spec: str, *, device: int = -1, progress: bool = False
 ) -> Path:
-    """Train an index and add all vectors, going on from where an earlier call broke off.
+    """Train an index and add all vectors; resumes an interrupted call.
 
-    directory (Path): Where the unfinished index is kept.
+    directory (Path): Keeps the unfinished index.
     spec (str): FAISS factory string, for example "SQfp16" or "HNSW32".
     device (int): GPU that k-means runs on, -1 for the CPU.
     progress (bool): Whether to show progress on stderr.
-    RETURNS (Path): The index, whole; its name is to be changed.
+    RETURNS (Path): File of the finished index, for the caller to rename.
     """
     work = _Unfinished(directory, {"spec": spec, "vectors": len(vectors)})
     try:
@@ -87,51 +87,51 @@ def build_index(
                 index = _train(vectors, spec, device, show=progress)
                 work.save(index)
             _add(index, vectors, work, show=progress)
-    except RuntimeError as err:  # too few vectors to train on, above all
+    except RuntimeError as err:  # mostly: too few vectors to train on
         raise ElqError(Errors.ELQ215.format(spec=spec, reason=last_line(err))) from None
     return work.path
 
 
 def forget_unfinished(directory: Path) -> None:
-    """Remove what `build_index` keeps beside the index, and one that was left unfinished."""
+    """Remove the files that `build_index` keeps."""
     for name in (UNFINISHED, UNFINISHED_INFO):
         (directory / name).unlink(missing_ok=True)
 
 
 class _Unfinished:
-    """An index on disk that has yet to get some or all of its vectors.
+    """An index on disk that does not have all of its vectors yet.
 
-    of (dict): What is built; one that was left of anything else is no use.
+    spec (dict): What is being built. A leftover from a different spec is ignored.
     """
 
-    def __init__(self, directory: Path, of: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, spec: dict[str, Any]) -> None:
         self.path = directory / UNFINISHED
-        self._of = of
+        self._spec = spec
         self._info = directory / UNFINISHED_INFO
 
     def load(self) -> Any:
-        """RETURNS (Optional[faiss.Index]): The index as it was last saved."""
+        """RETURNS (Optional[faiss.Index]): The index as last saved, if there is one."""
         import faiss
 
         try:
-            same = json.loads(self._info.read_text(encoding="utf8")) == self._of
+            same = json.loads(self._info.read_text(encoding="utf8")) == self._spec
         except (OSError, ValueError):
             return None
         return faiss.read_index(str(self.path)) if same and self.path.exists() else None
 
     def save(self, index: Any) -> None:
-        """Write the index in place of what was saved before, in one step."""
+        """Replace the saved index in one step."""
         import faiss
 
         with atomic_file(self.path) as work:
-            # What the old file is an index of must not be said of the new one.
+            # Delete the description first, so the new index never carries the old one's.
             self._info.unlink(missing_ok=True)
             faiss.write_index(index, str(work))
-        self._info.write_text(json.dumps(self._of), encoding="utf8")
+        self._info.write_text(json.dumps(self._spec), encoding="utf8")
 
 
 def _train(vectors: VectorFile, spec: str, device: int, *, show: bool) -> Any:
-    """An index that has learned its lists and codes from a sample, and holds no vector."""
+    """RETURNS (faiss.Index): An index that has learned its lists and codes, without vectors."""
     import faiss
 
     index = factory(vectors.shape[1], spec)

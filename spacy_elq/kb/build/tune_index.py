@@ -1,4 +1,4 @@
-"""How far an index must be searched to find what exact search finds: measured, on queries."""
+"""Tune the search of an index: the cheapest settings that find what exact search finds."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import numpy as np
 from ..search.faiss_index import FaissIndex, SearchSettings
 from ..search.file_vectors import FileVectorStore
 
-# Entities that recall is measured for.
+# Entities per query that recall counts.
 NEIGHBOURS = 10
-# Vectors that an index may be asked for, to be scored exactly.
+# Numbers of vectors to score exactly.
 RERANK_SIZES = (50, 100, 200, 400)
-# Scoring one vector exactly costs as much as scoring so many codes.
+# Scoring one vector exactly takes as long as scoring this many codes of an index.
 EXACT_COST = 40
-# Queries of the index where none are given, and most of any that are used.
-HELD, MAX_QUERIES = 500, 1000
-# How far a held query is from its vector, as a share of the distance between two vectors.
+SYNTHETIC_QUERIES, MAX_QUERIES = 500, 1000
+# Distance of a synthetic query from its vector, as a share of the distance between two vectors.
 NOISE = 0.5
+# Searches that are timed.
 TIMED = 30
 
 
 class Queries(NamedTuple):
-    """Vectors that an index is tried with.
+    """Query vectors to tune an index with.
 
     vectors (ndarray): (M, h), float32.
-    source (str): What they are.
+    source (str): Where they come from; kept in the manifest.
     """
 
     vectors: np.ndarray
     source: str
 
 
-def synthetic_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
-    """Queries like the vectors, but none of them: vectors moved by differences of other two.
+def synthetic_queries(vectors: np.ndarray, count: int = SYNTHETIC_QUERIES) -> Queries:
+    """Make queries that are distributed like the vectors but differ from all of them: each is a
+    vector, moved by the difference of two others.
 
     vectors (ndarray): (V, h).
-    RETURNS (Queries): (M, h).
+    RETURNS (Queries): `count` of them at most.
     """
     rng = np.random.default_rng(0)
     count = min(count, len(vectors))
@@ -52,21 +53,21 @@ def synthetic_queries(vectors: np.ndarray, count: int = HELD) -> Queries:
 
 
 def tune_search(
-    table: FileVectorStore, exact: FileVectorStore, queries: Queries, least: float
+    table: FileVectorStore, exact: FileVectorStore, queries: Queries, min_recall: float
 ) -> SearchSettings:
-    """Find the cheapest settings whose recall is large enough, or else those of the largest.
+    """Find the cheapest settings that reach a recall; if none do, those with the highest recall.
 
-    table (FileVectorStore): With the index.
-    exact (FileVectorStore): The same without.
-    least (float): The recall wanted.
-    RETURNS (SearchSettings): To be kept.
+    table (FileVectorStore): Searches with the index.
+    exact (FileVectorStore): Searches the same vectors without it.
+    min_recall (float): The recall to reach.
+    RETURNS (SearchSettings): For the manifest.
     """
     index = table.index
     if index is None:
         raise TypeError("only an index can be tuned")
     vectors = queries.vectors
     truth = exact.search(vectors, min(NEIGHBOURS, table.entities)).rows
-    index.effort, table.rerank = _choose(table, index, vectors, truth, least)
+    index.effort, table.rerank = _choose(table, index, vectors, truth, min_recall)
     found = table.search(vectors, truth.shape[1]).rows
     return SearchSettings(
         effort=index.effort,
@@ -80,7 +81,11 @@ def tune_search(
 
 
 def _choose(
-    table: FileVectorStore, index: FaissIndex, queries: np.ndarray, truth: np.ndarray, least: float
+    table: FileVectorStore,
+    index: FaissIndex,
+    queries: np.ndarray,
+    truth: np.ndarray,
+    min_recall: float,
 ) -> tuple[int, int]:
     """RETURNS (tuple[int, int]): Effort and rerank."""
     tried: list[_Trial] = []
@@ -93,12 +98,12 @@ def _choose(
         _, vector_rows = index.search(queries, most, effort=effort)
         for rerank in RERANK_SIZES:
             found = table.owners_of(vector_rows[:, :rerank])
-            # Not by the luck of some queries: either half must do.
+            # Both halves of the queries must reach it, so that luck does not decide.
             halves = min(recall(truth[half::2], found[half::2]) for half in (0, 1))
             tried.append(_Trial(halves, scanned + EXACT_COST * rerank, effort, rerank))
-            if halves >= least:
+            if halves >= min_recall:
                 cheapest = min(cheapest, tried[-1].cost)
-    enough = [trial for trial in tried if trial.recall >= least]
+    enough = [trial for trial in tried if trial.recall >= min_recall]
     if enough:
         chosen = min(enough, key=lambda trial: trial.cost)
     else:
@@ -107,7 +112,7 @@ def _choose(
 
 
 class _Trial(NamedTuple):
-    """Settings, what they find, and their cost in codes scored."""
+    """Settings, their recall, and their cost as a number of scored codes."""
 
     recall: float
     cost: float
@@ -116,7 +121,7 @@ class _Trial(NamedTuple):
 
 
 def efforts(index: FaissIndex) -> Iterator[int]:
-    """YIELDS (int): Efforts to try, from the least that makes sense, each twice the last."""
+    """YIELDS (int): Efforts to try, ascending, each twice the one before."""
     effort = index.min_effort
     while effort < index.max_effort:
         yield effort
@@ -125,17 +130,17 @@ def efforts(index: FaissIndex) -> Iterator[int]:
 
 
 def recall(truth: np.ndarray, found: np.ndarray) -> float:
-    """RETURNS (float): Share of the rows in `truth` (M, k) that are in the same line of `found`
-    (M, n), 0 to 1; padding with -1 does not count."""
+    """RETURNS (float): Share of the rows in `truth` (M, k) that the same line of `found` (M, n)
+    contains, 0 to 1; padding with -1 does not count."""
     there = (truth[:, :, None] == found[:, None, :]).any(axis=2)
     wanted = truth >= 0
     return float(there[wanted].mean()) if wanted.any() else 1.0
 
 
-def subsample(vectors: np.ndarray, most: int) -> np.ndarray:
-    """RETURNS (ndarray): At most so many of the rows, evenly spread."""
-    places = np.linspace(0, len(vectors) - 1, min(most, len(vectors)), dtype=np.int64)
-    return vectors[places]
+def subsample(vectors: np.ndarray, size: int) -> np.ndarray:
+    """RETURNS (ndarray): Evenly spaced rows, `size` of them at most."""
+    rows = np.linspace(0, len(vectors) - 1, min(size, len(vectors)), dtype=np.int64)
+    return vectors[rows]
 
 
 def _milliseconds(table: FileVectorStore, queries: np.ndarray) -> float:
