@@ -40,13 +40,13 @@ R = TypeVar("R")
 class KBMode(Enum):
     """Where the changes of a knowledge base go.
 
-    A new object is IN_MEMORY. Opening a directory makes it IN_PLACE, or READ_ONLY for
-    `in_place=False`. These changes of the mode follow:
+    A new object starts IN_MEMORY; an opened directory starts IN_PLACE, or READ_ONLY if
+    `in_place=False`. The transitions:
 
-    - IN_PLACE → READ_ONLY: a change is to be made, but the directory can't be written (a warning
-      says so), or it is a temporary directory (`keep_temporary`).
-    - READ_ONLY → IN_MEMORY: the first change is made.
-    - IN_MEMORY → READ_ONLY: the changes are saved to the directory they are based on.
+    - IN_PLACE → READ_ONLY: before a change, if the directory can't be written (with a warning);
+      and in `keep_temporary`, because a temporary directory ends with its object.
+    - READ_ONLY → IN_MEMORY: with the first change.
+    - IN_MEMORY → READ_ONLY: with saving to the directory that the changes are based on.
     """
 
     IN_PLACE = auto()
@@ -59,7 +59,7 @@ class KBMode(Enum):
 
 
 def _of_view(method: Callable[Concatenate[View, P], R]) -> Callable[Concatenate[FaissKB, P], R]:
-    """RETURNS (Callable): A method of the knowledge base that calls one of its present view."""
+    """RETURNS (Callable): The method as one of the knowledge base, applied to its present view."""
 
     @wraps(method)
     def call(kb: FaissKB, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -196,7 +196,7 @@ class FaissKB(KnowledgeBase):
         with self._swapping:
             self._view = replace(self._view, **changes)
 
-    # What the view of the present moment answers
+    # Methods of the present view
 
     __len__ = _of_view(View.__len__)
     __iter__ = _of_view(View.__iter__)

@@ -145,12 +145,12 @@ def _build_temporary(
 def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
     from ..entities.reader import read_entities
     from .build.builder import build_kb
-    from .files.locks import alone
+    from .files.locks import exclusive_lock
 
     kb = _cached(path, cache, vocab, encoder)
     if kb is None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with alone(cache.with_name(f".{cache.name}.cache.lock")):
+        with exclusive_lock(cache.with_name(f".{cache.name}.cache.lock")):
             kb = _cached(path, cache, vocab, encoder)  # another process may just have built it
             if kb is None:
                 source = f"{CACHE}{path.name}"

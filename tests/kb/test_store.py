@@ -222,12 +222,12 @@ def test_a_lock_keeps_others_out_until_its_end(tmp_path):
     path, order = tmp_path / "lock", []
 
     def other():
-        with locks.alone(path):
+        with locks.exclusive_lock(path):
             order.append("other")
 
     thread = threading.Thread(target=other)
-    with locks.alone(path):
-        with pytest.raises(ElqError, match="ELQ240"), locks.alone(path, busy="ELQ240"):
+    with locks.exclusive_lock(path):
+        with pytest.raises(ElqError, match="ELQ240"), locks.exclusive_lock(path, busy="ELQ240"):
             pass
         thread.start()
         thread.join(0.1)

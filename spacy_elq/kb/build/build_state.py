@@ -16,7 +16,7 @@ from ...files import write_json
 from ...types import Entity
 from ..files.atomic import publish, recover
 from ..files.catalogue import Catalogue
-from ..files.locks import alone
+from ..files.locks import exclusive_lock
 from ..files.store import (
     CATALOGUE,
     IMMUTABLE,
@@ -83,7 +83,7 @@ def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
     work = building_directory(out)
     _check_target(out, overwrite)
     work.parent.mkdir(parents=True, exist_ok=True)
-    with alone(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ240.format(path=out)):
+    with exclusive_lock(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ240.format(path=out)):
         recover(out)
         _check_target(out, overwrite)  # another build may just have ended
         work.mkdir(exist_ok=True)

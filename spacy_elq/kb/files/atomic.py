@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ...files import sync
-from .locks import alone, hold
+from .locks import exclusive_lock, hold
 
 # Raises an error for a directory that must not be replaced.
 Check = Callable[[Path], None]
@@ -107,4 +107,4 @@ def _backup(path: Path) -> Path:
 
 def _publishing(path: Path) -> AbstractContextManager[None]:
     """Keep others from renaming a directory."""
-    return alone(path.with_name(f".{path.name}.lock"))
+    return exclusive_lock(path.with_name(f".{path.name}.lock"))

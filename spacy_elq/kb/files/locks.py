@@ -39,7 +39,7 @@ def hold(path: Path, *, exclusive: bool) -> int | None:
 
 
 @contextmanager
-def alone(path: Path, busy: str = "") -> Iterator[None]:
+def exclusive_lock(path: Path, busy: str = "") -> Iterator[None]:
     """Keep out other processes, and threads of this one, that ask for the same lock.
 
     path (Path): A file for this lock only; it is made, and removed in the end.

@@ -251,7 +251,7 @@ class Delta:
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None = None) -> SearchResult:
         """Find the k best added entities of each query, see `FileVectorStore.search`.
 
-        alive (ndarray | None): Mask of those that may be found, in row order; None for the living.
+        alive (ndarray | None): Mask of the ones to find, in row order; None for the living.
         """
         found = self._table.search(queries, k, self.added_alive if alive is None else alive)
         return SearchResult(np.where(found.rows < 0, -1, found.rows + self.base_rows), found.scores)

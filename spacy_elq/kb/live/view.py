@@ -94,7 +94,7 @@ class View:
 
         vectors (ndarray): Queries (M, h), float32.
         rows (ndarray): Entity rows (M, C), int64, -1 for none.
-        RETURNS (ndarray): (M, C), float32; -inf where the row is -1 or the entity was removed.
+        RETURNS (ndarray): (M, C), float32; -inf if the row is -1 or the entity was removed.
         """
         base, delta = self.base, self.delta
         queries = check_queries(vectors, delta.width)
