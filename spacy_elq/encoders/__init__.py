@@ -1,0 +1,1 @@
+"""Texts and entities as vectors: wordpiece windows, question encoders, entity encoder."""

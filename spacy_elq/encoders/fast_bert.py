@@ -1,8 +1,11 @@
 """A padded batch of wordpieces → last-layer vectors.
 
-In inference, BERT and its kin are run here rather than by transformers' own `forward`: the same
-modules in the same order, so the same vectors bit for bit, without what that does around them
-(masks, keyword arguments, records of outputs), which is a fifth of the time of a short text.
+In inference, BERT models run here instead of in transformers' `forward`. The same modules run in
+the same order, so the vectors are the same bit for bit, but without the overhead of `forward`
+(masks, keyword arguments, output records), which takes a fifth of the time of a short text.
+
+This depends on internals of the pinned transformers release. Delete it with the move to
+transformers 5, and let `last_layer` always call the transformer.
 """
 
 from __future__ import annotations
@@ -14,23 +17,23 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# Models that are embeddings and a stack of layers, each attention and feed-forward.
+# Models that consist of embeddings and layers of attention and feed-forward modules.
 STACKS = ("BertModel", "RobertaModel", "XLMRobertaModel")
 
 
 def last_layer(transformer: Any, ids: np.ndarray, mask: np.ndarray) -> torch.Tensor:
-    """Run a transformer in its own mode (training or not).
+    """Run a transformer in its current mode (training or evaluation).
 
-    transformer (PreTrainedModel): Any that takes `input_ids` and `attention_mask`.
+    transformer (PreTrainedModel): Any model that takes `input_ids` and `attention_mask`.
     ids (ndarray): Wordpiece ids, int64 (B, T).
-    mask (ndarray): True at wordpieces, False at padding, bool (B, T).
+    mask (ndarray): True for wordpieces, False for padding, bool (B, T).
     RETURNS (Tensor): (B, T, h), on the transformer's device.
     """
     import torch
 
     device = transformer.device
     input_ids = torch.from_numpy(ids).to(device)
-    # Without padding attention needs no mask.
+    # Without padding, attention needs no mask.
     attended = None if mask.all() else torch.from_numpy(mask).to(device)
     if _is_stack(transformer):
         return _run_stack(transformer, input_ids, attended)
@@ -40,7 +43,7 @@ def last_layer(transformer: Any, ids: np.ndarray, mask: np.ndarray) -> torch.Ten
 
 
 def _is_stack(transformer: Any) -> bool:
-    """Whether `_run_stack` does what the transformer's own forward does."""
+    """RETURNS (bool): Whether `_run_stack` is equivalent to the transformer's `forward`."""
     kind, config = type(transformer), transformer.config
     return (
         kind.__name__ in STACKS
@@ -53,7 +56,7 @@ def _is_stack(transformer: Any) -> bool:
 
 
 def _run_stack(transformer: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """mask (Tensor | None): Wordpieces to attend to, bool (B, T); None for all."""
+    """mask (Tensor | None): True for wordpieces to attend to, bool (B, T); None for all."""
     vectors = transformer.embeddings(input_ids=ids)
     if mask is not None:
         mask = mask[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
@@ -63,8 +66,8 @@ def _run_stack(transformer: Any, ids: torch.Tensor, mask: torch.Tensor | None) -
     return vectors
 
 
-# Functions of their own, for what they hold to be freed, and used again, before the next step: in
-# batches memory that is new takes longer.
+# Separate functions, so that their tensors are freed and reused before the next step: new memory
+# makes batches slower.
 
 
 def _attend(attention: Any, vectors: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

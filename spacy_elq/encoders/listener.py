@@ -1,7 +1,7 @@
-"""Documents → wordpiece vectors, read from a `transformer` component earlier in the pipeline.
+"""Documents → wordpiece vectors, read from an earlier `transformer` component.
 
-The listener gives wordpieces aligned to tokens, without characters; a wordpiece's characters are
-taken to be those of the tokens it belongs to, which is as fine as `doc.ents` can be.
+The listener aligns wordpieces to tokens and has no character offsets. A wordpiece gets the
+characters of its tokens, which is precise enough for `doc.ents`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def listener_encoder(listener: Model, *, max_batch_items: int) -> Encoder:
     """An encoder that reads the output of a `transformer` component.
 
     listener (Model): A raw `spacy_transformers.TransformerListener`: wordpieces, not pooled tokens.
-    max_batch_items (int): Most wordpieces of a padded batch.
+    max_batch_items (int): Maximum number of wordpieces of a padded batch.
     """
     return Model(
         "elq-shared-encoder",
@@ -78,12 +78,13 @@ def _forward(
 
 
 def has_output(docs: Iterable[Doc]) -> bool:
-    """RETURNS (bool): Whether a transformer's output is on every document that has tokens."""
+    """RETURNS (bool): Whether every document with tokens has a transformer's output."""
     return all(doc._.trf_data is not None for doc in docs if len(doc))
 
 
 def _states(data: TransformerData, is_train: bool) -> torch.Tensor | None:
-    """The last hidden states of one document's windows, (windows, T, h); none when it is empty."""
+    """RETURNS (Tensor | None): The last hidden states of one document's windows, (windows, T, h);
+    None if the document is empty."""
     if "last_hidden_state" not in data.model_output or not data.model_output.last_hidden_state.size:
         return None
     return xp2torch(data.model_output.last_hidden_state, requires_grad=is_train)
@@ -97,7 +98,8 @@ def _windows(index: int, doc: Doc, data: TransformerData) -> list[Window]:
     pieces = _to_numpy(data.align.dataXd).ravel()
     starts = np.array([token.idx for token in doc], dtype=np.int32)
     ends = np.array([token.idx + len(token) for token in doc], dtype=np.int32)
-    # Written backwards and forwards: a wordpiece of several tokens runs from the first to the last.
+    # Assigned backwards, then forwards: a wordpiece of several tokens starts at the first token and
+    # ends at the last.
     chars[pieces[::-1], 0] = starts[owners[::-1]]
     chars[pieces, 1] = ends[owners]
     chars = chars.reshape(*mask.shape, 2)

@@ -1,4 +1,4 @@
-"""Where an encoder's files come from: a packaged model, a local directory, or the model hub."""
+"""Find an encoder's files: an installed model, a local directory, or a model on the hub."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MINILM = "minilm"
 
 
 def resolve_model_path(name: str) -> str:
-    """Turn an encoder's name into what `transformers` reads.
+    """Turn an encoder's name into a directory or hub id that `transformers` can read.
 
-    A path that does not exist is refused here: `transformers` would take it for a hub id and
-    retry over the network for a long time.
+    Rejects a path that does not exist: `transformers` would take it for a hub id and retry over the
+    network for a long time.
 
     name (str): "minilm", a local directory, or a hub id such as "bert-base-uncased".
     RETURNS (str): A local directory, or the hub id unchanged.
-    RAISES (ElqError): The extra is not installed, or the directory is missing or holds no model.
+    RAISES (ElqError): If the extra is not installed, or the directory is missing or has no model.
     """
     if name == MINILM:
         return str(_minilm_directory())
@@ -41,5 +41,5 @@ def _minilm_directory() -> Path:
 
 
 def _looks_like_path(name: str) -> bool:
-    """A hub id is `name` or `owner/name`; everything else is meant as a path."""
+    """RETURNS (bool): Whether a name is a path; a hub id is `name` or `owner/name`."""
     return name.startswith((".", "~", "/", "\\")) or name.count("/") > 1 or "\\" in name

@@ -1,9 +1,9 @@
-"""Texts as wordpiece windows: what one forward pass of the question encoder reads.
+"""Texts → wordpiece windows, the units that the question encoder reads.
 
-A text that fits the encoder is one window. A longer one becomes overlapping windows, so that no
-tail is lost; each character belongs to the *core* of exactly one window, and a mention is taken
-from the window whose core holds its first character. Half an overlap is wider than any mention,
-so the mention lies whole in that window, with context on both sides.
+A text that fits the encoder is one window. A longer text becomes overlapping windows, so that its
+end is not lost. Each character belongs to the *core* of exactly one window, and a mention is taken
+from the window whose core contains its first character. Half an overlap is wider than any mention,
+so the mention lies completely in that window, with context on both sides.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 # wordpieces of the text. The caller writes it, to cut texts in another way (as the published
 # evaluation does around gold mentions); `doc_windows` and `interop.exact` read it.
 WINDOW_KEY = "elq_window"
-# Character offset of wordpieces that stand for no text, such as [CLS] and [SEP].
+# Character offset of special tokens, such as [CLS] and [SEP].
 NO_CHARS = -1
-# The least wordpieces of a window: one between [CLS] and [SEP].
+# Minimum number of wordpieces of a window: one between [CLS] and [SEP].
 MIN_LENGTH = 3
 # The core of a text's only window: every character.
-WHOLE = (0, np.iinfo(np.int32).max)
+WHOLE_TEXT = (0, np.iinfo(np.int32).max)
 
-# Held while a tokenizer is called: each call sets its lengths, which another thread may be using.
+# Held during a tokenizer call, which sets lengths in the tokenizer that other threads may be using.
 TOKENIZER_LOCK = fork_safe(Lock())
 
 
 @dataclass(frozen=True)
 class Window:
-    """A run of wordpieces of one document, with the special tokens around it.
+    """Consecutive wordpieces of one document, with special tokens around them.
 
     doc (int): Index of the document among those that were cut together.
     ids (Sequence[int]): Wordpiece ids, length T.
@@ -51,7 +51,7 @@ class Window:
     doc: int
     ids: Sequence[int]
     chars: np.ndarray
-    core: tuple[int, int] = WHOLE
+    core: tuple[int, int] = WHOLE_TEXT
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,12 +68,12 @@ def cut_windows(
 ) -> list[Window]:
     """Tokenize texts and cut the long ones into overlapping windows.
 
-    max_length (int): Most wordpieces of a window, special tokens included.
-    overlap (int): Wordpieces that neighbouring windows share, less than half a window. Twice the
-        longest mention at least, for mentions to lie whole in one window.
+    max_length (int): Maximum number of wordpieces of a window, special tokens included.
+    overlap (int): Wordpieces that neighbouring windows share: at least twice the longest mention,
+        so that each mention lies completely in one window, and less than half a window.
     truncate (bool): Keep only the first window of each text, as the published ELQ does.
     docs (Sequence[int] | None): `Window.doc` for each text; its position by default.
-    RETURNS (list[Window]): In the order of the texts; a text without wordpieces has none.
+    RETURNS (list[Window]): In the order of the texts. A text without wordpieces has no window.
     """
     if not texts:
         return []
@@ -88,7 +88,7 @@ def cut_windows(
             return_token_type_ids=False,
         )
     windows = []
-    # The encodings are read directly: building the offset lists in `tokenizer` costs more time.
+    # Read the encodings directly: offset lists built by the tokenizer would cost more time.
     for i, encoding in enumerate(encoded.encodings):
         ids = encoding.ids
         special = np.asarray(encoding.special_tokens_mask, dtype=bool)
@@ -109,7 +109,7 @@ def doc_windows(
     *,
     truncate: bool,
 ) -> list[Window]:
-    """The windows of documents: `cut_windows` of their texts, or what they bring along.
+    """Cut documents into windows, or read the windows in their `user_data`.
 
     RETURNS (list[Window]): In the order of the documents.
     """
@@ -135,7 +135,7 @@ def assign_cores(windows: Sequence[Window]) -> list[Window]:
         if left.doc == right.doc:
             border = (int(left.chars.max()) + _first_char(right)) // 2
             result[i] = replace(left, core=(result[i].core[0], border))
-            result[i + 1] = replace(right, core=(border, WHOLE[1]))
+            result[i + 1] = replace(right, core=(border, WHOLE_TEXT[1]))
     return result
 
 
@@ -147,11 +147,12 @@ def _first_char(window: Window) -> int:
 def batch_by_length(
     items: Sequence[Sized], max_items: int, batch_cost: int | None = None
 ) -> Iterator[list[int]]:
-    """Group wordpiece sequences of similar length, so that little of a padded batch is padding.
+    """Group wordpiece sequences of similar length into batches with little padding.
 
-    max_items (int): Most wordpieces of a padded batch; a longer sequence is a batch of its own.
-    batch_cost (int | None): Wordpieces that could be read in the time that another batch takes for
-        itself: batches are split where that saves more padding. None: as few batches as may be.
+    max_items (int): Maximum number of wordpieces of a padded batch. A longer sequence gets its own
+        batch.
+    batch_cost (int | None): Fixed cost of a batch, in wordpieces: a batch is split if that saves
+        more padding. With None, there are as few batches as possible.
     YIELDS (list[int]): Indices into `items`, longest first.
     """
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
@@ -171,20 +172,22 @@ def batch_by_length(
 
 
 def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
-    """The division that costs least, where a group costs its padded size and `group_cost`.
+    """Divide sequences into groups at minimum cost: for each group, its padded size and
+    `group_cost`.
 
     lengths (ndarray): Descending, int (N,).
     RETURNS (list[slice]): The groups, in order.
     """
-    # A group that ends between two of one length is never the cheapest.
+    # A cheapest division never separates sequences of equal length.
     starts = np.flatnonzero(np.diff(lengths, prepend=-1))
     ends = np.append(starts[1:], len(lengths))
-    least = np.zeros(len(starts) + 1, dtype=np.int64)  # of what begins at each start
+    # Minimum cost of the sequences from each start on, and the last start of their first group.
+    minimum = np.zeros(len(starts) + 1, dtype=np.int64)
     last = np.zeros(len(starts), dtype=np.int64)
     for i in reversed(range(len(starts))):
-        costs = lengths[starts[i]] * (ends[i:] - starts[i]) + group_cost + least[i + 1 :]
+        costs = lengths[starts[i]] * (ends[i:] - starts[i]) + group_cost + minimum[i + 1 :]
         last[i] = i + costs.argmin()
-        least[i] = costs[last[i] - i]
+        minimum[i] = costs[last[i] - i]
     groups, i = [], 0
     while i < len(starts):
         groups.append(slice(starts[i], ends[last[i]]))
@@ -193,7 +196,7 @@ def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """rows (Sequence[Sequence[int]]): Wordpiece ids, as those of windows.
+    """rows (Sequence[Sequence[int]]): Wordpiece ids, such as those of windows.
     RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest row, and the mask of
     real wordpieces, bool (B, T)."""
     if len({len(row) for row in rows}) == 1:
@@ -207,8 +210,8 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndar
 
 
 def locate_wordpieces(window: Window, start: int, end: int) -> tuple[int, int] | None:
-    """RETURNS (Optional[tuple[int, int]]): First and last wordpiece (inclusive) that share a
-    character with [start, end); None if there is none."""
+    """RETURNS (tuple[int, int] | None): First and last wordpiece (inclusive) that share a character
+    with [start, end); None if there is none."""
     begins, ends = window.chars[:, 0], window.chars[:, 1]
     inside = np.flatnonzero((begins != NO_CHARS) & (ends > start) & (begins < end))
     return (int(inside[0]), int(inside[-1])) if len(inside) else None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..encoders.windows import NO_CHARS, WHOLE, Window
+from ..encoders.windows import NO_CHARS, WHOLE_TEXT, Window
 from ..kb.files.names import ALIAS, TITLE, Word, exact_hash, loose_keys, verbatim_hash, words
 
 # Features of a span that is a name. verbatim: with the same punctuation; title, alias: a title, or
@@ -152,7 +152,7 @@ def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatur
 
 def _words_in(window: Window, split: list[Word]) -> list[Word]:
     """The words that lie completely in a window. Most texts have a single window."""
-    if window.core == WHOLE:
+    if window.core == WHOLE_TEXT:
         return split
     real = window.chars[window.chars[:, 0] != NO_CHARS]
     first = bisect_left(split, real[0, 0], key=lambda word: word.start)
