@@ -77,7 +77,7 @@ def test_writers_build_on_each_others_changes(kb, queries, directory, encoder):
         check_equal(one, expected, encoder, queries)
 
 
-def test_a_second_writer_waits_and_then_is_told(kb, directory, monkeypatch):
+def test_a_second_writer_waits_and_is_then_refused(kb, directory, monkeypatch):
     monkeypatch.setattr(log_module, "WAIT", 0.05)
     add(kb, NEW)
     with sqlite3.connect(directory / "delta.sqlite") as db:
@@ -129,9 +129,9 @@ def test_a_directory_that_cannot_be_written_keeps_changes_in_memory(
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
     kb = FaissKB.open(directory, Vocab())
-    with pytest.warns(UserWarning, match=r"ELQ252.*in memory") as told:
+    with pytest.warns(UserWarning, match=r"ELQ252.*in memory") as warned:
         entities = change(kb, encoder)
-    assert len(told) == 1  # of two changes
+    assert len(warned) == 1  # of two changes
     check_equal(kb, entities, encoder, queries)
     check_equal(FaissKB.open(directory, Vocab()), ENTITIES, encoder, queries)
     assert not kb.refresh()

@@ -16,7 +16,7 @@ from .helpers import ENTITIES, NEW
 
 
 @pytest.mark.parametrize("index", ["exact", "IVF2,Flat"])
-def test_damage_is_told_when_it_is_opened(tmp_path, encoder, vocab, index):
+def test_opening_reports_damage(tmp_path, encoder, vocab, index):
     build_kb(ENTITIES, tmp_path / "kb", encoder, index=index, progress=False)
     names = Manifest.read(tmp_path / "kb").files
     for name in names:
@@ -29,7 +29,7 @@ def test_damage_is_told_when_it_is_opened(tmp_path, encoder, vocab, index):
     assert len(FaissKB.open(tmp_path / "kb", vocab)) == len(ENTITIES)
 
 
-def test_damaged_records_are_told_when_they_are_read(directory, vocab):
+def test_reading_reports_damaged_records(directory, vocab):
     file = directory / "entities.sqlite"
     content = file.read_bytes()
     file.write_bytes(content[:4096] + b"damage" * ((len(content) - 4096) // 6 + 1))

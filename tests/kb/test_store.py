@@ -167,7 +167,7 @@ def test_growing_npy(tmp_path, shape, dtype):
     for block in blocks:
         file.append(block)
         file.flush()
-    file.append(np.full((4, *shape), 9, dtype=dtype))  # never flushed: a run that broke off
+    file.append(np.full((4, *shape), 9, dtype=dtype))  # never flushed: an interrupted run
     file.close()
     again = NpyAppender(tmp_path / "a.npy", shape, dtype, rows=7)
     again.append(np.full((1, *shape), 3, dtype=dtype))

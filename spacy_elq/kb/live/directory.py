@@ -35,7 +35,7 @@ class KBDirectory:
     def __init__(self, path: Path, device: int = -1) -> None:
         self.path = path.absolute()
         self._device = device
-        self._swept = False
+        self._tidied = False
         self._ignored: Stamp | None = None
         self._load()
 
@@ -87,7 +87,7 @@ class KBDirectory:
             self._ignored = stamp  # another encoder made it, so it does not follow this one
             return False
         self.manifest, self.base, self.delta = new.manifest, new.base, new.delta
-        self._log, self._stamp, self._swept = new._log, new._stamp, False
+        self._log, self._stamp, self._tidied = new._log, new._stamp, False
         return True
 
     def _catch_up(self) -> bool:
@@ -131,7 +131,7 @@ class KBDirectory:
 
     def tidy(self) -> None:
         """Remove files and subdirectories that are not in use, see `remove_unused_generations`."""
-        self._swept = False
+        self._tidied = False
         with self.locked():
             return
 
@@ -144,9 +144,9 @@ class KBDirectory:
                 # Otherwise the files were replaced just before, and have another log.
                 if _stamp(self.path) == self._stamp:
                     self._catch_up()
-                    if not self._swept:
+                    if not self._tidied:
                         remove_unused_generations(self.path, self.manifest)
-                        self._swept = True
+                        self._tidied = True
                     yield
                     return
             if not self.refresh():
