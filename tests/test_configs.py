@@ -113,6 +113,7 @@ def weights(nlp):
     return {name: value.clone() for name, value in transformer.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OURS, "elq-scratch", "elq-frozen"])
 def test_config_is_valid_and_trains(run, name):
     nlp = spacy.load(run(name))
@@ -125,6 +126,7 @@ def test_config_is_valid_and_trains(run, name):
     list(nlp.pipe(["is georgia north of armenia", ""]))
 
 
+@pytest.mark.slow
 def test_published_settings(run):
     nlp = spacy.load(run("elq-frozen"))
     elq = nlp.get_pipe("elq")
@@ -136,6 +138,7 @@ def test_published_settings(run):
     assert elq.entity_encoder.settings == ELQ_ENCODER
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_pipeline(run, tmp_path):
     """Weights, heads and KB come along; settings are what the config says; weights then move."""
     first = run("elq-frozen")
@@ -151,6 +154,7 @@ def test_training_goes_on_from_a_pipeline(run, tmp_path):
     assert largest < 1e-4  # two steps of a warm-up, not other weights
 
 
+@pytest.mark.slow
 def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_bert, tmp_path):
     """With a learning rate of zero nothing may change, predictions included."""
     first = run("elq-frozen")
@@ -167,6 +171,7 @@ def test_a_resumed_training_starts_where_the_last_one_ended(run, corpus, tiny_be
     assert links[0] == links[1]
 
 
+@pytest.mark.slow
 def test_another_knowledge_base_is_attached(run, tiny_bert, tmp_path):
     """As after training the entity encoder: embed entities with it, and link to them."""
     trained = run("elq-scratch")
@@ -185,6 +190,7 @@ def test_another_knowledge_base_is_attached(run, tiny_bert, tmp_path):
     assert all(value.equal(weights(before)[name]) for name, value in weights(after).items())
 
 
+@pytest.mark.slow
 def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -202,6 +208,7 @@ def test_adapter_changes_settings_training_and_kb(make_nlp, kb_path):
     assert (elq.kb.path, elq.kb_path) == (kb_path, str(kb_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, code",
     [

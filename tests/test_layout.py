@@ -100,6 +100,7 @@ def test_few_files_lie_on_the_ground():
     assert len(ground) <= MAX_GROUND_FILES, ground
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["spacy_elq", "spacy_elq.pipeline.factory", "spacy_elq.cli"])
 def test_importing_loads_neither_torch_nor_faiss(module):
     # spaCy itself loads torch where it is installed: the import must work where it is not.

@@ -39,6 +39,7 @@ def check_config(config, arguments, project):
             assert key in block, argument
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
 def test_command_lines_parse(project):
     for line in scripts(project):
@@ -70,6 +71,7 @@ def test_published_workflows():
     )
 
 
+@pytest.mark.slow
 def test_the_gpu_is_one_variable():
     for project in PROJECTS:
         for line in scripts(project):
@@ -84,6 +86,7 @@ def named_files(line, project):
     return {word for word in shlex.split(line) if word.startswith(("assets/", *data))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
 def test_steps_depend_on_the_data_that_they_read(project):
     for command in load_project_config(project)["commands"]:

@@ -11,6 +11,8 @@ import srsly
 
 from spacy_elq.kb.files.names import fold
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parents[1] / "projects" / "starter" / "scripts"
 
 RECORDS = {

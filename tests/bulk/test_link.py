@@ -84,6 +84,7 @@ def workers(trained_path):
         yield workers
 
 
+@pytest.mark.slow
 def test_processes_give_what_this_one_gives(nlp, workers):
     some = rows(60)
     seen = []
@@ -106,6 +107,7 @@ def test_processes_read_some_texts_ahead(nlp, workers):
     assert len(flat(stream)) == 89
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_told(nlp, trained_path):
     others = set(multiprocessing.active_children())
     with Workers(partial(spacy.load, trained_path), 1) as workers:

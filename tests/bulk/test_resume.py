@@ -33,6 +33,7 @@ def run(path, rows=INPUT, settings=SETTINGS, *, overwrite=False, stop=None):
     return done
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(WHOLE)))
 def test_goes_on_from_wherever_it_was_torn(tmp_path_factory, at):
     path = tmp_path_factory.mktemp("out") / "out.jsonl"

@@ -33,6 +33,7 @@ def test_mounted_in_spacys_command_line():
     assert any(line.split()[:1] == ["elq"] for line in listing.splitlines())
 
 
+@pytest.mark.slow
 def test_starts_from_spacys_main_module():
     done = subprocess.run(
         [sys.executable, "-m", "spacy", "elq", "--help"], capture_output=True, text=True
@@ -41,6 +42,7 @@ def test_starts_from_spacys_main_module():
     assert "report" in done.stdout
 
 
+@pytest.mark.slow
 def test_importing_the_commands_loads_nothing_heavy():
     # What spaCy itself loads is not ours to avoid.
     heavy = {"faiss", "transformers", "spacy_transformers", "tqdm"}
@@ -71,6 +73,7 @@ def test_convert_there_and_back(data, tmp_path):
     assert [json.loads(line)["spans"][0]["id"] for line in lines] == ["Q90", "Q220"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -135,6 +138,7 @@ def test_evaluate_prints_a_table_and_writes_json(data, pipeline, tmp_path):
     assert found["linker", ""]["speed"] > 0
 
 
+@pytest.mark.slow
 def test_an_interrupt_says_what_is_kept(data, pipeline, tmp_path, monkeypatch):
     other, links = write_jsonl(tmp_path / "other.jsonl", ROWS), tmp_path / "links"
 
@@ -157,6 +161,7 @@ def test_the_formats_of_predictions_are_those_of_the_table():
     assert ",".join(FORMATS) in shown
 
 
+@pytest.mark.slow
 def test_gold_entities_that_the_linker_cannot_find_are_told(data, trained_path, tmp_path):
     for command in (["evaluate"], ["report", tmp_path / "page.html"], ["tune"]):
         result = run(command[0], trained_path, data, *command[1:])
@@ -174,6 +179,7 @@ def test_gold_entities_that_the_linker_cannot_find_are_told(data, trained_path, 
     assert "4 of 5 gold entities are not in the knowledge base: X0, X2, X4, …\n" in result.stderr
 
 
+@pytest.mark.slow
 def test_report_writes_one_page(data, pipeline, tmp_path):
     page = tmp_path / "page.html"
     result = run("report", pipeline, data, page, "--limit", 1, "--kb-url", "https://kb/{}")
@@ -184,6 +190,7 @@ def test_report_writes_one_page(data, pipeline, tmp_path):
     assert "2 texts, of which the first 1 are shown" in content
 
 
+@pytest.mark.slow
 def test_outputs_never_replace_an_input(data, pipeline, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     other = write_jsonl(tmp_path / "other.jsonl", ROWS)
@@ -205,6 +212,7 @@ def test_outputs_never_replace_an_input(data, pipeline, tmp_path, monkeypatch):
     assert data.read_bytes() == other.read_bytes() == tuned.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_report_writes_over_a_page(data, pipeline, tmp_path):
     page = tmp_path / "page.html"
     for before in ("", "<!DOCTYPE html><p>yesterday"):
@@ -269,6 +277,7 @@ def test_entry_points_name_things_that_exist():
     assert spacy.registry.scorers.get("spacy-elq.elq_scorer.v1") is make_elq_scorer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["report", "evaluate"])
 def test_not_all_texts_are_linked_at_once(command, data, pipeline, tmp_path, monkeypatch):
     sizes, pipe = [], Language.pipe

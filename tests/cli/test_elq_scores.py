@@ -14,6 +14,7 @@ from ..helpers import run
 PUBLISHED = Path(__file__).parents[2] / "assets" / "published_elq.json"
 
 
+@pytest.mark.slow
 def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_path):
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     assert run("evaluate", pipeline, data, "--output", first, "--quiet").exit_code == 0
@@ -27,6 +28,7 @@ def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_p
     assert len(json.loads(second.read_text())["results"]) == 1
 
 
+@pytest.mark.slow
 def test_scores_of_other_origin(data, pipeline, tmp_path):
     row = {"data": "dev", "system": "paper", "scores": {"elq_strong_f": 0.701}}
     (tmp_path / "paper.json").write_text(json.dumps({"results": [row, {**row, "data": "test"}]}))
@@ -80,6 +82,7 @@ def test_the_published_numbers_are_such_a_file():
                 assert f == pytest.approx(2 * p * r / (p + r), abs=1.5e-4), result
 
 
+@pytest.mark.slow
 def test_predictions_are_written_as_rows(data, pipeline, tmp_path):
     result = run("evaluate", pipeline, data, "--predictions", tmp_path / "out", "--quiet")
     assert result.exit_code == 0, result.output
@@ -94,6 +97,7 @@ def test_predictions_are_written_as_rows(data, pipeline, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_predictions_never_replace_an_input(data, pipeline, tmp_path):
     before = data.read_bytes()
     other = tmp_path / "other" / "gold.jsonl"
@@ -112,6 +116,7 @@ def test_predictions_never_replace_an_input(data, pipeline, tmp_path):
     assert data.read_bytes() == other.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_predictions_of_sets_of_one_name_are_refused(data, pipeline, tmp_path):
     other = tmp_path / "b" / "dev.jsonl"
     other.parent.mkdir()

@@ -35,23 +35,27 @@ def scores(pipeline, data, tmp_path, *options):
     return whole["elq_weak_p"], whole["elq_weak_r"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_counts_what_was_annotated(benchmark, pipeline, tmp_path):
     # One link counts, and is right; of two mentions to find, it is one.
     assert scores(pipeline, benchmark, tmp_path) == (1.0, 0.5)
 
 
+@pytest.mark.slow
 def test_the_format_can_be_named(benchmark, pipeline, tmp_path):
     odd = benchmark.rename(tmp_path / "small.txt")
     options = ("--from", "elevant-benchmark")
     assert scores(pipeline, odd, tmp_path, *options) == (1.0, 0.5)
 
 
+@pytest.mark.slow
 def test_a_benchmark_as_nif_has_the_same_gold(benchmark, pipeline, tmp_path):
     assert run("convert", benchmark, tmp_path / "small.ttl", "--quiet").exit_code == 0
     # NIF does not say what counts: three links, one of them right.
     assert scores(pipeline, tmp_path / "small.ttl", tmp_path) == (pytest.approx(1 / 3), 0.5)
 
 
+@pytest.mark.slow
 def test_predictions_for_elevant(benchmark, pipeline, tmp_path):
     options = ("--predictions", tmp_path / "out", "--to", "elevant", "--quiet")
     assert run("evaluate", pipeline, benchmark, *options).exit_code == 0
@@ -63,6 +67,7 @@ def test_predictions_for_elevant(benchmark, pipeline, tmp_path):
     assert [label["entity_id"] for label in first["labels"]] == ["Q90"]
 
 
+@pytest.mark.slow
 def test_convert_through_every_format(benchmark, tmp_path):
     chain = ["a.jsonl", "a.spacy", "a.linked_articles.jsonl", "a.ttl", "b.benchmark.jsonl"]
     source = benchmark

@@ -102,6 +102,7 @@ def test_interrupted_build_goes_on(entities, tmp_path, monkeypatch):
     assert run("build", entities, tmp_path / "kb", "-q").exit_code == 0
 
 
+@pytest.mark.slow
 def test_few_entities_are_kept_by_an_interrupted_build_too(tmp_path, monkeypatch):
     encode, calls = TitleEncoder.encode, []
 
@@ -166,6 +167,7 @@ def test_search_shows_names_first(kb):
     fails(run("search", kb, " "), "ELQ273")
 
 
+@pytest.mark.slow
 def test_add_replaces_and_remove_removes(kb, tmp_path):
     more = write(
         tmp_path / "more.jsonl", [{"id": "Q64", "title": "Bonn"}, {"id": "N", "title": "n"}]
@@ -181,6 +183,7 @@ def test_add_replaces_and_remove_removes(kb, tmp_path):
     assert run("check", kb, "-q").exit_code == 0
 
 
+@pytest.mark.slow
 def test_compact(kb, tmp_path):
     result = run("compact", kb)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -272,6 +275,7 @@ def places(tmp_path, count=1500):
     return write(tmp_path / "places.jsonl", lines)
 
 
+@pytest.mark.slow
 def test_build_with_an_index_that_is_chosen_and_tuned(tmp_path, monkeypatch):
     monkeypatch.setattr("spacy_elq.kb.build.choose_index.EXACT_UP_TO", 1000)
     entities, queries = places(tmp_path), tmp_path / "names.txt"

@@ -59,6 +59,7 @@ def test_texts_of_the_command_line(trained_path):
     assert span["score"] <= span["mention_score"] <= 0
 
 
+@pytest.mark.slow
 def test_standard_input_and_settings(trained_path):
     result = run("link", trained_path, "--quiet", stdin=f"{QUESTION}\n\n")
     assert ids(result.stdout) == [["Q3"], []]
@@ -73,6 +74,7 @@ def test_standard_input_and_settings(trained_path):
     assert {c["id"] for c in line["spans"][0]["candidates"]} == {"Q3", "Q4"}  # and namesakes
 
 
+@pytest.mark.slow
 def test_a_file_is_linked_and_gone_on_with(trained_path, texts, tmp_path):
     out = tmp_path / "out.jsonl"
     command = ("link", trained_path, "-i", texts, "-o", out)
@@ -93,6 +95,7 @@ def test_a_file_is_linked_and_gone_on_with(trained_path, texts, tmp_path):
     assert ids(out.read_text()) == [[]] * len(TEXTS)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_entities(trained_path, kb_path, texts, tmp_path):
     FaissKB.open(kb_path, Vocab()).to_disk(tmp_path / "kb")
     nlp = spacy.load(trained_path)
@@ -106,12 +109,14 @@ def test_a_run_does_not_go_on_with_other_entities(trained_path, kb_path, texts, 
     assert (result.exit_code, "kb was" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
 def test_an_output_to_go_on_with_is_not_compressed(trained_path, tmp_path, suffix):
     result = run("link", trained_path, "paris", "-o", tmp_path / f"out.jsonl{suffix}")
     assert (result.exit_code, "ELQ428" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_an_interrupt_keeps_whole_lines(processes, trained_path, tmp_path):
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
@@ -140,6 +145,7 @@ def test_an_interrupt_keeps_whole_lines(processes, trained_path, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -175,6 +181,7 @@ def test_help_has_an_example(command):
     assert f"python -m spacy elq {command}" in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_explain_prints_a_table_that_fits(trained_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     result = run("explain", trained_path, QUESTION, "--candidates", 2, "--limit", 3)
@@ -188,6 +195,7 @@ def test_explain_prints_a_table_that_fits(trained_path, monkeypatch):
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.slow
 def test_explain_shows_what_can_be_a_mention_and_why_it_was_cut(trained_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     found = json.loads(run("explain", trained_path, QUESTION, "--json").stdout)["spans"]
@@ -212,6 +220,7 @@ def test_tables_are_as_wide_as_columns_says(monkeypatch):
     assert max(map(len, narrow.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_explain_as_json(trained_path):
     result = run("explain", trained_path, QUESTION, "--json", "--threshold", -5)
     found = json.loads(result.stdout, parse_constant=pytest.fail)
@@ -219,6 +228,7 @@ def test_explain_as_json(trained_path):
     assert found["spans"][0]["cut"] == "" and found["spans"][0]["candidates"][0]["id"] == "Q3"
 
 
+@pytest.mark.slow
 def test_explain_tells_as_many_spans_as_are_asked_for(trained_path):
     text = " ".join(row["text"] for row in TEXTS)
     counts = [
@@ -241,6 +251,7 @@ def talk(trained_path):
     return say
 
 
+@pytest.mark.slow
 def test_a_conversation(talk):
     goes_on, said = talk(QUESTION)
     assert goes_on
@@ -261,6 +272,7 @@ def test_a_conversation(talk):
     assert talk("/quit") == (False, "")
 
 
+@pytest.mark.slow
 def test_a_conversation_goes_on_after_mistakes(talk):
     assert talk("/candidates")[1] == "No links."
     assert talk("/explain")[1] == "There is no text yet."
@@ -273,6 +285,7 @@ def test_a_conversation_goes_on_after_mistakes(talk):
     assert talk("?")[1] == "?\nNo links."
 
 
+@pytest.mark.slow
 def test_colours(trained_path, monkeypatch):
     doc = spacy.load(trained_path)(QUESTION)
     links = [ent._.elq for ent in doc.ents]
@@ -297,6 +310,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_on_a_terminal(trained_path, tmp_path):
     import pty

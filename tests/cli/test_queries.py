@@ -59,6 +59,7 @@ def test_bad_files(tmp_path):
         read_queries(latin, HashEncoder())
 
 
+@pytest.mark.slow
 def test_vectors_are_those_that_the_linker_searches_with(make_nlp, spans, monkeypatch):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -72,6 +73,7 @@ def test_vectors_are_those_that_the_linker_searches_with(make_nlp, spans, monkey
     assert queries.source == "mentions.jsonl, mentions as the linker sees them"
 
 
+@pytest.mark.slow
 def test_mentions_of_plain_text_are_found(make_nlp):
     nlp = make_nlp(num_cand_mentions=3)
     vectors = mention_vectors(nlp, [("what river runs through paris", []), ("who is he", [])])

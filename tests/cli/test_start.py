@@ -72,6 +72,7 @@ def test_a_pipeline_of_a_file_of_entities(started):
     assert not list(started.parent.glob("*.starting"))
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_a_knowledge_base_that_stays_where_it_is(started, tmp_path):
     kb = started / "elq" / "kb"
     result = run("start", tmp_path / "refers", "--kb", kb, "--refer", "-q")
@@ -80,6 +81,7 @@ def test_a_pipeline_of_a_knowledge_base_that_stays_where_it_is(started, tmp_path
     check(spacy.load(tmp_path / "refers"))
 
 
+@pytest.mark.slow
 def test_what_can_not_be_started_is_refused(started, entities, tmp_path):
     for code, args in {
         "ELQ211": (started, "--kb", entities),
@@ -94,6 +96,7 @@ def test_what_can_not_be_started_is_refused(started, entities, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.slow
 def test_entities_in_the_pipeline_that_is_replaced_are_not_lost(started, tmp_path):
     out = tmp_path / "linker"
     shutil.copytree(started, out)
@@ -104,6 +107,7 @@ def test_entities_in_the_pipeline_that_is_replaced_are_not_lost(started, tmp_pat
     check(spacy.load(out))
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_replaced_after_a_run_was_killed_at_its_end(started, tmp_path):
     out = tmp_path / "linker"
     shutil.copytree(started, out)

@@ -42,6 +42,7 @@ def read_json(path):
     return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
 
 
+@pytest.mark.slow
 def test_round_trip_through_spacy_keeps_everything(nlp, source, tmp_path):
     stats = convert(source, tmp_path / "a.spacy", nlp)
     assert stats == ConversionStats(texts=3, spans=2)

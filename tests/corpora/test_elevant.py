@@ -139,6 +139,7 @@ def test_nested_labels_know_each_other(tmp_path):
     assert [label["children"] for label in labels] == [[1], [2], [], []]
 
 
+@pytest.mark.slow
 @given(texts=st.lists(rows(), max_size=4))
 @pytest.mark.parametrize(
     ("write", "read"), [(write_benchmark, read_benchmark), (write_linked, read_linked)]

@@ -179,6 +179,7 @@ def test_conversions_through_every_format(labelled, catalogue, tiny_bert, tmp_pa
     assert [json.loads(line) for line in lines] == [{"id": "WebQTest-12", "text": TEXT}, raw]
 
 
+@pytest.mark.slow
 def test_the_command_takes_entities_and_tokenizer(labelled, catalogue, tiny_bert, tmp_path):
     source = write(tmp_path / "elq.jsonl", {**labelled, "label_id": [0, -1], "wikidata_id": None})
     target = tmp_path / "a.jsonl"
@@ -340,6 +341,7 @@ def test_shuffling_is_by_the_seed():
     assert orders[0] != rows
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.data())
 def test_wordpiece_ranges_and_characters_are_inverse(lengths, data):
     ends = np.cumsum(lengths)

@@ -1,7 +1,6 @@
 """NIF in Turtle, as GERBIL reads and writes it."""
 
 import math
-import subprocess
 import sys
 
 import pytest
@@ -101,6 +100,7 @@ def test_what_is_written_is_nif(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @given(texts=st.lists(rows(), max_size=4), prefix=st.sampled_from([WIKIDATA, "urn:kb:"]))
 def test_round_trip(texts, prefix, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "round.ttl"
@@ -143,12 +143,7 @@ def test_bad_files_are_named(tmp_path, text, code):
         parse(text, tmp_path)
 
 
-def test_without_rdflib_the_message_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['rdflib'] = None\n"
-        "from pathlib import Path\n"
-        "from spacy_elq.corpora.nif import EntityUris, write_nif\n"
-        "write_nif([], Path('a.ttl'), EntityUris())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ELQ340" in done.stderr and "spacy-elq[nif]" in done.stderr
+def test_without_rdflib_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdflib", None)
+    with pytest.raises(ElqError, match=r"ELQ340.*spacy-elq\[nif\]"):
+        write_nif([], tmp_path / "a.ttl", EntityUris())

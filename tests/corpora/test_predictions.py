@@ -1,5 +1,6 @@
 """Predictions as rows."""
 
+import pytest
 import spacy
 
 from spacy_elq.corpora.predictions import text_from_prediction
@@ -9,6 +10,7 @@ from spacy_elq.gold import set_gold
 from ..helpers import TEXTS, train
 
 
+@pytest.mark.slow
 def test_predictions_of_the_component_carry_scores_and_candidates(make_nlp):
     nlp = make_nlp()
     train(nlp, steps=80)

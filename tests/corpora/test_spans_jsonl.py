@@ -209,6 +209,7 @@ def test_a_tokenizer_that_changes_texts_is_refused():
         list(docs_from_texts(nlp, [LinkedText("two  spaces")]))
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_every_widened_span_covers_what_was_marked(nlp, data):
     text = data.draw(st.text("ab.'é東 -\n", min_size=1, max_size=20))

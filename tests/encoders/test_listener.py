@@ -39,6 +39,7 @@ def shared(tiny_bert, elq_config, kb_path):
     return nlp
 
 
+@pytest.mark.slow
 def test_learns_by_heart_and_trains_the_shared_transformer(shared, tmp_path):
     parameter = shared.get_pipe("transformer").model.transformer.encoder.layer[0].output.dense
     before = parameter.weight.detach().numpy().copy()
@@ -53,6 +54,7 @@ def test_learns_by_heart_and_trains_the_shared_transformer(shared, tmp_path):
         assert found == wanted
 
 
+@pytest.mark.slow
 def test_windows_of_a_long_document_share_out_its_characters(shared):
     text = " ".join(["is georgia north of armenia"] * 8)
     doc = shared.get_pipe("transformer")(shared.make_doc(text))
@@ -69,11 +71,13 @@ def test_windows_of_a_long_document_share_out_its_characters(shared):
     assert (owned[letters] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", [[""], ["", "is georgia north of armenia", " "]])
 def test_empty_texts(shared, texts):
     assert [len(doc.text) for doc in shared.pipe(texts)] == [len(text) for text in texts]
 
 
+@pytest.mark.slow
 def test_it_has_no_length_of_its_own(shared, tmp_path):
     elq = shared.get_pipe("elq")
     with pytest.raises(ElqError, match="ELQ132"):

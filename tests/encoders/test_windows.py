@@ -75,6 +75,7 @@ def test_batches_hold_everything_once_and_stay_small(lengths, most):
         assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= most
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 30), max_size=9), st.integers(0, 40))
 def test_batches_are_split_where_that_costs_least(lengths, cost):
     items = ["x" * n for n in lengths]
@@ -93,6 +94,7 @@ def test_batches_are_split_where_that_costs_least(lengths, cost):
     assert total([[lengths[i] for i in batch] for batch in batches]) == min(map(total, divisions))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 60))
 def test_split_batches_stay_small(lengths, most):
     for batch in batch_by_length(["x" * n for n in lengths], most, 5):
@@ -106,6 +108,7 @@ def test_pad(tokenizer):
     assert np.array_equal(ids[1], [*windows[1].ids, 0, 0])
 
 
+@pytest.mark.slow
 def test_threads_share_a_tokenizer_with_lengths_of_their_own(tokenizer):
     texts = ["a b c d e f g h i j " * 40] * 8
 

@@ -276,6 +276,7 @@ def test_blank_aliases_are_dropped():
     assert entity_from_dict(record).aliases == ("A",)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     rows = [TABLE[0], *([f"Q{i}", "T", "x" * 500, "a|b", "", ""] for i in range(20_000))]
     path = write_table(tmp_path / "e.csv", rows)

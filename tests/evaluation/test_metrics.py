@@ -54,6 +54,7 @@ def test_counts_of_known_cases(gold, predicted, weak, strong):
     assert count_matches(gold, predicted, strong_match) == strong
 
 
+@pytest.mark.slow
 @given(mentions, mentions)
 def test_counts_agree_with_enumeration(gold, predicted):
     for match in (weak_match, strong_match, same_bounds):
@@ -61,6 +62,7 @@ def test_counts_agree_with_enumeration(gold, predicted):
         assert count_matches(gold, predicted, match) == expected
 
 
+@pytest.mark.slow
 @given(mentions, mentions)
 def test_a_strong_match_is_a_weak_match_and_a_mention(gold, predicted):
     metrics = LinkMetrics()
@@ -70,6 +72,7 @@ def test_a_strong_match_is_a_weak_match_and_a_mention(gold, predicted):
     assert metrics.weak.correct <= min(len(gold), len(predicted))
 
 
+@pytest.mark.slow
 @given(mentions)
 def test_perfect_predictions_are_perfect(gold):
     metrics = LinkMetrics()
@@ -106,6 +109,7 @@ def test_no_division_by_zero():
     assert LinkMetrics().links_per_text == 0.0
 
 
+@pytest.mark.slow
 def test_counts_stay_exact_beyond_sixteen_bits():
     metrics = LinkMetrics()
     for _ in range(33_000):

@@ -240,6 +240,7 @@ def figures(page):
 TWO_LINKS = ScoredLinks([("A", 0, 5), ("B", 6, 9)], [("A", 0, 5), ("X", 6, 9)], [-1.0, -3.0])
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_links(nlp):
     example = make_example(nlp, "in Paris", [], [])
     page = render([example], ScoredSet([TWO_LINKS], -8.0, -4.0, None))
@@ -276,6 +277,7 @@ def test_no_links_no_curves(nlp):
     assert figures(page) == []
 
 
+@pytest.mark.slow
 def test_the_page_is_balanced_and_loads_nothing(nlp):
     text = ScoredLinks([("A", 0, 5)], [("A", 0, 5), ("B", 6, 9)], [-1.0, -2.0])
     example = make_example(nlp, "in Paris", [], [("Paris", "Q90")])

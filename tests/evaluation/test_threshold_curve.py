@@ -48,6 +48,7 @@ def counted(texts, threshold, match):
     return total
 
 
+@pytest.mark.slow
 @given(texts(), st.sampled_from([weak_match, strong_match]), st.floats(-9, 1))
 def test_every_point_is_what_counting_anew_gives(texts, match, between):
     curve = compute_curve(texts, FLOOR, match)
@@ -63,6 +64,7 @@ def test_every_point_is_what_counting_anew_gives(texts, match, between):
         assert curve.f[i] == pytest.approx(total.f)
 
 
+@pytest.mark.slow
 @given(texts(), st.floats(0.05, 1))
 def test_goals(texts, wanted):
     curve = compute_curve(texts, FLOOR)
@@ -121,6 +123,7 @@ def swept(request, elq_config, kb_path):
     return nlp, references, compute_curve(found, -30.0)
 
 
+@pytest.mark.slow
 def test_the_component_gives_what_the_sweep_says(swept):
     from spacy.training import Example
 
@@ -137,6 +140,7 @@ def test_the_component_gives_what_the_sweep_says(swept):
         assert scores["elq_weak_r"] == pytest.approx(curve.r[i])
 
 
+@pytest.mark.slow
 def test_links_that_a_set_does_not_count_are_left_out(swept):
     nlp, references, _ = swept
     elq = nlp.get_pipe("elq")

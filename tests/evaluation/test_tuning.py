@@ -112,6 +112,7 @@ def test_what_is_not_installed_is_told_before_the_work(monkeypatch, package, tmp
     assert (result.exit_code, "ELQ442" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_stored_is_told_before_the_work(make_nlp, tmp_path, monkeypatch):
     nlp, read = make_nlp(), []
     monkeypatch.setattr("spacy_elq.cli.tune.load_pipeline", lambda *_: nlp)
@@ -128,6 +129,7 @@ def pipeline(make_nlp, tmp_path):
     return tmp_path / "pipeline"
 
 
+@pytest.mark.slow
 def test_the_command(pipeline, tmp_path):
     srsly.write_jsonl(tmp_path / "dev.jsonl", TEXTS * 3)
     out, kb = tmp_path / "out", pipeline / "elq" / "kb"
@@ -162,6 +164,7 @@ def test_the_command(pipeline, tmp_path):
         assert (result.exit_code, code in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_the_command_without_a_wrong_link(make_nlp, tmp_path, monkeypatch):
     nlp = make_nlp()
     nlp.to_disk(tmp_path / "pipeline")

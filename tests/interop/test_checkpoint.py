@@ -32,6 +32,7 @@ def without(state, part):
     return {name: tensor for name, tensor in state.items() if part not in name}
 
 
+@pytest.mark.slow
 def test_entities_and_vectors(imported, published):
     elq: Any = spacy.load(imported).get_pipe("elq")
     assert [entity.id for entity in elq.kb] == IDS
@@ -42,6 +43,7 @@ def test_entities_and_vectors(imported, published):
     assert not import_directory(imported).exists()
 
 
+@pytest.mark.slow
 def test_the_entity_encoder_comes_along(imported, published, tmp_path):
     # A copy: what is added is written there.
     elq: Any = spacy.load(shutil.copytree(imported, tmp_path / "copy")).get_pipe("elq")
@@ -50,11 +52,13 @@ def test_the_entity_encoder_comes_along(imported, published, tmp_path):
     np.testing.assert_allclose(elq.kb.get_vector("new"), published.vectors[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_vectors_the_entities_are_embedded(published, tmp_path):
     _, elq = do_import(replace(published.files, vectors=None), tmp_path / "out")
     np.testing.assert_allclose(elq.kb.vector_matrix()[0], published.vectors, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_entity_encoder(published, save, tmp_path):
     state = without(published.state, "cand_encoder")
     files = replace(published.files, weights=save("some.bin", state))
@@ -67,6 +71,7 @@ def test_without_entity_encoder(published, save, tmp_path):
         do_import(replace(files, vectors=None), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_an_entity_encoder_that_made_other_vectors_is_left_out(published, save, tmp_path):
     vectors = torch.from_numpy(published.vectors) + 1
     files = replace(published.files, vectors=save("other.t7", vectors))
@@ -76,6 +81,7 @@ def test_an_entity_encoder_that_made_other_vectors_is_left_out(published, save, 
     np.testing.assert_array_equal(elq.kb.vector_matrix()[0], vectors.numpy())
 
 
+@pytest.mark.slow
 def test_without_mention_scorer_given_mentions_are_linked(published, save, tmp_path):
     state = without(published.state, PREFIX)
     files = replace(published.files, weights=save("some.bin", state))
@@ -88,6 +94,7 @@ def test_without_mention_scorer_given_mentions_are_linked(published, save, tmp_p
     assert elq(doc).ents[0].kb_id_ in IDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["qa_linear", "qa_mlp", "qa"])
 @pytest.mark.parametrize("aggregation", ["all_avg", "fl_avg", "all_avg_linear", "fl_linear"])
 def test_heads(published, save, tmp_path, method, aggregation):
@@ -153,6 +160,7 @@ def test_wrong_weights_are_refused_by_name(published, save, tmp_path, change, co
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_vectors_must_fit(published, save, tmp_path):
     files = replace(published.files, vectors=save("short.t7", torch.ones(39, WIDTH)))
     with warnings.catch_warnings(), pytest.raises(ElqError, match=r"ELQ517.*short\.t7.*39.*40"):
@@ -168,6 +176,7 @@ def test_an_unknown_encoder_is_refused(published, tmp_path):
         do_import(replace(published.files, encoder="/no/such/dir"), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_interrupted_import_goes_on(published, tmp_path, monkeypatch, capsys):
     from spacy_elq.interop.tensors import MatrixFile
 
@@ -196,6 +205,7 @@ def test_an_interrupted_import_goes_on(published, tmp_path, monkeypatch, capsys)
     np.testing.assert_array_equal(elq.kb.vector_matrix()[0], published.vectors)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_replaced_only_when_asked(published, tmp_path):
     out = tmp_path / "out"
     do_import(published.files, out)
@@ -210,6 +220,7 @@ def test_what_is_there_is_replaced_only_when_asked(published, tmp_path):
         do_import(published.files, other, overwrite=True)
 
 
+@pytest.mark.slow
 def test_imported_pipelines_can_be_trained(imported):
     from thinc.api import Adam
 
@@ -225,6 +236,7 @@ def test_imported_pipelines_can_be_trained(imported):
     assert last < first
 
 
+@pytest.mark.slow
 def test_command(published, tmp_path):
     from typer.testing import CliRunner
 

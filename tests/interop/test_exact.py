@@ -17,6 +17,8 @@ from spacy_elq.interop.exact import predict_links
 from .helpers import LINKED_TEXTS, MAX_LENGTH, Published
 from .published_evaluation import published_window, set_published_window
 
+pytestmark = pytest.mark.slow
+
 
 def plain_links(published: Published, ids: list[int], settings: dict[str, Any]) -> list[Any]:
     """The published inference for one row of wordpieces, special tokens included."""

@@ -12,6 +12,7 @@ RANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 25), RANGES, st.integers(4, 30))
 def test_a_window_holds_the_first_mention_and_fills_its_room(extra, mentions, max_length):
     n_pieces = max([end for _, end in mentions], default=0) + extra

@@ -70,6 +70,7 @@ def entity_loss_of_hard_negatives(queries, places, vectors):
     return binary_cross_entropy_with_logits(torch.stack(scores), torch.tensor(targets))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard_negatives", "in_batch"])
 def test_losses_and_gradients_are_the_published_ones(imported, published, kind):
     nlp = spacy.load(imported)

@@ -10,7 +10,10 @@ from . import durability
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "durability.py"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc"),
+]
 
 
 def test_random_operations_match_a_plain_model(tmp_path):

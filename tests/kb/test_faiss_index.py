@@ -149,6 +149,7 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop):
     assert rows[:, 0].tolist() == list(range(600))
 
 
+@pytest.mark.slow
 def test_an_unfinished_index_of_something_else_is_no_use(tmp_path):
     build(tmp_path, random(600, 16), "IVF8,SQ8")
     assert FaissIndex.open(build(tmp_path, random(500, 16), "IVF8,SQ8")).index.ntotal == 500

@@ -74,6 +74,7 @@ def test_vectors_of_some(kb, encoder):
     np.testing.assert_array_equal(vectors, np.stack([vector for _, vector in expected]))
 
 
+@pytest.mark.slow
 def test_an_addition_can_be_changed_and_removed(kb, encoder, queries):
     entities = change(kb, encoder)
     again = Entity("N1", "Port Moresby", "another capital")
@@ -108,6 +109,7 @@ def test_fewer_entities_than_asked_for(kb, queries):
     assert kb.search(queries[:0], 3).rows.shape == (0, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["Flat", "HNSW8", "SQfp16"])
 def test_other_indexes_give_the_same_scores(tmp_path, vocab, encoder, queries, index):
     build_kb(ENTITIES, tmp_path / "kb", encoder, index=index, progress=False)
@@ -157,6 +159,7 @@ def in_memory(directory):
     return FaissKB.open(directory, Vocab(), in_place=False)
 
 
+@pytest.mark.slow
 def test_saved_and_opened(encoder, queries, tmp_path, directory):
     kb = in_memory(directory)
     entities = change(kb, encoder)
@@ -167,6 +170,7 @@ def test_saved_and_opened(encoder, queries, tmp_path, directory):
     assert linked[0].stat().st_ino == linked[1].stat().st_ino
 
 
+@pytest.mark.slow
 def test_copies_share_the_files_but_not_the_changes(kb, encoder, queries, tmp_path, directory):
     entities = change(kb, encoder)
     kb.to_disk(tmp_path / "saved")
@@ -179,6 +183,7 @@ def test_copies_share_the_files_but_not_the_changes(kb, encoder, queries, tmp_pa
     check_equal(copy, entities, encoder, queries)
 
 
+@pytest.mark.slow
 def test_saved_onto_its_own_directory(encoder, queries, directory):
     kb = in_memory(directory)
     before = (directory / "vectors.npy").stat()
@@ -255,6 +260,7 @@ def test_delta_of_another_one(kb, encoder, directory, vocab, tmp_path):
         FaissKB.open(tmp_path / "other", vocab)
 
 
+@pytest.mark.slow
 def test_bytes(kb, encoder, queries):
     entities = change(kb, encoder)
     again = FaissKB(Vocab(), 3).from_bytes(kb.to_bytes())
@@ -270,6 +276,7 @@ def test_bytes(kb, encoder, queries):
     check_equal(again, entities, encoder, queries)
 
 
+@pytest.mark.slow
 def test_pickle_names_the_files(kb, encoder, queries, tmp_path):
     assert b"vectors.npy" in pickle.dumps(kb)
     check_equal(pickle.loads(pickle.dumps(kb)), ENTITIES, encoder, queries)
@@ -292,6 +299,7 @@ def search_ids(kb, queries, sink):
     sink.put([entity.id for entity in kb.records(kb.search(queries, 1).rows[:, 0])])
 
 
+@pytest.mark.slow
 def test_works_in_a_spawned_process(kb, encoder, queries):
     entities = change(kb, encoder)
     context = multiprocessing.get_context("spawn")

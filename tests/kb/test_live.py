@@ -33,6 +33,7 @@ def files_of(directory):
     return {path.name for path in directory.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_change_is_on_disk_when_it_is_made(kb, encoder, queries, directory):
     entities = change(kb, encoder)
     check_equal(FaissKB.open(directory, Vocab()), entities, encoder, queries)
@@ -50,6 +51,7 @@ def test_opening_and_reading_write_nothing(kb, directory, queries):
     assert len(FaissKB.open(directory, Vocab())) == len(ENTITIES)
 
 
+@pytest.mark.slow
 def test_others_see_changes_when_they_refresh(kb, encoder, queries, directory):
     reader = FaissKB.open(directory, Vocab())
     assert not reader.refresh()
@@ -64,6 +66,7 @@ def test_others_see_changes_when_they_refresh(kb, encoder, queries, directory):
     assert reader.row("N1") is None
 
 
+@pytest.mark.slow
 def test_writers_build_on_each_others_changes(kb, queries, directory, encoder):
     other = FaissKB.open(directory, Vocab())
     add(kb, NEW)
@@ -91,6 +94,7 @@ def test_a_second_writer_waits_and_is_then_refused(kb, directory, monkeypatch):
     assert kb.entity("N2") == OTHER
 
 
+@pytest.mark.slow
 def test_a_forked_process_goes_on_by_itself(kb, encoder, queries, directory):
     add(kb, NEW)
     child = os.fork()
@@ -108,6 +112,7 @@ def test_a_forked_process_goes_on_by_itself(kb, encoder, queries, directory):
     check_equal(FaissKB.open(directory, Vocab()), [*expected, CHANGED], encoder, queries)
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_changes_nothing(kb, encoder, queries, directory, monkeypatch):
     def full(*args):
         raise sqlite3.OperationalError("database or disk is full")
@@ -123,6 +128,7 @@ def test_a_write_that_fails_changes_nothing(kb, encoder, queries, directory, mon
     check_equal(FaissKB.open(directory, Vocab()), [*ENTITIES, NEW, OTHER], encoder, queries)
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_written_keeps_changes_in_memory(
     directory, encoder, queries, monkeypatch, tmp_path
 ):
@@ -141,6 +147,7 @@ def test_a_directory_that_cannot_be_written_keeps_changes_in_memory(
     check_equal(FaissKB.open(tmp_path / "saved", Vocab()), entities, encoder, queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", ["site-packages", "dist-packages"])
 def test_the_files_of_an_installed_package_stay_as_they_are(
     directory, encoder, queries, installed, tmp_path
@@ -168,6 +175,7 @@ def test_a_snapshot_keeps_its_rows(kb, encoder, queries):
         assert pool.submit(snapshot.records, found.rows.ravel()).result() == before
 
 
+@pytest.mark.slow
 def test_many_changes_of_one_entity_take_little_room():
     vectors = np.ones((1, 8), "f4")
     memory = FaissKB(Vocab(), 8)
@@ -183,6 +191,7 @@ def test_many_changes_of_one_entity_take_little_room():
 # Compaction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["exact", "HNSW8"])
 def test_compact(tmp_path, encoder, queries, index):
     build_kb(ENTITIES, tmp_path / "kb", encoder, index=index, progress=False, source="all.jsonl")
@@ -206,6 +215,7 @@ def test_compact(tmp_path, encoder, queries, index):
     assert (again.manifest.index, again.manifest.source) == (index, "all.jsonl")
 
 
+@pytest.mark.slow
 def test_compact_again_and_again(kb, encoder, queries, directory, tmp_path):
     entities = change(kb, encoder)
     kb.compact(progress=False)
@@ -234,6 +244,7 @@ def test_compact_to_nothing_and_back(kb, encoder, queries, directory):
     check_equal(FaissKB.open(directory, Vocab()), [NEW], encoder, queries, k=1)
 
 
+@pytest.mark.slow
 def test_another_writer_goes_on_after_a_compaction(kb, encoder, queries, directory):
     other = FaissKB.open(directory, Vocab())
     entities = change(kb, encoder)
@@ -243,6 +254,7 @@ def test_another_writer_goes_on_after_a_compaction(kb, encoder, queries, directo
         check_equal(one, [*entities, OTHER], encoder, queries)
 
 
+@pytest.mark.slow
 def test_writers_are_refused_while_readers_go_on(kb, encoder, queries, directory, monkeypatch):
     monkeypatch.setattr(log_module, "WAIT", 0.05)
     entities = change(kb, encoder)
@@ -264,6 +276,7 @@ def test_writers_are_refused_while_readers_go_on(kb, encoder, queries, directory
     check_equal(FaissKB.open(directory, Vocab()), [*entities, OTHER], encoder, queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["_write_vectors", "make_index", "finish", "resume"])
 def test_an_interrupted_compaction_changes_nothing(
     kb, encoder, queries, directory, monkeypatch, where
@@ -299,6 +312,7 @@ def test_a_rebuild_is_taken_over_if_it_is_of_the_same_encoder(kb, encoder, queri
         add(kb, OTHER)
 
 
+@pytest.mark.slow
 def test_threads_search_while_one_changes_and_compacts(kb, encoder, queries):
     stop, problems = threading.Event(), []
 

@@ -27,6 +27,8 @@ from spacy_elq.types import Entity
 
 from .helpers import ENTITIES, WIDTH, HashEncoder
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("pymilvus")
 server = pytest.importorskip("milvus_lite.adapter.grpc.server")
 

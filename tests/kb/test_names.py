@@ -61,6 +61,7 @@ def test_words_have_the_offsets_of_the_original_text():
     assert [word for word, _, _ in words(text)] == ["ou", "est", "l", "fin", "zurich"]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_fold_is_the_words_joined(text):
     found = words(text)
@@ -122,6 +123,7 @@ NAMES = ["a", "B", "b", "ç", "x y", "X-Y", "xy", "?", "The Xy", "Xys"]
 ENTITIES = st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), max_size=12)
 
 
+@pytest.mark.slow
 @given(names=ENTITIES)
 def test_index_finds_what_plain_loops_find(tmp_path_factory, names):
     entities = [Entity(str(i), all_[0], aliases=tuple(all_[1:])) for i, all_ in enumerate(names)]

@@ -51,6 +51,7 @@ def found_ids(kb, k):
     return [[entity.id for entity in kb.records(line[line >= 0])] for line in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [0, 10_000])  # by the index under a mask, or one by one
 @pytest.mark.parametrize(
     "chosen",
@@ -75,6 +76,7 @@ def test_exactly_k_of_those_that_may_be_found(kb, chosen, few, monkeypatch):
     assert any(not allowed(entity) for entity in kb.records(kb.search(queries(), 12).rows[0]))
 
 
+@pytest.mark.slow
 def test_names_are_restricted_too(kb):
     assert {entity.type for entity in kb.named("thing 1")} == {*KINDS, "lake"} - {"river"} | {
         "river"
@@ -86,6 +88,7 @@ def test_names_are_restricted_too(kb):
         assert [entity.id for entity in kb.named("thing 1")] == ["N2"]
 
 
+@pytest.mark.slow
 def test_changes_are_seen_under_a_restriction(kb):
     kb.restrict(types=["lake"])
     assert found_ids(kb, 3) == [["N2"]] * 6
@@ -98,6 +101,7 @@ def test_changes_are_seen_under_a_restriction(kb):
     assert {len(line) for line in found_ids(kb, 3)} == {3}
 
 
+@pytest.mark.slow
 def test_restrictions_nest_and_survive_an_error(kb):
     kb.restrict(types=["city"])
     with pytest.raises(RuntimeError), kb.restrict(ids=["E7"]):
@@ -106,6 +110,7 @@ def test_restrictions_nest_and_survive_an_error(kb):
     assert {entity.type for entity in kb.records(kb.search(queries(), 5).rows[0])} == {"city"}
 
 
+@pytest.mark.slow
 def test_unknown_types_and_ids(kb):
     with pytest.raises(ElqError, match=r"ELQ237.*type village.*: .*city"):
         kb.restrict(types=["city", "village"])
@@ -115,6 +120,7 @@ def test_unknown_types_and_ids(kb):
     assert not kb.restriction
 
 
+@pytest.mark.slow
 def test_nothing_or_one_string_is_not_what_to_restrict_to(kb):
     kb.restrict(types=["city"])
     for nothing in ({"types": []}, {"ids": iter(())}, {"types": [], "ids": ()}):
@@ -130,6 +136,7 @@ def test_nothing_or_one_string_is_not_what_to_restrict_to(kb):
     assert not kb.restriction
 
 
+@pytest.mark.slow
 def test_a_restriction_to_many_added_entities_is_fast(vocab):
     kb = FaissKB(vocab, 2)
     many = [Entity(f"E{i}", "Thing") for i in range(10_000)]
@@ -141,6 +148,7 @@ def test_a_restriction_to_many_added_entities_is_fast(vocab):
     assert time.process_time() - start < 0.3  # 50 million comparisons would take longer
 
 
+@pytest.mark.slow
 def test_a_restriction_travels_with_the_knowledge_base(kb):
     kb.restrict(ids=["E5", "N2"])
     again = pickle.loads(pickle.dumps(kb))

@@ -89,6 +89,7 @@ def test_thin():
     assert subsample(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_auto_reaches_the_recall_and_keeps_what_it_took(tmp_path, vocab, few_are_exact, capsys):
     vectors = clustered(4000)
     manifest = build(tmp_path, vectors, min_recall=0.95)
@@ -111,6 +112,7 @@ def test_auto_reaches_the_recall_and_keeps_what_it_took(tmp_path, vocab, few_are
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_recall_that_no_index_reaches_ends_in_exact_search(tmp_path, few_are_exact, monkeypatch):
     monkeypatch.setattr(indexing, "tune_search", lambda *args: SearchSettings(4, recall=0.9))
     manifest = build(tmp_path, clustered(4000), min_recall=0.95)
@@ -120,6 +122,7 @@ def test_a_recall_that_no_index_reaches_ends_in_exact_search(tmp_path, few_are_e
     assert not names & {"index.faiss", "queries.npy", "index.part", "index.part.json"}
 
 
+@pytest.mark.slow
 def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeypatch, capsys):
     monkeypatch.setattr("spacy_elq.kb.build.tune_index.RERANK_SIZES", (10,))
     entities = [Entity(f"E{i}", f"Thing {i}") for i in range(4000)]
@@ -133,6 +136,7 @@ def test_little_memory_means_the_best_that_fits(tmp_path, few_are_exact, monkeyp
     assert "exact search" in told
 
 
+@pytest.mark.slow
 def test_an_interrupted_tuning_keeps_the_index(tmp_path, few_are_exact, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
@@ -145,6 +149,7 @@ def test_an_interrupted_tuning_keeps_the_index(tmp_path, few_are_exact, monkeypa
     assert build(tmp_path, vectors, min_recall=0.95).index.endswith("RaBitQ")
 
 
+@pytest.mark.slow
 def test_an_unfinished_index_of_other_vectors_is_no_use(
     tmp_path, few_are_exact, monkeypatch, vocab
 ):
@@ -166,6 +171,7 @@ def test_options_are_checked():
             IndexOptions(min_recall=value)
 
 
+@pytest.mark.slow
 def test_queries_of_another_width_are_refused(tmp_path, few_are_exact):
     with pytest.raises(ElqError, match="ELQ219"):
         build(tmp_path, clustered(4000), queries=lambda: Queries(np.ones((3, 5), "f4"), "x"))
@@ -181,6 +187,7 @@ def test_vectors_too_large_for_float16(tmp_path):
         build_kb(entities, tmp_path / "half", source, dtype="float16", progress=False)
 
 
+@pytest.mark.slow
 def test_exact_table_ignores_the_index(tmp_path, few_are_exact):
     vectors = clustered(4000)
     manifest = build(tmp_path, vectors, min_recall=0.5)

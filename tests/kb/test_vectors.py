@@ -44,6 +44,7 @@ def test_search_is_a_sort_of_all_live_entities(table, k):
         assert scores.tolist() == [*line[order].tolist(), *[-np.inf] * padding]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["PQ2x4", "SQ8,RFlat"])
 def test_dead_vectors_do_not_take_the_places_of_living_ones(tmp_path, spec, monkeypatch):
     """Of an index that takes no mask too, even where those are all further from the query."""

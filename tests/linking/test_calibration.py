@@ -65,6 +65,7 @@ def test_wrong_values_are_refused(values):
         Calibration.from_dict(values)
 
 
+@pytest.mark.slow
 def test_spans_carry_probabilities_and_the_pipeline_keeps_them(make_nlp, tmp_path):
     nlp = make_nlp()
     train(nlp)
@@ -84,6 +85,7 @@ def test_spans_carry_probabilities_and_the_pipeline_keeps_them(make_nlp, tmp_pat
     assert elq(doc).ents[0]._.elq.prob is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=30), st.integers(1, 20))
 def test_expected_calibration_error(pairs, bins):
     """The definition, bin by bin."""

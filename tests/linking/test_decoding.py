@@ -35,6 +35,7 @@ def reference_span(logits, i, j):
     return row[i, 0] + row[j, 1] + sum(row[t, 2] for t in range(i, j + 1))
 
 
+@pytest.mark.slow
 @given(logit_batches(), st.integers(0, 4))
 def test_span_logits_are_start_plus_end_plus_sum_of_inside(batch, longest):
     logits, mask = batch
@@ -105,6 +106,7 @@ def test_threshold_types_compare_what_the_published_code_compares():
     assert passed("joint", threshold=-2.0) == [False, True, False]  # strictly above
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-700, 700), min_size=1, max_size=6))
 def test_log_softmax_and_log_sigmoid(values):
     x = np.array(values)

@@ -41,6 +41,7 @@ def ents(doc):
     return [(e.start_char, e.end_char, e.kb_id_) for e in doc.ents if e.kb_id_]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -61,6 +62,7 @@ def test_what_is_not_cut_is_what_is_linked(nlp, elq, settings):
         assert linked(explained) == ents(nlp(text)), text
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_links(nlp, elq):
     doc = nlp("is georgia north of armenia")
     (span,) = (s for s in elq.explain(doc).spans if not s.cut)
@@ -74,6 +76,7 @@ def test_scores_are_those_of_the_links(nlp, elq):
     assert span.entity_score == pytest.approx(raw[0] - np.log(np.exp(raw).sum()), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_every_span_says_truly_what_cut_it(nlp, elq):
     elq.threshold, elq.num_cand_mentions = -9.0, 20
     text = "who did (paris) marry"
@@ -108,6 +111,7 @@ def test_every_span_says_truly_what_cut_it(nlp, elq):
     assert order == sorted(order)
 
 
+@pytest.mark.slow
 def test_spans_beyond_the_best_and_beyond_the_core(nlp, elq):
     elq.threshold, elq.num_cand_mentions = -60.0, 3
     cuts = [s.cut for s in elq.explain(nlp.make_doc(LONG), limit=10_000).spans]
@@ -116,6 +120,7 @@ def test_spans_beyond_the_best_and_beyond_the_core(nlp, elq):
     assert explanation.MENTION_THRESHOLD not in cuts
 
 
+@pytest.mark.slow
 def test_limit_keeps_the_likeliest_and_all_that_got_candidates(nlp, elq):
     elq.threshold = -9.0
     doc = nlp.make_doc("who did paris marry")
@@ -126,6 +131,7 @@ def test_limit_keeps_the_likeliest_and_all_that_got_candidates(nlp, elq):
     assert {s.logit for s in some} >= set(sorted((s.logit for s in every), reverse=True)[:3])
 
 
+@pytest.mark.slow
 def test_names_that_fire(elq_config, kb_path):
     nlp = spacy.blank("en")
     model = {**elq_config["model"], "name_features": True}
@@ -142,6 +148,7 @@ def test_names_that_fire(elq_config, kb_path):
     assert spans["is"].names == ()
 
 
+@pytest.mark.slow
 def test_tells_where_exact_search_chooses_another(nlp, elq, tiny_bert, tmp_path, monkeypatch):
     from spacy_elq.encoders.entity import EntityEncoder
     from spacy_elq.entities.records import entity_from_dict
@@ -172,6 +179,7 @@ def test_tells_where_exact_search_chooses_another(nlp, elq, tiny_bert, tmp_path,
     assert spans[0].candidates[0].id != best
 
 
+@pytest.mark.slow
 def test_exact_search_is_restricted_too(nlp, elq, tiny_bert, tmp_path):
     from spacy_elq.encoders.entity import EntityEncoder
     from spacy_elq.entities.records import entity_from_dict
@@ -190,6 +198,7 @@ def test_exact_search_is_restricted_too(nlp, elq, tiny_bert, tmp_path):
         assert all(span.exact_id is None for span in explained.spans)
 
 
+@pytest.mark.slow
 def test_given_mentions(nlp, elq):
     elq.mentions = "ents"
     doc = nlp.make_doc("who did paris marry")
@@ -200,6 +209,7 @@ def test_given_mentions(nlp, elq):
     assert linked(explained) == ents(elq(doc))
 
 
+@pytest.mark.slow
 def test_entities_that_are_there(nlp, elq):
     text = "is georgia north of armenia"
     doc = nlp.make_doc(text)
@@ -222,6 +232,7 @@ def test_texts_and_documents(nlp, elq):
     assert not doc.ents and "elq" not in doc.spans
 
 
+@pytest.mark.slow
 def test_an_empty_knowledge_base(nlp, elq):
     width, of = elq.kb.entity_vector_length, elq.kb.fingerprint
     kb = FaissKB(nlp.vocab, width, fingerprint=of, normalized=True)
@@ -233,12 +244,14 @@ def test_an_empty_knowledge_base(nlp, elq):
     assert {c.id for s in elq.explain("is it").spans for c in s.candidates} == {"Z"}
 
 
+@pytest.mark.slow
 def test_needs_an_initialized_component(elq_config):
     nlp = spacy.blank("en")
     with pytest.raises(ElqError, match="ELQ106"):
         nlp.add_pipe("elq", config=elq_config).explain("text")
 
 
+@pytest.mark.slow
 def test_the_likeliest_mentions_are_told_and_no_other_gets_a_query(nlp, elq, monkeypatch):
     from spacy_elq.linking import propose
 

@@ -55,6 +55,7 @@ def plainly(vectors, query, name):
     return sorted(((scores[row], row) for row in [*retrieved, *others]), reverse=True)
 
 
+@pytest.mark.slow
 @given(named_mentions())
 def test_namesakes_join_what_was_retrieved(case):
     vectors, queries, names = case
@@ -88,6 +89,7 @@ def nlp(trained_path):
     return spacy.load(trained_path)
 
 
+@pytest.mark.slow
 def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
     elq = nlp.get_pipe("elq")
     docs = [nlp.make_doc(text) for text in ["", *(row["text"] for row in TEXTS), "", " "]]
@@ -106,6 +108,7 @@ def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
     assert len(read) > 1 and max(read) < 60 + 30
 
 
+@pytest.mark.slow
 def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
     elq = nlp.get_pipe("elq")
     attrs = get_encoder(elq.model).attrs
@@ -115,6 +118,7 @@ def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
     assert sorted(elq.rank_mentions([doc], given).given.tolist()) == list(range(len(given[0])))
 
 
+@pytest.mark.slow
 def test_no_more_entities_are_looked_for_than_there_are(nlp):
     elq = nlp.get_pipe("elq")
     kb, heads, asked = elq.kb.view, get_heads(elq.model), []

@@ -30,6 +30,7 @@ def test_weights_are_in_their_own_file_and_come_back(make_nlp, tmp_path, recwarn
     assert not [w for w in recwarn if "state_dict" in str(w.message)]
 
 
+@pytest.mark.slow
 def test_saving_over_what_was_loaded(make_nlp, tmp_path):
     make_nlp().to_disk(tmp_path / "a")
     nlp = spacy.load(tmp_path / "a")
@@ -40,6 +41,7 @@ def test_saving_over_what_was_loaded(make_nlp, tmp_path):
     np.testing.assert_array_equal(again.numpy(), vector.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cfg", "model", WEIGHTS])
 def test_a_missing_file_is_named(make_nlp, tmp_path, name):
     make_nlp().to_disk(tmp_path / "a")
@@ -48,6 +50,7 @@ def test_a_missing_file_is_named(make_nlp, tmp_path, name):
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["cfg", "model", WEIGHTS])
 def test_a_cut_file_is_named(make_nlp, tmp_path, name, share):
@@ -59,6 +62,7 @@ def test_a_cut_file_is_named(make_nlp, tmp_path, name, share):
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     ["{}", "[]", "{", '{"seen_ids": 3, "changed": {}}', '{"seen_ids": [], "changed": {"a": 3}}'],
@@ -70,6 +74,7 @@ def test_settings_that_are_none_are_named(make_nlp, tmp_path, content):
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_stored_settings_are_checked(make_nlp, tmp_path):
     nlp = make_nlp()
     nlp.get_pipe("elq").top_k = 3
@@ -80,6 +85,7 @@ def test_stored_settings_are_checked(make_nlp, tmp_path):
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_weights_are_never_unpickled(make_nlp, tmp_path):
     make_nlp().to_disk(tmp_path / "a")
     torch.save({"a": Path("a")}, tmp_path / "a" / "elq" / WEIGHTS)
@@ -87,6 +93,7 @@ def test_weights_are_never_unpickled(make_nlp, tmp_path):
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "off", "name"),
     [
@@ -105,6 +112,7 @@ def test_a_config_with_other_heads_than_the_weights_is_named(make_nlp, tmp_path,
         spacy.load(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_weights_of_another_transformer_are_named(make_nlp, tmp_path):
     make_nlp().to_disk(tmp_path / "a")
     weights = tmp_path / "a" / "elq" / WEIGHTS

@@ -118,6 +118,7 @@ def test_every_hit_is_a_name_of_its_entities(find, words):
         assert features["title"] + features["alias"] + features["loose"] == 1
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(

@@ -13,6 +13,8 @@ from spacy_elq.ml.pretrained import load_untrained_encoder, save_changes
 
 from ..helpers import ENTITIES, TEXTS, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def make_nlp_with(elq_config, kb_path):

@@ -46,6 +46,7 @@ def test_the_default_config_is_the_documented_one():
     assert config["threshold"] == DecodingSettings().threshold
 
 
+@pytest.mark.slow
 def test_uninitialized_and_without_kb_are_told_apart(elq_config):
     nlp = spacy.blank("en")
     nlp.add_pipe("elq", config=elq_config)
@@ -77,11 +78,13 @@ def test_annotations(trained):
     assert doc[0:1]._.elq is None
 
 
+@pytest.mark.slow
 def test_an_entity_without_a_type_still_has_a_label(trained):
     (ent,) = trained("how hot is mercury").ents
     assert (ent.label_, ent.kb_id_) == ("ENTITY", "Q5")
 
 
+@pytest.mark.slow
 def test_links_survive_docbin_and_bytes(trained):
     doc = trained("who did paris marry")
     restored = [
@@ -92,6 +95,7 @@ def test_links_survive_docbin_and_bytes(trained):
         assert other.ents[0]._.elq == doc.ents[0]._.elq
 
 
+@pytest.mark.slow
 def test_pipe_gives_what_single_calls_give(trained):
     texts = [row["text"] for row in TEXTS] + ["", "paris " * 60]
     single = [links(trained(text)) for text in texts]
@@ -102,16 +106,19 @@ def test_pipe_gives_what_single_calls_give(trained):
 EMPTY = ["", " ", "\n\t \n", "?!...", "\U0001f600", "\u0301"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", EMPTY)
 def test_texts_with_nothing_to_link(trained, text):
     assert trained(text).ents == ()
 
 
+@pytest.mark.slow
 def test_empty_texts_do_not_disturb_a_batch(trained):
     docs = list(trained.pipe([*EMPTY, "is georgia north of armenia", *EMPTY]))
     assert [links(doc) for doc in docs if doc.ents] == [[(3, 10, "Q3")]]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_in_100_000_characters(trained):
     sentence = "is georgia north of armenia"
     filler = "what time is it " * 6_000
@@ -122,16 +129,19 @@ def test_nothing_is_lost_in_100_000_characters(trained):
     assert found[-1].start_char == len(doc.text) - len(sentence) + 3
 
 
+@pytest.mark.slow
 def test_a_token_of_5000_characters(trained):
     doc = trained("x" * 5_000 + " is georgia north of armenia")
     assert links(doc) == [(5_004, 5_011, "Q3")]
 
 
+@pytest.mark.slow
 def test_offsets_after_emoji_and_combining_marks(trained):
     text = "\U0001f600\U0001f468\u200d\U0001f469 a\u0301 is georgia north of armenia"
     assert "georgia" in [ent.text for ent in trained(text).ents]
 
 
+@pytest.mark.slow
 def test_settings_hold_from_the_next_call_on(trained):
     elq = trained.get_pipe("elq")
     text = "is georgia north of armenia"
@@ -146,6 +156,7 @@ def test_settings_hold_from_the_next_call_on(trained):
     assert elq.top_k == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -167,6 +178,7 @@ def test_settings_of_another_type_are_refused_and_the_old_ones_stay(trained, nam
     assert getattr(elq, name) == before
 
 
+@pytest.mark.slow
 def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
     elq = trained.get_pipe("elq")
     elq.span_group_threshold = -50.0
@@ -177,6 +189,7 @@ def test_floor_lets_more_links_into_the_span_group_than_into_ents(trained):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_floor_above_the_threshold_takes_no_link_away(trained):
     elq = trained.get_pipe("elq")
     elq.span_group_threshold = 0.0
@@ -185,6 +198,7 @@ def test_a_floor_above_the_threshold_takes_no_link_away(trained):
     assert "Q2" in [span.kb_id_ for span in doc.spans["elq"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["top_entity_by_mention", "thresholded_entity_by_mention"])
 def test_given_mentions_need_no_mention_score(trained, kind):
     elq = trained.get_pipe("elq")
@@ -198,6 +212,7 @@ def test_given_mentions_need_no_mention_score(trained, kind):
         elq.mentions = "elq"
 
 
+@pytest.mark.slow
 def test_given_mentions_are_only_disambiguated(trained):
     elq = trained.get_pipe("elq")
     elq.mentions = "ents"
@@ -216,6 +231,7 @@ def test_given_mentions_are_only_disambiguated(trained):
         assert not elq(trained.make_doc("is georgia north of armenia")).ents
 
 
+@pytest.mark.slow
 def test_given_mentions_keep_their_tokens(trained):
     """Their wordpieces may cover less (white space) or more (a part of a word)."""
     elq = trained.get_pipe("elq")
@@ -228,6 +244,7 @@ def test_given_mentions_keep_their_tokens(trained):
     assert all(ent._.elq is not None for ent in doc.ents)
 
 
+@pytest.mark.slow
 def test_entities_that_are_there_are_kept_or_overwritten(trained):
     elq = trained.get_pipe("elq")
     for overwrite, expected in ((True, ("Q3", "")), (False, ("", ""))):
@@ -239,6 +256,7 @@ def test_entities_that_are_there_are_kept_or_overwritten(trained):
         assert doc.ents[1].label_ == "Y"
 
 
+@pytest.mark.slow
 def test_running_again_leaves_nothing_stale(trained):
     elq = trained.get_pipe("elq")
     doc = trained("is georgia north of armenia")
@@ -248,6 +266,7 @@ def test_running_again_leaves_nothing_stale(trained):
     assert not any(token.ent_kb_id for token in doc)
 
 
+@pytest.mark.slow
 def test_entities_added_changed_and_removed_live(trained, tmp_path):
     elq = trained.get_pipe("elq")
     text = "is georgia north of armenia"
@@ -270,6 +289,7 @@ def test_entities_added_changed_and_removed_live(trained, tmp_path):
     assert linked(spacy.load(tmp_path / "pipeline")) == ("N1", "changed")
 
 
+@pytest.mark.slow
 def test_disk_and_bytes_round_trips_keep_links_and_changed_settings(trained, tmp_path, elq_config):
     elq = trained.get_pipe("elq")
     elq.threshold = -2.25
@@ -285,6 +305,7 @@ def test_disk_and_bytes_round_trips_keep_links_and_changed_settings(trained, tmp
         assert [links(nlp(row["text"])) for row in TEXTS] == expected
 
 
+@pytest.mark.slow
 def test_an_override_wins_over_a_saved_change(trained, tmp_path):
     trained.get_pipe("elq").threshold = -2.25
     trained.to_disk(tmp_path / "pipeline")
@@ -292,6 +313,7 @@ def test_an_override_wins_over_a_saved_change(trained, tmp_path):
     assert nlp.get_pipe("elq").threshold == -1.0
 
 
+@pytest.mark.slow
 def test_saving_hard_links_the_knowledge_base(trained, tmp_path):
     trained.to_disk(tmp_path / "a")
     trained.to_disk(tmp_path / "b")
@@ -299,6 +321,7 @@ def test_saving_hard_links_the_knowledge_base(trained, tmp_path):
     assert first.stat().st_ino == second.stat().st_ino
 
 
+@pytest.mark.slow
 def test_the_entity_encoder_can_be_left_out(trained, tmp_path):
     trained.to_disk(tmp_path / "whole")
     assert (tmp_path / "whole" / "elq" / "entity_encoder" / "model.safetensors").exists()
@@ -308,6 +331,7 @@ def test_the_entity_encoder_can_be_left_out(trained, tmp_path):
     assert spacy.load(tmp_path / "small")("is georgia north of armenia").ents
 
 
+@pytest.mark.slow
 def test_saving_over_another_pipeline_leaves_nothing_of_it(trained, tmp_path, elq_config):
     trained.to_disk(tmp_path / "pipeline")
     trained.get_pipe("elq").save_entity_encoder = False
@@ -323,6 +347,7 @@ def test_saving_over_another_pipeline_leaves_nothing_of_it(trained, tmp_path, el
     assert not (tmp_path / "pipeline" / "elq" / "entity_encoder").exists()
 
 
+@pytest.mark.slow
 def test_a_kb_of_another_width_or_encoder_is_refused(trained):
     from spacy_elq.kb.knowledge_base import FaissKB
 
@@ -336,6 +361,7 @@ def test_a_kb_of_another_width_or_encoder_is_refused(trained):
     assert trained("is georgia north of armenia").ents
 
 
+@pytest.mark.slow
 def test_an_empty_kb_links_nothing(trained):
     from spacy_elq.kb.knowledge_base import FaissKB
 
@@ -350,11 +376,13 @@ def test_an_empty_kb_links_nothing(trained):
     assert [e.kb_id_ for e in trained("is georgia north of armenia").ents][:1] == ["N1"]
 
 
+@pytest.mark.slow
 def test_scores(trained):
     scores = trained.evaluate(examples(trained))
     assert (scores["elq_weak_f"], scores["elq_strong_f"], scores["elq_r1"]) == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_alignment_of_tokens_that_share_a_wordpiece(trained):
     doc = Doc(
         trained.vocab, words=["is", "geor", "gia", "north"], spaces=[True, False, True, False]

@@ -12,6 +12,8 @@ from spacy_elq.linking.decoding import DecodingSettings
 
 from ..helpers import ENTITIES, TEXTS, train
 
+pytestmark = pytest.mark.slow
+
 ADDED = {"id": "N1", "title": "Armenia", "description": "north of Iran", "type": "country"}
 
 

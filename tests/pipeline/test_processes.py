@@ -8,6 +8,8 @@ import spacy
 
 from ..helpers import TEXTS
 
+pytestmark = pytest.mark.slow
+
 TEXTS_OF_ALL = [row["text"] for row in TEXTS]
 PROGRAM = """
 import multiprocessing, sys, spacy, torch

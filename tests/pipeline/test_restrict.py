@@ -19,6 +19,7 @@ def candidates(nlp, text=QUESTION):
     return {candidate.id for span in doc.spans["elq"] for candidate in span._.elq.candidates}
 
 
+@pytest.mark.slow
 def test_links_and_candidates_are_of_the_type(nlp):
     elq = nlp.get_pipe("elq")
     assert candidates(nlp) == {f"Q{i}" for i in range(1, 7)}
@@ -33,6 +34,7 @@ def test_links_and_candidates_are_of_the_type(nlp):
     assert candidates(nlp) == {f"Q{i}" for i in range(1, 7)}
 
 
+@pytest.mark.slow
 def test_ids_and_types_add_up(nlp):
     elq = nlp.get_pipe("elq")
     elq.restrict(types=["country"], ids=["Q2", "Q5"])
@@ -43,6 +45,7 @@ def test_ids_and_types_add_up(nlp):
     assert len(candidates(nlp)) == 6
 
 
+@pytest.mark.slow
 def test_names_of_others_do_not_count(nlp):
     elq = nlp.get_pipe("elq")
     with elq.restrict(types=["country"]):
@@ -50,6 +53,7 @@ def test_names_of_others_do_not_count(nlp):
         assert elq.kb.named("paris") == []
 
 
+@pytest.mark.slow
 def test_the_block_ends_though_the_entities_were_embedded_again_in_it(nlp):
     elq = nlp.get_pipe("elq")
     elq.restrict(types=["city", "state"])
@@ -59,6 +63,7 @@ def test_the_block_ends_though_the_entities_were_embedded_again_in_it(nlp):
     assert candidates(nlp) == {"Q1", "Q4"}
 
 
+@pytest.mark.slow
 def test_unknown_types_and_ids_change_nothing(nlp):
     elq = nlp.get_pipe("elq")
     with pytest.raises(ElqError, match="ELQ237"):

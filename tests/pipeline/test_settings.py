@@ -41,6 +41,7 @@ def load(path, **settings):
     return spacy.load(path, config=config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "configured", "set_", "override"), ENCODER)
 def test_what_the_config_says_of_the_encoder_holds(saved, name, configured, set_, override):
     assert in_encoder(spacy.load(saved))[name] == configured
@@ -52,12 +53,14 @@ def test_what_the_config_says_of_the_encoder_holds(saved, name, configured, set_
     assert in_encoder(load(saved, **{f"model__encoder__{name}": override}))[name] == override
 
 
+@pytest.mark.slow
 def test_the_encoder_reads_what_an_override_says(saved):
     text = "what time is it " * 20 + "is georgia north of armenia"
     assert spacy.load(saved)(text).ents
     assert not load(saved, model__encoder__truncate=True)(text).ents
 
 
+@pytest.mark.slow
 def test_bytes_keep_what_was_set_in_the_encoder(saved, elq_config):
     nlp = spacy.load(saved)
     nlp.get_pipe("elq").max_length = 9
@@ -66,6 +69,7 @@ def test_bytes_keep_what_was_set_in_the_encoder(saved, elq_config):
     assert in_encoder(other.from_bytes(nlp.to_bytes()))["max_length"] == 9
 
 
+@pytest.mark.slow
 def test_what_was_set_for_training_is_saved(saved):
     nlp = spacy.load(saved)
     nlp.get_pipe("elq").set_training(head_lr_factor=np.float32(2.0), freeze=("pooler",))
@@ -76,12 +80,14 @@ def test_what_was_set_for_training_is_saved(saved):
     assert (overridden["head_lr_factor"], overridden["freeze"]) == (3.0, ["pooler"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), [("max_length", 20), ("alias_vectors", False)])
 def test_entity_settings_other_than_those_of_the_vectors_are_refused(saved, name, value):
     with pytest.raises(ElqError, match=f"ELQ133.*{name}"):
         load(saved, **{f"entity_encoder__{name}": value})
 
 
+@pytest.mark.slow
 def test_an_entity_encoder_that_was_set_is_loaded(saved, tiny_bert):
     from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
 
@@ -92,6 +98,7 @@ def test_an_entity_encoder_that_was_set_is_loaded(saved, tiny_bert):
     assert spacy.load(saved).get_pipe("elq").entity_encoder.settings == settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -121,6 +128,7 @@ def test_allowed_values_can_be_saved(saved, name, value, expected):
     spacy.load(saved)(TEXTS[0]["text"])
 
 
+@pytest.mark.slow
 def test_a_path_of_a_knowledge_base_can_be_saved(saved, kb_path, tmp_path):
     shutil.copytree(kb_path, tmp_path / "kb")
     nlp = spacy.load(saved)
@@ -129,6 +137,7 @@ def test_a_path_of_a_knowledge_base_can_be_saved(saved, kb_path, tmp_path):
     assert spacy.load(saved).get_pipe("elq").kb_path == str(tmp_path / "kb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -146,6 +155,7 @@ def test_other_values_are_refused_and_the_old_ones_stay(saved, name, value):
     assert getattr(elq, name) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [("overlap", -5), ("max_length", -1), ("max_length", 2), ("max_batch_items", 0)],
@@ -158,6 +168,7 @@ def test_a_config_of_the_encoder_that_is_out_of_range(saved, elq_config, name, v
         load(saved, **{f"model__encoder__{name}": value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [2, -1, 7.5, True])
 def test_a_length_that_is_out_of_range(saved, value):
     elq = spacy.load(saved).get_pipe("elq")

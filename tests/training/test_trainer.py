@@ -33,6 +33,7 @@ def moved(before, after):
     return {name for name in before if not np.array_equal(before[name], after[name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_each_loss_learns_the_texts_by_heart(make_nlp, loss):
     nlp = make_nlp(training={"entity_loss": loss})
@@ -43,6 +44,7 @@ def test_each_loss_learns_the_texts_by_heart(make_nlp, loss):
     assert scores["elq_strong_f"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_mentions_whose_entities_are_taken_out_are_learned_as_mentions_of_none(make_nlp, loss):
     nlp = make_nlp(training={"entity_loss": loss, "entity_dropout": 1.0})
@@ -57,6 +59,7 @@ def test_mentions_whose_entities_are_taken_out_are_learned_as_mentions_of_none(m
     assert not any(doc.ents for doc in nlp.pipe(docs))
 
 
+@pytest.mark.slow
 def test_gradients_add_up_until_finish_update(make_nlp):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -67,6 +70,7 @@ def test_gradients_add_up_until_finish_update(make_nlp):
     assert moved(before, weights(elq))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad_clip", [0.0, 0.5])
 def test_parts_of_a_batch_step_as_the_whole(make_nlp, grad_clip):
     """`accumulate_gradient` of spaCy splits a batch and steps once."""
@@ -87,6 +91,7 @@ def test_parts_of_a_batch_step_as_the_whole(make_nlp, grad_clip):
         np.testing.assert_allclose(parts[name], values, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frozen_parameters_stay(make_nlp):
     nlp = make_nlp(training={"freeze": ["embeddings", "encoder.layer.0"]})
     elq = nlp.get_pipe("elq")
@@ -125,6 +130,7 @@ def test_a_name_of_no_part_is_refused():
     freeze([], ["embeddings"])
 
 
+@pytest.mark.slow
 def test_what_is_frozen_is_frozen_in_an_entity_encoder_that_learns(make_nlp):
     settings = {"entity_loss": "in_batch", "train_entity_encoder": True, "freeze": ["embeddings"]}
     nlp = make_nlp(training=settings)
@@ -136,6 +142,7 @@ def test_what_is_frozen_is_frozen_in_an_entity_encoder_that_learns(make_nlp):
     assert unmoved == {name for name in before if name.startswith("embeddings.")}
 
 
+@pytest.mark.slow
 def test_an_entity_encoder_has_dropout_while_it_learns_alone(make_nlp):
     nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
     elq = nlp.get_pipe("elq")
@@ -222,6 +229,7 @@ def test_gradients_that_are_not_finite_change_nothing(caplog):
     assert not torch.equal(layer.weight, before)
 
 
+@pytest.mark.slow
 def test_the_schedule_of_the_config_sets_the_rate(make_nlp):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -231,11 +239,13 @@ def test_the_schedule_of_the_config_sets_the_rate(make_nlp):
     assert moved(before, weights(elq)) == set()
 
 
+@pytest.mark.slow
 def test_bf16_training_stays_close(make_nlp):
     losses = [train(make_nlp(training={"precision": p}), steps=5) for p in ("fp32", "bf16")]
     assert losses[1]["elq"] == pytest.approx(losses[0]["elq"], rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [True, False])
 def test_copies_of_an_entity_are_negatives_in_exact_batches_alone(make_nlp, trained):
     """Of two mentions of one entity: nothing to learn, or which of the two alike is meant."""
@@ -249,6 +259,7 @@ def test_copies_of_an_entity_are_negatives_in_exact_batches_alone(make_nlp, trai
     assert entity_loss(True) == pytest.approx(np.log(2), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_training_the_entity_encoder_embeds_the_kb_again(make_nlp):
     nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
     elq = nlp.get_pipe("elq")
@@ -260,6 +271,7 @@ def test_training_the_entity_encoder_embeds_the_kb_again(make_nlp):
     assert nlp.evaluate(examples(nlp))["elq_weak_f"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_kb_that_was_emptied_takes_entities_of_the_trained_encoder(make_nlp):
     nlp = make_nlp(training={"entity_loss": "in_batch", "train_entity_encoder": True})
     elq = nlp.get_pipe("elq")
@@ -278,6 +290,7 @@ def test_the_entity_encoder_needs_in_batch_negatives(make_nlp):
         nlp.update(examples(nlp))
 
 
+@pytest.mark.slow
 def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp, caplog):
     nlp = make_nlp()
     rows = [
@@ -291,6 +304,7 @@ def test_unknown_entities_are_counted_and_their_mentions_learned(make_nlp, caplo
     assert "6 of 6 gold mentions: unknown entity" in caplog.text
 
 
+@pytest.mark.slow
 def test_entities_may_change_between_two_steps(make_nlp):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -300,6 +314,7 @@ def test_entities_may_change_between_two_steps(make_nlp):
     assert np.isfinite(train(nlp, steps=1)["elq"])
 
 
+@pytest.mark.slow
 def test_entities_swapped_in_are_not_seen(make_nlp, kb_path):
     from spacy_elq.training.augment import create_entity_swapper
 
@@ -320,6 +335,7 @@ def test_entities_swapped_in_are_not_seen(make_nlp, kb_path):
     assert nlp.get_pipe("elq").cfg["seen_ids"] == ["Q1"]
 
 
+@pytest.mark.slow
 def test_an_entity_is_not_swapped_with_a_namesake(make_nlp, kb_path):
     """With the other Georgia the text would stay, and say something wrong."""
     from spacy_elq.training.augment import create_entity_swapper
@@ -348,6 +364,7 @@ def loss_calls(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_a_text_counts_once_however_many_windows_it_has(make_nlp, loss_calls):
     nlp = make_nlp()
     rows = [{"text": "zq " * 60 + "paris"}, TEXTS[0], TEXTS[1]]
@@ -357,6 +374,7 @@ def test_a_text_counts_once_however_many_windows_it_has(make_nlp, loss_calls):
     assert losses["elq_mention"] == 6.0 / 3
 
 
+@pytest.mark.slow
 def test_the_widest_mentions_are_learned_and_wider_ones_counted(make_nlp, loss_calls):
     nlp = make_nlp()
     elq = nlp.get_pipe("elq")
@@ -372,6 +390,7 @@ def test_the_widest_mentions_are_learned_and_wider_ones_counted(make_nlp, loss_c
     assert elq._get_trainer().problems["wider than max_mention_length"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", ["doc", "span"])
 def test_empty_texts_can_be_trained_on(make_nlp, mean):
     nlp = make_nlp(training={"mention_loss_mean": mean})
