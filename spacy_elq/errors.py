@@ -369,7 +369,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "{where}: the file names entities by line number. Give the entity catalogue that it was "
         "made with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
     )
-    ELQ332 = "No such setting of the component's {of}: {names}. Check the spelling."
+    ELQ332 = "There is no setting '{name}'. Check the spelling."
     ELQ333 = (
         "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
         "--output' wrote."

@@ -1,12 +1,15 @@
-"""Settings of the component: attributes that a caller may change between two calls."""
+"""Settings: one validated class for each part of the component, and what they have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .errors import ElqError, Errors
 from .types import Entity
@@ -15,45 +18,21 @@ from .types import Entity
 FIND = "find"
 ENTS = "ents"
 
-# What annotations call a type → what its values are instances of, and what messages call those.
-VALUE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "bool": ((bool, np.bool_), "true or false"),
-    "int": ((int, np.integer), "a whole number"),
-    "float": ((int, float, np.integer, np.floating), "a number"),
-    "str": ((str,), "a string"),
+# pydantic's type of an error → what the message says is expected.
+EXPECTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "a dictionary",
 }
-NULLABLE = " | None"
-
-
-def check_types(types: Mapping[str, str], values: Mapping[str, Any]) -> None:
-    """Raise an ElqError for a setting of another type than it is annotated with, or that is NaN.
-
-    types (Mapping[str, str]): Annotations; those that are none of `VALUE_TYPES` are passed over.
-    values (Mapping[str, Any]): The settings.
-    """
-    for name, annotation in types.items():
-        type_, value = annotation.removesuffix(NULLABLE), values[name]
-        if type_ not in VALUE_TYPES or (value is None and type_ != annotation):
-            continue
-        wanted, expected = VALUE_TYPES[type_]
-        is_other = not isinstance(value, wanted) or (isinstance(value, bool) and type_ != "bool")
-        if is_other or value != value:
-            raise ElqError(Errors.ELQ122.format(name=name, value=value, expected=expected))
-
-
-def check_least(least: Mapping[str, float], values: Mapping[str, Any]) -> None:
-    """Raise an ElqError for a setting that is less than it may be.
-
-    least (Mapping[str, float]): Setting → its least value.
-    values (Mapping[str, Any]): The settings.
-    """
-    for name, bound in least.items():
-        if values[name] < bound:
-            raise ElqError(Errors.ELQ112.format(name=name, value=values[name], least=bound))
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def plain(value: Any) -> Any:
-    """RETURNS (Any): A setting as a value that JSON can hold, without numpy's numbers and paths."""
+    """RETURNS (Any): The value as JSON holds it: numpy's numbers and arrays, paths and tuples are
+    replaced."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (np.generic, np.ndarray)):
@@ -65,24 +44,89 @@ def plain(value: Any) -> Any:
     return value
 
 
-class Setting:
-    """An attribute kept in the component's `cfg`, as a value that JSON can hold. One that is not
-    allowed is refused at once, and the old one stays."""
+class Settings(BaseModel):
+    """Settings of one part. Each is written down once, as a field with its default and bounds.
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+    An object never changes: `changed` returns another one, so a call that runs keeps the settings
+    that it began with, and a refused value changes nothing.
+    """
 
-    def __get__(self, component: Any, owner: type | None = None) -> Any:
-        return self if component is None else component.cfg[self.name]
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    def __set__(self, component: Any, value: Any) -> None:
-        checked = component.checked_settings({**component.cfg, self.name: value})
-        component.cfg[self.name] = checked[self.name]
+    def __init__(self, **values: Any) -> None:
+        """RAISES (ElqError): If a value is not allowed, or there is no setting of that name."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _elq_error(error.errors()[0]) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, values: Any) -> Any:
+        return plain(values)
+
+    def changed(self, **values: Any) -> Self:
+        """RETURNS (Settings): The same settings except for these values.
+        RAISES (ElqError): As when they are made."""
+        return type(self)(**{**dict(self), **values})
+
+
+def _not_nan(value: float) -> float:
+    if value != value:
+        raise PydanticCustomError("float_type", "not a number")
+    return value
+
+
+# Types of settings. Infinity is a number, NaN is not.
+Number = Annotated[float, AfterValidator(_not_nan)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _elq_error(error: ErrorDetails) -> ElqError:
+    """RETURNS (ElqError): pydantic's error with the name of the setting and a code."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    name = ".".join(map(str, error["loc"]))
+    if isinstance(value, float) and value != value:
+        kind = "float_type"
+    if isinstance(context.get("error"), ElqError):
+        return context["error"]
+    if kind == "extra_forbidden":
+        return ElqError(Errors.ELQ332.format(name=name))
+    if kind == "literal_error" and isinstance(value, str):
+        return ElqError(Errors.ELQ110.format(name=name, value=value, of=context["expected"]))
+    if kind == "greater_than_equal":
+        return ElqError(Errors.ELQ112.format(name=name, value=value, least=context["ge"]))
+    if kind == "less_than_equal":
+        expected = f"at most {context['le']}"
+    elif kind == "literal_error":
+        expected = context["expected"]
+    else:
+        expected = EXPECTED.get(kind, error["msg"])
+    return ElqError(Errors.ELQ122.format(name=name, value=value, expected=expected))
+
+
+def takes(settings: type[Settings]) -> Callable[[AnyFunction], AnyFunction]:
+    """A decorator for a function with `**settings`: spaCy's config system, which reads signatures,
+    sees one argument for each setting in their place.
+
+    settings (type[Settings]): The class that the function passes them to.
+    """
+
+    def with_signature(function: AnyFunction) -> AnyFunction:
+        signature = inspect.signature(function, eval_str=True)
+        parameters = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
+        for name, field in settings.model_fields.items():
+            argument = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+            parameters.append(argument.replace(default=field.default, annotation=field.annotation))
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return function
+
+    return with_signature
 
 
 def changes(configured: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """RETURNS (dict): Of the settings that were changed since the component was made: the value
-    that the config gave, and the value now."""
+    """RETURNS (dict): For each setting that was changed after the component was made: the value
+    in the config, and the value now."""
     return {
         name: [configured.get(name), value]
         for name, value in now.items()
@@ -91,8 +135,8 @@ def changes(configured: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def restore(configured: Mapping[str, Any], stored: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Settings after loading: what was changed before saving, unless the config has another value
-    than it had then, as when a caller overrides it in `spacy.load`.
+    """Settings after loading. A value that was changed before saving is kept, unless the config
+    has another value than it had then: the caller overrode it in `spacy.load`.
 
     RETURNS (dict): All settings.
     """
@@ -104,11 +148,11 @@ def restore(configured: Mapping[str, Any], stored: Mapping[str, list[Any]]) -> d
 
 
 def as_list(values: Iterable[Any], what: str) -> list[Any]:
-    """RETURNS (list): The values, of which there may be one or none.
-    RAISES (ElqError): If it is one value itself: the parts of a string or a dict are values too,
-        but never those that were meant.
+    """RETURNS (list): The values.
+    RAISES (ElqError): If it is a single value. A string or a dict can be iterated over too, but
+        its parts are never the values that the caller meant.
 
-    what (str): What they are, for the message.
+    what (str): What the values are, for the message.
     """
     if isinstance(values, (str, bytes, Mapping, Entity)) or not isinstance(values, Iterable):
         raise ElqError(Errors.ELQ270.format(what=what, found=type(values).__name__))

@@ -17,6 +17,7 @@ from spacy_elq.annotate import LINKS_ATTR
 from spacy_elq.corpora.docbin import write_docbin
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
+from spacy_elq.encoders.question import encoder_settings
 from spacy_elq.entities.reader import read_entities
 from spacy_elq.entities.records import entity_from_dict
 from spacy_elq.kb.build import build_kb
@@ -29,7 +30,9 @@ from .helpers import ENTITIES, TEXTS
 CONFIGS = Path(__file__).parents[1] / "configs"
 OURS = ["minilm", "bert-base", "bert-large"]
 PUBLISHED = ["elq-scratch", "elq-frozen", "elq-finetune"]
-ELQ_ENCODER = EntityEncoderSettings("elq", "cls", normalize=False, alias_vectors=False)
+ELQ_ENCODER = EntityEncoderSettings(
+    template="elq", pooling="cls", normalize=False, alias_vectors=False
+)
 
 
 def test_each_config_is_tested():
@@ -133,8 +136,8 @@ def test_published_settings(run):
     assert not elq.word_boundaries and elq.special_tokens
     assert elq.model.attrs["head_options"]["cosine"] is False
     assert elq.model.attrs["head_options"]["name_features"] is False
-    assert get_encoder(elq.model).attrs["max_length"] == 20
-    assert get_encoder(elq.model).attrs["truncate"]
+    assert elq.max_length == 20
+    assert encoder_settings(get_encoder(elq.model)).truncate
     assert elq.entity_encoder.settings == ELQ_ENCODER
 
 

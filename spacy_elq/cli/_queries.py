@@ -99,7 +99,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
     for start in range(0, len(docs), BATCH):
         some = slice(start, start + BATCH)
         given = [spans for _, spans in texts[some]] if known else None
-        found = propose_spans(elq.model, _NoNames(), docs[some], elq.decoding, given)
+        found = propose_spans(elq.model, _NoNames(), docs[some], elq.settings, given)
         queries += [part.queries for part in found]
     return np.concatenate(queries)[:MAX_QUERIES]
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import srsly
+from pydantic import Field
 
 from ..errors import ElqError, Errors
 from ..files import link_or_copy
-from ..settings import check_least, check_types
+from ..settings import Settings
 from ..types import Entity
 from .fast_bert import last_layer
 from .model_paths import MINILM, resolve_model_path
@@ -35,37 +35,26 @@ SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
 # Weights, configuration and vocabulary; no pickles.
 MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
-TEMPLATES = ("names", "elq")
-POOLINGS = ("mean", "cls")
 # Stands between title and description in the published input.
 ELQ_SEPARATOR = "[unused2]"
 
 
-@dataclass(frozen=True)
-class EntityEncoderSettings:
+class EntityEncoderSettings(Settings):
     """How entity text becomes a vector; part of the encoder's fingerprint.
 
     template (str): "names" or "elq", see above.
     pooling (str): "mean" of the wordpiece vectors, or the "cls" vector.
     normalize (bool): Scale vectors to length 1.
     alias_vectors (bool): With "names": one more vector for each alias.
-    max_length (int): Most wordpieces of a text, special tokens included; no more than the model
-        has positions for are read.
+    max_length (int): Maximum number of wordpieces of a text, special tokens included. The model's
+        own limit holds too.
     """
 
-    template: str = "names"
-    pooling: str = "mean"
+    template: Literal["names", "elq"] = "names"
+    pooling: Literal["mean", "cls"] = "mean"
     normalize: bool = True
     alias_vectors: bool = True
-    max_length: int = 128
-
-    def __post_init__(self) -> None:
-        check_types(self.__annotations__, vars(self))
-        check_least({"max_length": MIN_LENGTH}, vars(self))
-        if self.template not in TEMPLATES:
-            raise ElqError(Errors.ELQ110.format(name="template", value=self.template, of=TEMPLATES))
-        if self.pooling not in POOLINGS:
-            raise ElqError(Errors.ELQ110.format(name="pooling", value=self.pooling, of=POOLINGS))
+    max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 128
 
 
 class EntityEncoder:
@@ -139,7 +128,7 @@ class EntityEncoder:
         """RETURNS (str): Changes when the weights, the vocabulary or the settings do. Vectors of
         encoders with one fingerprint may be compared."""
         if self._fingerprint is None:
-            settings = {**asdict(self.settings), "vocabulary": self.tokenizer.get_vocab()}
+            settings = {**self.settings.model_dump(), "vocabulary": self.tokenizer.get_vocab()}
             digest = hashlib.sha256(srsly.json_dumps(settings, sort_keys=True).encode())
             for name, tensor in sorted(self.transformer.state_dict().items()):
                 digest.update(name.encode())
@@ -231,7 +220,7 @@ class EntityEncoder:
             for source in self._files(self.directory):
                 link_or_copy(source, path / source.name)
         (path / SETTINGS_FILE).unlink(missing_ok=True)
-        srsly.write_json(path / SETTINGS_FILE, asdict(self.settings))
+        srsly.write_json(path / SETTINGS_FILE, self.settings.model_dump())
 
     @staticmethod
     def _files(directory: Path) -> list[Path]:

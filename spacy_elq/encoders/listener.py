@@ -14,7 +14,14 @@ from spacy.tokens import Doc
 from thinc.api import Model, get_array_module, torch2xp, xp2torch
 
 from ..errors import ElqError, Errors
-from .question import Backprop, EncodedBatch, Encoder, checked_settings, split_into_batches
+from .question import (
+    SETTINGS,
+    Backprop,
+    EncodedBatch,
+    Encoder,
+    ListenerSettings,
+    split_into_batches,
+)
 from .windows import NO_CHARS, Window, assign_cores
 
 if TYPE_CHECKING:
@@ -22,11 +29,10 @@ if TYPE_CHECKING:
     from spacy_transformers.data_classes import TransformerData
 
 
-def listener_encoder(listener: Model, *, max_batch_items: int) -> Encoder:
+def listener_encoder(listener: Model, settings: ListenerSettings) -> Encoder:
     """An encoder that reads the output of a `transformer` component.
 
     listener (Model): A raw `spacy_transformers.TransformerListener`: wordpieces, not pooled tokens.
-    max_batch_items (int): Maximum number of wordpieces of a padded batch.
     """
     return Model(
         "elq-shared-encoder",
@@ -34,7 +40,7 @@ def listener_encoder(listener: Model, *, max_batch_items: int) -> Encoder:
         init=_init,
         layers=[listener],
         dims={"nO": None},
-        attrs=checked_settings({"max_batch_items": max_batch_items}),
+        attrs={SETTINGS: settings},
     )
 
 
@@ -62,7 +68,7 @@ def _forward(
     windows = assign_cores(windows)
     batches = [
         _batch([windows[i] for i in batch], [rows[i] for i in batch])
-        for batch in split_into_batches(windows, model.attrs["max_batch_items"], is_train)
+        for batch in split_into_batches(windows, model.attrs[SETTINGS].max_batch_items, is_train)
     ]
 
     def backprop() -> None:

@@ -8,17 +8,19 @@ training the vectors are part of torch's graph, and the layer's backprop, called
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import srsly
+from pydantic import Field
 from spacy.tokens import Doc
-from thinc.api import Model
+from thinc.api import Model, deserialize_attr, serialize_attr
 
 from ..errors import ElqError, Errors
-from ..settings import check_least, check_types, plain
+from ..settings import Count, Settings
 from .fast_bert import last_layer
 from .model_paths import resolve_model_path
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
@@ -27,20 +29,41 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-PRECISIONS = ("fp32", "bf16")
+Precision = Literal["fp32", "bf16"]
 OWN_ENCODER = "elq-encoder"
-# What may be changed between two calls, with the names of its types; some encoders have not all.
-SETTINGS = {
-    "max_length": "int",
-    "overlap": "int",
-    "truncate": "bool",
-    "max_batch_items": "int",
-    "precision": "str",
-}
-LEAST = {"max_length": MIN_LENGTH, "overlap": 0, "max_batch_items": 1}
+# Attribute of an encoder: its settings.
+SETTINGS = "settings"
 # What another forward pass, and all that follows for its batch, takes on a CPU beside the work for
 # its wordpieces, in wordpieces of MiniLM; fewer of a larger model.
 CPU_BATCH_COST = 64
+
+
+class ListenerSettings(Settings):
+    """What may be changed between two calls of any encoder.
+
+    max_batch_items (int): Maximum number of wordpieces of a padded batch.
+    """
+
+    max_batch_items: Count = 4096
+
+
+class EncoderSettings(ListenerSettings):
+    """What may be changed between two calls of an encoder with its own transformer.
+
+    max_length (int): Maximum number of wordpieces of a window, special tokens included. Longer
+        documents are read in overlapping windows. Should be about the length of the training
+        texts: what is learned from short texts does not hold at positions that they lack.
+    overlap (int): Wordpieces that neighbouring windows of a long document share: at least twice
+        the longest mention.
+    truncate (bool): Read only the first window of a long document, as the published ELQ does.
+    precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference; training has
+        its own setting.
+    """
+
+    max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 48
+    overlap: Annotated[int, Field(ge=0)] = 22
+    truncate: bool = False
+    precision: Precision = "fp32"
 
 
 @dataclass
@@ -61,63 +84,43 @@ Encoder = Model[list[Doc], list[EncodedBatch]]
 Backprop = Callable[[], None]
 
 
-def transformer_encoder(
-    transformer: Model,
-    *,
-    max_length: int,
-    overlap: int,
-    truncate: bool,
-    max_batch_items: int,
-    precision: str,
-) -> Encoder:
+def transformer_encoder(transformer: Model, settings: EncoderSettings) -> Encoder:
     """An encoder around a `spacy_transformers.TransformerModel`, which keeps weights, configuration
     and tokenizer. It is run directly on wordpiece windows instead of through its span getter:
-    no second tokenization, no alignment to tokens, and batches sorted by length.
-
-    max_length (int): Most wordpieces of a window, special tokens included.
-    overlap (int): Wordpieces that neighbouring windows of a long document share.
-    truncate (bool): Read the first window of a long document only.
-    max_batch_items (int): Most wordpieces of a padded batch.
-    precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference.
-    """
-    settings = {
-        "max_length": max_length,
-        "overlap": overlap,
-        "truncate": truncate,
-        "max_batch_items": max_batch_items,
-        "precision": precision,
-    }
+    no second tokenization, no alignment to tokens, and batches sorted by length."""
     return Model(
         OWN_ENCODER,
         _own_forward,
         init=_own_init,
         layers=[transformer],
         dims={"nO": None},
-        attrs={**checked_settings(settings), "train_precision": "fp32"},
+        attrs={SETTINGS: settings, "train_precision": "fp32"},
     )
 
 
-def encoder_settings(encoder: Encoder) -> dict[str, Any]:
-    """RETURNS (dict): The settings of an encoder, those of `SETTINGS` that it has."""
-    return {name: encoder.attrs[name] for name in SETTINGS if name in encoder.attrs}
+def encoder_settings(encoder: Encoder) -> ListenerSettings:
+    """RETURNS (ListenerSettings): The settings of an encoder; those of an own transformer are
+    `EncoderSettings`."""
+    return encoder.attrs[SETTINGS]
 
 
-def change_encoder(encoder: Encoder, settings: Mapping[str, Any]) -> None:
+def change_encoder(encoder: Encoder, **settings: Any) -> None:
     """Change settings of an encoder, from its next call on.
 
-    RAISES (ElqError): Where one has a value that is not allowed; none is changed then.
+    RAISES (ElqError): If a value is not allowed; nothing is changed then.
     """
-    encoder.attrs.update(checked_settings(settings))
+    encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
 
 
-def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """RETURNS (dict): Settings of an encoder as values that can be saved.
-    RAISES (ElqError): Where one has a value that is not allowed."""
-    check_types({name: SETTINGS[name] for name in settings}, settings)
-    check_least({name: LEAST[name] for name in settings if name in LEAST}, settings)
-    if "precision" in settings:
-        check_precision(settings["precision"])
-    return {name: plain(value) for name, value in settings.items()}
+@serialize_attr.register(Settings)
+def _serialize_settings(_: Any, settings: Settings, name: str, model: Model) -> bytes:
+    return srsly.msgpack_dumps(settings.model_dump())
+
+
+@deserialize_attr.register(Settings)
+def _keep_settings(settings: Settings, data: bytes, name: str, model: Model) -> Settings:
+    """The component saves the settings and restores them; the model's copy is not read."""
+    return settings
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
@@ -131,12 +134,6 @@ def get_tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
     """RETURNS (PreTrainedTokenizerFast): The tokenizer of the encoder's own transformer."""
     own: Any = encoder.layers[0]
     return own.tokenizer
-
-
-def check_precision(precision: str) -> str:
-    if precision not in PRECISIONS:
-        raise ElqError(Errors.ELQ110.format(name="precision", value=precision, of=PRECISIONS))
-    return precision
 
 
 def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
@@ -154,18 +151,19 @@ def _own_forward(
     tokenizer = transformer.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__))
+    settings: EncoderSettings = model.attrs[SETTINGS]
     windows = doc_windows(
         tokenizer,
         docs,
-        min(model.attrs["max_length"], tokenizer.model_max_length),
-        model.attrs["overlap"],
-        truncate=model.attrs["truncate"],
+        min(settings.max_length, tokenizer.model_max_length),
+        settings.overlap,
+        truncate=settings.truncate,
     )
-    precision = model.attrs["train_precision" if is_train else "precision"]
+    precision = model.attrs["train_precision"] if is_train else settings.precision
     cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
     batches = [
         _encode(transformer, [windows[i] for i in batch], is_train, precision)
-        for batch in split_into_batches(windows, model.attrs["max_batch_items"], is_train, cost)
+        for batch in split_into_batches(windows, settings.max_batch_items, is_train, cost)
     ]
     return batches, _nothing_left
 

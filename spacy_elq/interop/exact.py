@@ -45,7 +45,7 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
     """
     if not get_encoder(elq.model).attrs.get("truncate"):
         raise ElqError(Errors.ELQ518)
-    settings = elq.decoding
+    settings = elq.settings
     mentions = elq.rank_mentions(docs)
     mentions = mentions.select(mentions.passes(settings))
     score = mentions.joint if settings.threshold_type == JOINT else mentions.raw_scores[:, 0]

@@ -9,53 +9,44 @@ published implementation's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
-from ..errors import ElqError, Errors
-from ..settings import check_least, check_types
+from ..settings import Count, Number, Settings
 
-JOINT = "joint"
-TOP_ENTITY = "top_entity_by_mention"
+JOINT: Final = "joint"
+TOP_ENTITY: Final = "top_entity_by_mention"
 BOTH = "thresholded_entity_by_mention"
-THRESHOLD_TYPES = (JOINT, TOP_ENTITY, BOTH)
 
 
-@dataclass(frozen=True)
-class DecodingSettings:
-    """What a caller may change between two calls.
+class DecodingSettings(Settings):
+    """What decides which spans become links.
 
     threshold (float): Links need a joint log-score above it.
-    mention_threshold (float): Used by the threshold types below that are not "joint".
+    mention_threshold (float): Used by the threshold types other than "joint".
     threshold_type (str): "joint": the joint log-score decides. "top_entity_by_mention": the
         mention's raw logit decides, entity scores only rank, overlaps stay.
         "thresholded_entity_by_mention": the raw logit, and `threshold` on the raw entity score.
     top_k (int): Entities retrieved for a mention, K.
-    num_cand_mentions (int): Spans of a window that are considered at most.
-    max_mention_length (int): Last wordpiece minus first wordpiece of a mention at most; a mention
-        may have one wordpiece more than this number, as in the published code.
+    num_cand_mentions (int): Maximum number of spans of a window that are considered.
+    max_mention_length (int): Maximum of last minus first wordpiece of a mention; a mention may
+        have one wordpiece more than this number, as in the published code.
     special_tokens (bool): Let [CLS] and [SEP] be part of mentions, as the published code does.
     word_boundaries (bool): Consider only spans that begin and end where words do.
     """
 
-    threshold: float = -2.1
-    mention_threshold: float = -0.6931
-    threshold_type: str = JOINT
-    top_k: int = 10
-    num_cand_mentions: int = 50
-    max_mention_length: int = 10
+    threshold: Number = -2.1
+    mention_threshold: Number = -0.6931
+    threshold_type: Literal["joint", "top_entity_by_mention", "thresholded_entity_by_mention"] = (
+        JOINT
+    )
+    top_k: Count = 10
+    num_cand_mentions: Count = 50
+    max_mention_length: Annotated[int, Field(ge=0)] = 10
     special_tokens: bool = False
     word_boundaries: bool = True
-
-    def __post_init__(self) -> None:
-        check_types(self.__annotations__, vars(self))
-        if self.threshold_type not in THRESHOLD_TYPES:
-            raise ElqError(
-                Errors.ELQ110.format(
-                    name="threshold_type", value=self.threshold_type, of=THRESHOLD_TYPES
-                )
-            )
-        check_least({"top_k": 1, "num_cand_mentions": 1, "max_mention_length": 0}, vars(self))
 
     @property
     def pruning_threshold(self) -> float:

@@ -168,8 +168,8 @@ def _likeliest_others(
     """The likeliest mentions that were not proposed, wherever they begin and end."""
     # The likeliest spans of the document are among the likeliest of each window. No other span gets
     # a query vector.
-    unbound = replace(
-        settings, threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
+    unbound = settings.changed(
+        threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
     )
     everywhere = propose_spans(model, kb, [doc], unbound, everywhere=True)
     lowest = _lowest_logit(everywhere, limit)

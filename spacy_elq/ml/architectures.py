@@ -8,7 +8,8 @@ from thinc.api import Model
 
 from ..encoders.listener import listener_encoder
 from ..encoders.model_paths import MINILM
-from ..encoders.question import transformer_encoder
+from ..encoders.question import EncoderSettings, ListenerSettings, transformer_encoder
+from ..settings import takes
 from .model import ElqModel, elq_model
 from .pretrained import start_from_pretrained
 
@@ -51,29 +52,19 @@ def build_elq(
     return start_from_pretrained(model, pretrained) if pretrained else model
 
 
+@takes(EncoderSettings)
 def build_transformer(
     name: str = MINILM,
-    max_length: int = 48,
-    overlap: int = 22,
-    truncate: bool = False,
-    max_batch_items: int = 4096,
-    precision: str = "fp32",
     tokenizer_config: dict[str, Any] | None = None,
     transformer_config: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Model:
     """`spacy-elq.Transformer.v1`: the component's own BERT-like encoder.
 
     name (str): "minilm" (from the `minilm` extra), a local directory, or a hub id.
-    max_length (int): Most wordpieces read at once, special tokens included. Longer documents are
-        read in overlapping windows: about as long as the texts of training should be, because what
-        is learned from short ones does not hold at places that they do not have.
-    overlap (int): Wordpieces that neighbouring windows share, twice the longest mention at least.
-    truncate (bool): Read only the first window, as the published ELQ does.
-    max_batch_items (int): Most wordpieces of a padded batch.
-    precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference; training has
-        its own setting.
     tokenizer_config (dict): Passed to `AutoTokenizer.from_pretrained`.
     transformer_config (dict): Passed to `AutoConfig.from_pretrained`.
+    **settings: The fields of `encoders.question.EncoderSettings`.
     """
     from spacy_transformers import TransformerModel
     from spacy_transformers.span_getters import configure_get_doc_spans
@@ -84,22 +75,16 @@ def build_transformer(
         tokenizer_config={"use_fast": True, **(tokenizer_config or {})},
         transformer_config=dict(transformer_config or {}),
     )
-    return transformer_encoder(
-        transformer,
-        max_length=max_length,
-        overlap=overlap,
-        truncate=truncate,
-        max_batch_items=max_batch_items,
-        precision=precision,
-    )
+    return transformer_encoder(transformer, EncoderSettings(**settings))
 
 
-def build_transformer_listener(upstream: str = "*", max_batch_items: int = 4096) -> Model:
+@takes(ListenerSettings)
+def build_transformer_listener(upstream: str = "*", **settings: Any) -> Model:
     """`spacy-elq.TransformerListener.v1`: the vectors of a `transformer` component.
 
     upstream (str): Name of that component, or "*" for any.
-    max_batch_items (int): Most wordpieces of a padded batch.
+    **settings: The fields of `encoders.question.ListenerSettings`.
     """
     from spacy_transformers.layers import TransformerListener
 
-    return listener_encoder(TransformerListener(upstream), max_batch_items=max_batch_items)
+    return listener_encoder(TransformerListener(upstream), ListenerSettings(**settings))

@@ -14,7 +14,7 @@ from pickle import UnpicklingError
 
 import srsly
 
-from ..encoders.question import change_encoder, encoder_settings, get_transformer
+from ..encoders.question import get_transformer
 from ..errors import ElqError, Errors
 from ..files import atomic_file
 from .model import ElqModel, get_encoder, is_initialized, make_heads
@@ -77,10 +77,8 @@ def model_from_bytes(model: ElqModel, data: bytes) -> None:
         width = srsly.msgpack_loads(data)["nodes"][0]["dims"].get("nO")
         if width is not None:
             make_heads(model, width)
-    settings = encoder_settings(get_encoder(model))
     with _report_mismatch():
         model.from_bytes(data)
-    change_encoder(get_encoder(model), settings)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import SimpleFrozenDict, SimpleFrozenList, get_lang_class
+from spacy.util import SimpleFrozenList, get_lang_class
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
@@ -26,7 +26,7 @@ from ..annotate import (
 )
 from ..corpora.spans_jsonl import check_text
 from ..encoders.entity import EntityEncoder
-from ..encoders.question import OWN_ENCODER, Encoder, change_encoder, encoder_settings
+from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder
 from ..errors import ElqError, Errors, Warnings
 from ..forks import single_thread_after_fork
 from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
@@ -36,52 +36,35 @@ from ..linking.links import make_links
 from ..linking.rank import CharSpans, RankedMentions, rank_mentions
 from ..ml.model import can_encode, get_encoder, is_initialized
 from ..ml.pretrained import is_pretrained
-from ..settings import ENTS, FIND, Setting, check_types, plain
-from ..types import Link
-from .linked_kb import EntitiesOfPipe
+from ..settings import ENTS, FIND
+from ..training.training_settings import TrainingSettings
+from ..types import Entity, Link
+from .linked_kb import LinkedKB
+from .linker_settings import LinkerSettings
 from .serialization import all_settings, pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
 
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
     from ..kb.live.view import View
+    from ..kb.loaders import KBLoader
     from ..linking.explanation import Explanation
     from ..training.trainer import Trainer
 
 
-# Types of the settings that are not those of decoding.
-TYPES = {
-    **dict.fromkeys(("mentions", "spans_key"), "str"),
-    **dict.fromkeys(("overwrite", "rank_gold", "save_entity_encoder"), "bool"),
-    "span_group_threshold": "float | None",
-    "kb_path": "str | None",
-}
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
 
 
-class ElqLinker(EntitiesOfPipe, TrainablePipe):
-    """Finds and links entities; see `factory.make_elq` for the settings.
+class ElqLinker(TrainablePipe):
+    """Finds and links entities.
 
-    Settings are attributes: `nlp.get_pipe("elq").threshold = -2.0` holds from the next call on,
-    and is saved with the pipeline.
+    The fields of `LinkerSettings` are attributes: `nlp.get_pipe("elq").threshold = -2.0` holds
+    from the next call on, and is saved with the pipeline. A value that is not allowed is refused.
+
+    settings (LinkerSettings): All of them at once.
+    linked_kb (LinkedKB): The knowledge base, and where it comes from.
+    seen_ids (list[str]): The entities in the training data so far.
     """
-
-    threshold = Setting()
-    mention_threshold = Setting()
-    threshold_type = Setting()
-    top_k = Setting()
-    num_cand_mentions = Setting()
-    max_mention_length = Setting()
-    special_tokens = Setting()
-    word_boundaries = Setting()
-    mentions = Setting()
-    spans_key = Setting()
-    span_group_threshold = Setting()
-    calibration = Setting()
-    overwrite = Setting()
-    rank_gold = Setting()
-    save_entity_encoder = Setting()
-    kb_path = Setting()
 
     def __init__(
         self,
@@ -90,66 +73,158 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         name: str = "elq",
         *,
         entity_encoder: EntityEncoder,
-        training: Mapping[str, Any] = SimpleFrozenDict(),
+        kb_path: str | Path | None = None,
+        training: TrainingSettings | None = None,
         scorer: Callable | None = None,
         **settings: Any,
     ) -> None:
         """
         vocab (Vocab): The shared vocabulary.
         model (Model): From `spacy-elq.ELQ.v1`.
-        entity_encoder (EntityEncoder): What the knowledge base's vectors are made with.
-        training (Mapping): Fields of `training.TrainingSettings`.
-        scorer (Optional[Callable]): The scoring method.
-        **settings: The attributes above.
+        entity_encoder (EntityEncoder): The encoder of the knowledge base's vectors.
+        kb_path (str | Path | None): See `factory.make_elq`.
+        training (TrainingSettings | None): How to learn.
+        scorer (Callable | None): The scoring method.
+        **settings: The fields of `LinkerSettings`.
         """
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.entity_encoder = entity_encoder
         self.scorer = scorer
-        self.cfg: dict[str, Any] = {**self.checked_settings(settings), "seen_ids": []}
-        self._training = plain(training)
-        self.configured = all_settings(self)
+        self.settings = LinkerSettings(**settings)
+        self.linked_kb = LinkedKB(vocab, model, entity_encoder, kb_path, name=name)
         self._trainer: Trainer | None = None
-        self._kb: FaissKB | None = None
-        self._kb_is_stale = False
-        self._seen: set[str] = set()
+        self.training = training or TrainingSettings()
+        self.configured = all_settings(self)
+        self.set_seen(())
         install_extension()
         single_thread_after_fork()
 
-    @staticmethod
-    def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-        """RETURNS (dict): The settings as values that JSON can hold.
-        RAISES (ElqError): Where one has a value that is not allowed."""
-        checked: dict[str, Any] = plain(settings)
-        check_types(TYPES, checked)
-        _decoding_settings(checked)
-        if checked["mentions"] == checked["spans_key"]:
-            raise ElqError(Errors.ELQ109.format(key=checked["spans_key"]))
-        if checked["calibration"] is not None:
-            checked["calibration"] = Calibration.from_dict(checked["calibration"]).to_dict()
-        return checked
+    # Settings
+
+    def __getattr__(self, name: str) -> Any:
+        if name in LinkerSettings.model_fields:
+            return getattr(self.settings, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in LinkerSettings.model_fields:
+            self.settings = self.settings.changed(**{name: value})
+        else:
+            super().__setattr__(name, value)
 
     @property
-    def decoding(self) -> DecodingSettings:
-        """RETURNS (DecodingSettings): The settings of decoding, as they are now."""
-        return _decoding_settings(self.cfg)
+    def cfg(self) -> dict[str, Any]:
+        """RETURNS (dict): The settings and `seen_ids`: what spaCy passes to the scorer."""
+        own = {"kb_path": self.kb_path, "seen_ids": self.seen_ids}
+        return {**self.settings.model_dump(), **own}
+
+    @property
+    def training(self) -> TrainingSettings:
+        """RETURNS (TrainingSettings): How the component learns."""
+        return self._training
+
+    @training.setter
+    def training(self, settings: TrainingSettings) -> None:
+        self._training = settings
+        self._trainer = None
+
+    def set_training(self, **settings: Any) -> None:
+        """Change how the component learns, from the next update on; the optimizer's state is
+        reset. Saved with the pipeline.
+
+        **settings: Fields of `TrainingSettings`; the others stay as they are.
+        """
+        self.training = self.training.changed(**settings)
 
     @property
     def max_length(self) -> int:
-        """RETURNS (int): Most wordpieces that are read at once, special tokens included; to be
-        changed by assignment. Only where the encoder is the component's own."""
-        return int(encoder_settings(self._own_encoder())["max_length"])
+        """RETURNS (int): Maximum number of wordpieces that are read at once, special tokens
+        included; can be assigned. Exists only if the component has its own encoder."""
+        return self._own_encoder().attrs[SETTINGS].max_length
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        change_encoder(self._own_encoder(), {"max_length": value})
+        change_encoder(self._own_encoder(), max_length=value)
 
     def _own_encoder(self) -> Encoder:
         encoder = get_encoder(self.model)
         if encoder.name != OWN_ENCODER:
             raise ElqError(Errors.ELQ132.format(name=self.name))
         return encoder
+
+    # Knowledge base
+
+    @property
+    def entity_encoder(self) -> EntityEncoder:
+        """RETURNS (EntityEncoder): Embeds entities; can be assigned."""
+        return self.linked_kb.entity_encoder
+
+    @entity_encoder.setter
+    def entity_encoder(self, encoder: EntityEncoder) -> None:
+        self.linked_kb.entity_encoder = encoder
+
+    @property
+    def kb_path(self) -> str | None:
+        """RETURNS (str | None): The setting `kb_path`, see `factory.make_elq`; can be assigned."""
+        return self.linked_kb.path
+
+    @kb_path.setter
+    def kb_path(self, path: str | Path | None) -> None:
+        self.linked_kb.path = path
+
+    @property
+    def kb(self) -> FaissKB:
+        """RETURNS (FaissKB): The knowledge base as of the last call or change; `kb.refresh()` takes
+        over what other processes changed since.
+        RAISES (ElqError): If there is none yet."""
+        return self.linked_kb.kb
+
+    def set_kb(self, kb: FaissKB | KBLoader | str | Path) -> None:
+        """Link to another knowledge base from the next call on.
+
+        kb (FaissKB | Callable | str | Path): The knowledge base, its directory, or a loader such as
+            `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
+            encoder's, of length 1 if entities are scored by cosine, and from the same entity
+            encoder as those of the knowledge base it replaces.
+        """
+        self.linked_kb.set(kb)
+
+    def restrict(
+        self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
+    ) -> AbstractContextManager[Any]:
+        """Link only to entities that have one of the types or one of the ids, from the next call
+        on; without arguments, to all entities again. Not saved with the pipeline.
+
+        types, ids (Iterable[str] | None): Each must exist; an ElqError if all lists are empty.
+        RETURNS (ContextManager): In a `with` statement, restores the previous restriction at the
+            end of the block.
+        """
+        return self.linked_kb.restrict(types, ids)
+
+    def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """Add entities, or replace those whose id is known. If there is no knowledge base yet, a
+        new one is made. The next call sees them, and so does every process that opened the same
+        directory. They are on disk when this returns, if the directory is writable; otherwise
+        `to_disk` writes them.
+
+        entities (Iterable): `Entity` records, or dicts with `id`, `title` and other fields.
+        """
+        self.linked_kb.add(entities)
+
+    def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """Change existing entities; an ElqError, and nothing changed, if one does not exist.
+        Visible and saved as by `add_entities`.
+
+        entities (Iterable): Dicts with `id` and the fields to change; the other fields stay. Or
+            `Entity` records, which replace all fields.
+        """
+        self.linked_kb.update(entities)
+
+    def remove_entities(self, ids: Iterable[str]) -> None:
+        """Remove entities by id; an ElqError, and nothing removed, if one does not exist. Visible
+        and saved as by `add_entities`."""
+        self.linked_kb.remove(ids)
 
     # Inference
 
@@ -160,15 +235,13 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
             threshold), by wordpieces, overlapping ones too.
         """
         docs = list(docs)
-        given = None if self.mentions == FIND else [self._given(doc) for doc in docs]
-        settings = self.decoding
-        if self.span_group_threshold is not None and self.threshold_type == JOINT:
-            settings = replace(settings, threshold=min(self.span_group_threshold, self.threshold))
+        given = None if self.settings.mentions == FIND else [self._given(doc) for doc in docs]
+        settings = self.settings.for_span_group()
         kb = self._current_entities()
         mentions = rank_mentions(self.model, kb, docs, settings, given)
         passed = mentions.select(mentions.passes(settings))
-        stored = self.calibration
-        calibration = None if stored is None else Calibration.from_dict(stored)
+        fitted = settings.calibration
+        calibration = None if fitted is None else Calibration.from_dict(fitted)
         links = make_links(passed, kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
@@ -182,22 +255,22 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         given: Sequence[CharSpans] | None = None,
         settings: DecodingSettings | None = None,
     ) -> RankedMentions:
-        """Mentions with ranked candidates, before any is cut by the joint score.
+        """Mentions with ranked candidates, before the joint score removes any.
 
-        given (Sequence[CharSpans]): Mentions of each document, instead of finding them.
-        settings (DecodingSettings): In place of the component's own.
+        given (Sequence[CharSpans]): Mentions of each document; by default they are found.
+        settings (DecodingSettings): Instead of the component's.
         """
         kb = self._current_entities()
-        return rank_mentions(self.model, kb, docs, settings or self.decoding, given)
+        return rank_mentions(self.model, kb, docs, settings or self.settings, given)
 
     def _current_entities(self) -> View:
-        """What a call links to from its beginning to its end, whatever is changed meanwhile."""
+        """The entities for a whole call: changes meanwhile don't affect it."""
         self._ensure_initialized()
-        self._refresh_kb()
+        self.linked_kb.refresh()
         return self.kb.view
 
     def _ensure_initialized(self) -> None:
-        """A model that comes trained needs no `nlp.initialize`."""
+        """A pretrained model needs no `nlp.initialize`."""
         if not is_initialized(self.model):
             if not is_pretrained(self.model):
                 raise ElqError(Errors.ELQ106.format(name=self.name))
@@ -206,25 +279,26 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Sequence[Link]]) -> None:
         """Write links to `doc.ents` and `doc.spans[spans_key]`.
 
-        scores (Sequence[Sequence[Link]]): What `predict` returned.
+        scores (Sequence[Sequence[Link]]): The return value of `predict`.
         """
         for doc, links in zip(docs, scores, strict=True):
-            stale = list(doc.spans.get(self.spans_key, ()))
+            stale = list(doc.spans.get(self.settings.spans_key, ()))
             linked = align_to_tokens(doc, links)
             above = [(s, link) for s, link in linked if self._is_above(link)]
-            set_span_group(doc, self.spans_key, linked)
-            if self.mentions == ENTS:
+            set_span_group(doc, self.settings.spans_key, linked)
+            if self.settings.mentions == ENTS:
                 set_kb_ids(doc, [span for span, _ in above])
             else:
-                merge_into_ents(doc, best_spans(above), stale, overwrite=self.overwrite)
+                merge_into_ents(doc, best_spans(above), stale, overwrite=self.settings.overwrite)
 
     def explain(self, doc: Doc | str, *, limit: int = 50, exact: bool = True) -> Explanation:
-        """Tell every span that is considered, its scores and candidates, and what cut it.
+        """List every span that is considered, its scores and candidates, and the reason why it was
+        not linked.
 
-        doc (Doc | str): The document, which is left as it is: as this component gets it, or as
-            the pipeline returned it. A text is tokenized as its language is by default.
-        limit (int): Spans beside those that got candidates: so many, the most likely mentions.
-        exact (bool): Also look up what exact search would choose, if the index is not exact. That
+        doc (Doc | str): The document, which is not changed: as this component gets it, or as the
+            pipeline returned it. A text is tokenized by the default tokenizer of its language.
+        limit (int): Maximum number of spans without candidates, the most likely mentions first.
+        exact (bool): Also look up the choice of exact search, if the index is not exact. That
             reads all vectors.
         RETURNS (Explanation): The spans, links first.
         """
@@ -236,30 +310,29 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
             self.model,
             self._current_entities(),
             doc,
-            self.decoding,
-            given=None if self.mentions == FIND else self._given(doc),
+            self.settings,
+            given=None if self.settings.mentions == FIND else self._given(doc),
             taken=self._taken(doc),
             limit=limit,
             exact=exact,
         )
 
     def _taken(self, doc: Doc) -> CharSpans:
-        """Where entities are that links give way to."""
-        if self.overwrite or self.mentions == ENTS:
+        """The entities that links must not overlap."""
+        if self.settings.overwrite or self.settings.mentions == ENTS:
             return ()
-        own = {(s.start, s.end, s.kb_id) for s in doc.spans.get(self.spans_key, ())}
+        own = {(s.start, s.end, s.kb_id) for s in doc.spans.get(self.settings.spans_key, ())}
         others = (ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in own)
         return [(ent.start_char, ent.end_char) for ent in others]
 
     def _is_above(self, link: Link) -> bool:
-        return self.threshold_type != JOINT or link.score > self.threshold
+        return self.settings.threshold_type != JOINT or link.score > self.settings.threshold
 
     def _given(self, doc: Doc) -> CharSpans:
-        if self.mentions != ENTS and self.mentions not in doc.spans:
-            warnings.warn(Warnings.ELQ130.format(key=self.mentions, name=self.name), stacklevel=2)
-        spans: Iterable[Span] = (
-            doc.ents if self.mentions == ENTS else doc.spans.get(self.mentions, ())
-        )
+        key = self.settings.mentions
+        if key != ENTS and key not in doc.spans:
+            warnings.warn(Warnings.ELQ130.format(key=key, name=self.name), stacklevel=2)
+        spans: Iterable[Span] = doc.ents if key == ENTS else doc.spans.get(key, ())
         return [(span.start_char, span.end_char) for span in spans]
 
     # Training
@@ -276,18 +349,15 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         get_examples (Callable): Returns a sample of the training data.
         nlp (Language): The pipeline.
         kb_loader (Optional[Callable]): `spacy-elq.KBFromDirectory.v1` or
-            `spacy-elq.KBFromEntities.v1`; without it, the one of `kb_path`, or call `set_kb`.
+            `spacy-elq.KBFromEntities.v1`. Without it, `kb_path` is opened; or call `set_kb`.
         """
         validate_get_examples(get_examples, "ElqLinker.initialize")
         self.model.initialize()
         self._trainer = None
         self.set_seen(())
-        if kb_loader is None and self.kb_path is not None:
-            from ..kb.loaders import kb_from_directory
-
-            kb_loader = kb_from_directory(self.kb_path)
-        if kb_loader is not None:
-            self.set_kb(kb_loader)
+        kb = kb_loader or self.kb_path
+        if kb is not None:
+            self.set_kb(kb)
 
     def update(
         self,
@@ -297,10 +367,10 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch: gradients add up on the model until `finish_update`.
+        """Learn from a batch: gradients accumulate on the model until `finish_update`.
 
         drop (float): Not used: the transformer has its own dropout rates.
-        losses (dict): Gets the sum of mention and entity loss, and each by itself.
+        losses (dict): Updated with the sum of mention and entity loss, and with each alone.
         """
         losses = {} if losses is None else losses
         parts = (self.name, f"{self.name}_mention", f"{self.name}_entity")
@@ -310,7 +380,9 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         validate_examples(examples, "ElqLinker.update")
         trainer = self._get_trainer()
         references = [example.reference for example in examples]
-        mention, entity = trainer.accumulate([eg.predicted for eg in examples], references)
+        mention, entity = trainer.accumulate(
+            [eg.predicted for eg in examples], references, self.settings
+        )
         for part, loss in zip(parts, (mention + entity, mention, entity), strict=True):
             losses[part] += loss
         self._remember(references)
@@ -319,54 +391,31 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
         return losses
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Step the parameters with the gradients added up, with the optimizer's current rate."""
+        """Step the parameters with the accumulated gradients, at the optimizer's current rate."""
         trainer = self._get_trainer()
         trainer.step(sgd)
-        self._kb_is_stale = trainer.settings.train_entity_encoder
-
-    def set_training(self, **settings: Any) -> None:
-        """Change how the component learns, from the next update on; the optimizer's state starts
-        anew. Saved with the pipeline.
-
-        **settings: Fields of `training.TrainingSettings`; the others stay as they are.
-        """
-        from ..training.trainer import TrainingSettings
-
-        changed = plain({**self._training, **settings})
-        unknown = changed.keys() - {field.name for field in fields(TrainingSettings)}
-        if unknown:
-            raise ElqError(Errors.ELQ332.format(names=", ".join(sorted(unknown)), of="training"))
-        TrainingSettings(**changed)  # refuses wrong values before anything is changed
-        self._training = changed
-        self._trainer = None
+        if trainer.settings.train_entity_encoder:
+            self.linked_kb.mark_stale()
 
     def _get_trainer(self) -> Trainer:
         if self._trainer is None:
-            from ..training.trainer import Trainer, TrainingSettings
+            from ..training.trainer import Trainer
 
             self._ensure_initialized()
-            self._trainer = Trainer(
-                self.model,
-                self.kb,
-                self.entity_encoder,
-                self.decoding,
-                TrainingSettings(**self._training),
-            )
-        # Settings may have changed since the last batch.
-        self._trainer.decoding = self.decoding
+            self._trainer = Trainer(self.model, self.linked_kb, self.training)
         return self._trainer
 
     def set_seen(self, ids: Iterable[str]) -> None:
-        """Say which entities were trained on."""
-        self.cfg["seen_ids"] = list(ids)
-        self._seen = set(self.cfg["seen_ids"])
+        """Set which entities were trained on."""
+        self.seen_ids = list(ids)
+        self._seen = set(self.seen_ids)
 
     def _remember(self, references: Sequence[Doc]) -> None:
-        """Keep the ids that were trained on, for scores on seen and unseen entities."""
+        """Record the ids that were trained on, for scores on seen and unseen entities."""
         originals = [doc for doc in references if AUGMENTED_KEY not in doc.user_data]
         ids = {span.kb_id_ for doc in originals for span in gold_spans(doc)}
-        # In the order of first sight: sorting millions of them at every step would take seconds.
-        self.cfg["seen_ids"].extend(sorted(ids - self._seen))
+        # In the order of first occurrence: sorting millions at every step would take seconds.
+        self.seen_ids.extend(sorted(ids - self._seen))
         self._seen |= ids
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
@@ -379,9 +428,10 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
 
     def note_gold_ranks(self, examples: Sequence[Example]) -> None:
         """Store, on the predicted documents, the rank of each gold mention's entity among its
-        candidates; not if `rank_gold` is off, or there is nothing to rank with."""
+        candidates; does nothing if `rank_gold` is off or there is nothing to rank with."""
         docs = [example.predicted for example in examples]
-        if not self.rank_gold or self._kb is None or not can_encode(self.model, docs):
+        can_rank = self.linked_kb.is_set and can_encode(self.model, docs)
+        if not (self.settings.rank_gold and can_rank):
             return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):
@@ -415,12 +465,13 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
 
         exclude (Iterable[str]): As in `to_disk`.
         """
+        self._trainer = None
         read_pipe(self, path, exclude)
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:
-        """Serialize the pipe, the files of the knowledge base included: for small ones. The entity
-        encoder goes by its source alone.
+        """Serialize the pipe, with the files of the knowledge base: for small ones. The entity
+        encoder is not included; it is loaded from its source.
 
         exclude (Iterable[str]): Of "vocab", "cfg", "model" and "kb".
         """
@@ -429,19 +480,14 @@ class ElqLinker(EntitiesOfPipe, TrainablePipe):
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = SimpleFrozenList()
     ) -> ElqLinker:
-        """Load the pipe from bytes. Settings stay those of this pipe's config, but what was set on
-        the other one after it was made: configure both alike.
+        """Load the pipe from bytes. Keeps this pipe's configured settings and applies only the
+        values changed at runtime on the saved pipe. Both must share one config.
 
         exclude (Iterable[str]): As in `to_bytes`.
         """
+        self._trainer = None
         pipe_from_bytes(self, bytes_data, exclude)
         return self
-
-
-def _decoding_settings(settings: Mapping[str, Any]) -> DecodingSettings:
-    return DecodingSettings(
-        **{field.name: settings[field.name] for field in fields(DecodingSettings)}
-    )
 
 
 def find_elq(nlp: Language) -> Any | None:
@@ -454,7 +500,7 @@ def find_elq(nlp: Language) -> Any | None:
 
 
 def doc_before(nlp: Language, component: str, text: str) -> Doc:
-    """RETURNS (Doc): A text after all components that stand before the named one.
+    """RETURNS (Doc): A text after all components before the named one.
     RAISES (ElqError): If the pipeline can't read it."""
     check_text(text, nlp.max_length)
     doc = nlp.make_doc(text)

@@ -1,4 +1,4 @@
-"""The entities that a pipe links to: its knowledge base, and live changes of it."""
+"""The knowledge base that a component links to, and live changes of its entities."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from spacy.vocab import Vocab
 
 from ..errors import ElqError, Errors
+from ..kb.files.store import MANIFEST
+from ..settings import as_list, plain
 from ..types import Entity
 
 if TYPE_CHECKING:
@@ -18,165 +20,231 @@ if TYPE_CHECKING:
     from ..kb.live.restriction import Restriction
     from ..kb.loaders import KBLoader
     from ..ml.model import ElqModel
-    from ..training.trainer import Trainer
 
 
-class EntitiesOfPipe:
-    """The half of `ElqLinker` that has to do with its knowledge base."""
+class LinkedKB:
+    """A knowledge base, the directory that the component refers to, and the entity encoder that
+    embeds new entities.
 
-    name: str
-    vocab: Vocab
-    model: ElqModel
-    entity_encoder: EntityEncoder
-    cfg: dict[str, Any]
-    kb_path: Any
-    _kb: FaissKB | None
-    # Whether the entity encoder was trained since it made the vectors.
-    _kb_is_stale: bool
-    _trainer: Trainer | None
+    entity_encoder (EntityEncoder): Must be the one that made the vectors.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: ElqModel,
+        entity_encoder: EntityEncoder,
+        path: str | Path | None = None,
+        *,
+        name: str = "elq",
+    ) -> None:
+        """
+        vocab (Vocab): The shared vocabulary.
+        model (Model): The linker's model; the vectors must fit its queries.
+        entity_encoder (EntityEncoder): Embeds entities.
+        path (str | Path | None): The setting `kb_path`.
+        name (str): Name of the component, for messages.
+        """
+        self.vocab = vocab
+        self.model = model
+        self.entity_encoder = entity_encoder
+        self.path = path
+        self.name = name
+        self._kb: FaissKB | None = None
+        self._is_stale = False
+
+    @property
+    def path(self) -> str | None:
+        """RETURNS (str | None): The directory of a knowledge base that stays outside the pipeline,
+        None if it is saved inside. A new value is opened at the next refresh."""
+        return self._path
+
+    @path.setter
+    def path(self, path: str | Path | None) -> None:
+        if path is not None and not isinstance(path, (str, Path)):
+            raise ElqError(Errors.ELQ122.format(name="kb_path", value=path, expected="a path"))
+        self._path: str | None = plain(path)
 
     @property
     def kb(self) -> FaissKB:
-        """RETURNS (FaissKB): The knowledge base, as it was at the last call or change; what others
-        changed since, `kb.refresh()` takes over. Raises an ElqError where there is none yet."""
+        """RETURNS (FaissKB): The knowledge base as of the last refresh or change.
+        RAISES (ElqError): If there is none yet."""
         if self._kb is None:
             raise ElqError(Errors.ELQ105.format(name=self.name))
         return self._kb
 
-    def set_kb(self, kb: FaissKB | KBLoader | str | Path) -> None:
-        """Link to another knowledge base from the next call on.
+    @property
+    def is_set(self) -> bool:
+        """RETURNS (bool): Whether there is a knowledge base."""
+        return self._kb is not None
 
-        kb (Union[FaissKB, Callable, str, Path]): The knowledge base, its directory, or a loader
-            as `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question
-            encoder's, of length 1 where entities are scored by cosine, and of the entity encoder
-            that made those of the knowledge base it replaces.
+    @property
+    def fingerprint(self) -> str | None:
+        """RETURNS (str | None): Of the entity encoder that made the vectors, None without any."""
+        return None if self._kb is None else self._kb.fingerprint
+
+    def set(self, kb: FaissKB | KBLoader | str | Path) -> None:
+        """See `ElqLinker.set_kb`."""
+        opened = self._open(kb)
+        self._check(opened)
+        self._replace(opened)
+        if self.path is not None and not self._is_open(self.path):
+            self.path = opened.path if opened.is_in_place else None
+
+    def mark_stale(self) -> None:
+        """To be called when the entity encoder was trained: the next refresh embeds again."""
+        self._is_stale = True
+
+    def refresh(self) -> FaissKB | None:
+        """Take over what other processes changed. Opens the directory that `path` names if another
+        one or none is open, and embeds the entities again if the entity encoder was trained.
+
+        RETURNS (FaissKB | None): The knowledge base, if there is one.
         """
-        if isinstance(kb, (str, Path)):
-            from ..kb.loaders import kb_from_directory
+        if self.path is not None and not self._is_open(self.path):
+            self.set(self.path)
+        if self._kb is not None:
+            self._kb.refresh()
+        if self._is_stale:
+            from ..kb.loaders import rebuild
 
-            kb = kb_from_directory(kb)
-        if callable(kb):
-            kb = kb(self.vocab, self.entity_encoder)
-        width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
-        if kb.entity_vector_length != width:
-            raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
-        if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
-            raise ElqError(Errors.ELQ108)
-        if self._kb is not None and kb.fingerprint != self._kb.fingerprint:
-            raise ElqError(
-                Errors.ELQ213.format(
-                    kb=kb.path or "", expected=kb.fingerprint, found=self._kb.fingerprint
-                )
-            )
-        self._kb = kb
-        self._kb_is_stale = False
-        self._trainer = None
-        if self.kb_path is not None and not self._is_open(self.kb_path):
-            self.cfg["kb_path"] = str(kb.path) if kb.is_in_place and kb.path else None
+            self._replace(rebuild(self.kb, self.entity_encoder))
+            self.path = None  # no other directory has these vectors
+        return self._kb
 
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
-        """Link only to entities that have one of the types or one of the ids, from the next call
-        on; to all of them again where neither is given. Not saved with the pipeline.
-
-        types, ids (Iterable[str] | None): Each must be there; an ElqError if nothing is in what is
-            given.
-        RETURNS (ContextManager): May be used in a `with` statement, which ends with what held
-            before.
-        """
-        self._refresh_kb()
+        """See `ElqLinker.restrict`."""
+        self.refresh()
         kb, old = self.kb, self.kb.restriction
         undo = ExitStack()
         undo.enter_context(kb.restrict(types, ids))
         undo.callback(self._restrict_again, old)
         return undo
 
-    def _restrict_again(self, restriction: Restriction) -> None:
-        """The knowledge base may be another one by now: embedded again, or set."""
-        if self._kb is not None:
-            self._kb.restriction = restriction
-
-    def add_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
-        """Add entities, or replace those whose id is known; where there is no knowledge base yet,
-        one begins with them. The next call sees them, as does every process that has or gets the
-        knowledge base from the same directory. When this returns they are on disk, if the
-        directory can be written; else `to_disk` keeps them.
-
-        entities (Iterable): `Entity` records, or dicts with `id`, `title` and what else is known.
-        """
+    def add(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """See `ElqLinker.add_entities`."""
         from ..kb.loaders import check_fingerprint, kb_of_no_entities
         from ..kb.updates import as_entities
-        from ..settings import as_list
 
         records = as_entities(as_list(entities, "entities"))
-        self._refresh_kb()
-        if self._kb is None:
-            self.set_kb(kb_of_no_entities(self.vocab, self.entity_encoder))
+        if self.refresh() is None:
+            self.set(kb_of_no_entities(self.vocab, self.entity_encoder))
         check_fingerprint(self.kb, self.entity_encoder)
         self.kb.add(records, *self.entity_encoder.encode(records))
-        self._entities_changed()
 
-    def update_entities(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
-        """Change entities that are there; an ElqError, and nothing changed, if one of them is not.
-        Seen and kept as by `add_entities`.
-
-        entities (Iterable): Dicts with `id` and the fields to change, the others stay; or `Entity`
-            records, which replace all fields.
-        """
+    def update(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
+        """See `ElqLinker.update_entities`."""
         from ..kb.loaders import check_fingerprint
         from ..kb.updates import apply_updates, embed_changed, lookup_entities
-        from ..settings import as_list
 
         records, added = as_list(entities, "entities"), False
-        while not added:  # as long as others change them while they are embedded
-            self._refresh_kb()
+        while not added:  # another process may change them while they are embedded
+            self.refresh()
             check_fingerprint(self.kb, self.entity_encoder)
             view = self.kb.view
             old = lookup_entities(view, records)
             new = apply_updates(old, records)
             vectors, owners = embed_changed(self.entity_encoder, view, new, old)
             added = self.kb.add(new, vectors, owners, replacing=old)
-            self._entities_changed()
 
-    def remove_entities(self, ids: Iterable[str]) -> None:
-        """Remove entities by id; an ElqError, and nothing removed, if one of them is not there.
-        Seen and kept as by `add_entities`."""
-        self._refresh_kb()
+    def remove(self, ids: Iterable[str]) -> None:
+        """See `ElqLinker.remove_entities`."""
+        self.refresh()
         self.kb.remove(ids)
-        self._entities_changed()
 
-    def refreshed_kb(self) -> FaissKB | None:
-        """RETURNS (FaissKB | None): The knowledge base as it is now, if there is one."""
-        self._refresh_kb()
-        return self._kb
+    # Saving
 
-    def _entities_changed(self) -> None:
-        if self._trainer is not None:
-            self._trainer.forget_entities()
-
-    def _is_open(self, path: str) -> bool:
-        """RETURNS (bool): Whether the knowledge base is the one of that directory."""
-        if self._kb is None or self._kb.path is None:
+    @property
+    def is_reference(self) -> bool:
+        """RETURNS (bool): Whether only the path is saved.
+        RAISES (ElqError): If that would lose changes."""
+        if self.path is None or self._kb is None:
             return False
-        # Asked at each call: looking up links in the path would take longer than all the rest.
-        return str(self._kb.path) == path or self._kb.path.resolve() == Path(path).resolve()
+        if not self._kb.is_in_place:
+            raise ElqError(Errors.ELQ244.format(path=self.path, name=self.name))
+        return True
 
-    def _refresh_kb(self) -> None:
-        """Take over what other processes changed in the knowledge base, and embed it again where
-        the entity encoder was trained since. Opens it where that was not done yet, or where
-        `kb_path` was set to another."""
-        if self.kb_path is not None and not self._is_open(self.kb_path):
+    def to_bytes(self) -> bytes:
+        """RETURNS (bytes): The knowledge base; empty for a reference."""
+        return b"" if self.is_reference else self.kb.to_bytes()
+
+    def from_disk(self, path: Path, fingerprint: str | None) -> None:
+        """Open what was saved: the directory that `self.path` names, or else the one inside the
+        pipeline, if it is there.
+
+        path (Path): The directory inside the pipeline.
+        fingerprint (str | None): That of the vectors when the pipeline was saved.
+        """
+        from ..kb.knowledge_base import FaissKB
+
+        if self.path is not None:
+            kb = self._open_reference(fingerprint)
+        elif path.exists():
+            kb = FaissKB.open(path, self.vocab)
+        else:
+            return
+        self._kb = None  # the saved one may be of another entity encoder, which is loaded next
+        self.set(kb)
+
+    def from_bytes(self, data: bytes, fingerprint: str | None) -> None:
+        """Read what `to_bytes` returned.
+
+        fingerprint (str | None): As in `from_disk`.
+        """
+        from ..kb.knowledge_base import FaissKB
+
+        if data:
+            self.set(FaissKB(self.vocab, 0).from_bytes(data))
+        else:
+            self.set(self._open_reference(fingerprint))
+
+    def _open(self, kb: FaissKB | KBLoader | str | Path) -> FaissKB:
+        if isinstance(kb, (str, Path)):
             from ..kb.loaders import kb_from_directory
 
-            self.set_kb(kb_from_directory(self.kb_path))
-        if self._kb is not None and self._kb.refresh():
-            self._entities_changed()
-        if self._kb_is_stale:
-            from ..kb.loaders import rebuild
+            kb = kb_from_directory(kb)
+        return kb(self.vocab, self.entity_encoder) if callable(kb) else kb
 
-            self._kb = rebuild(self.kb, self.entity_encoder)
-            self._kb_is_stale = False
-            self.cfg["kb_path"] = None  # no other place has these vectors
-            if self._trainer is not None:
-                self._trainer.kb = self._kb
+    def _open_reference(self, fingerprint: str | None) -> FaissKB:
+        from ..kb.knowledge_base import FaissKB
+
+        path = Path(self.path or "")
+        if not (path / MANIFEST).is_file():
+            raise ElqError(Errors.ELQ243.format(path=path.absolute(), name=self.name))
+        kb = FaissKB.open(path, self.vocab)
+        if fingerprint is not None and kb.fingerprint != fingerprint:
+            message = Errors.ELQ213.format(kb=path, expected=kb.fingerprint, found=fingerprint)
+            raise ElqError(message)
+        return kb
+
+    def _check(self, kb: FaissKB) -> None:
+        """Raise an ElqError if the model can't link to a knowledge base."""
+        width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
+        if kb.entity_vector_length != width:
+            raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
+        if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
+            raise ElqError(Errors.ELQ108)
+        if self.fingerprint not in (None, kb.fingerprint):
+            raise ElqError(
+                Errors.ELQ213.format(
+                    kb=kb.path or "", expected=kb.fingerprint, found=self.fingerprint
+                )
+            )
+
+    def _replace(self, kb: FaissKB) -> None:
+        self._kb = kb
+        self._is_stale = False
+
+    def _restrict_again(self, restriction: Restriction) -> None:
+        """By now the knowledge base may be another one: embedded again, or set."""
+        if self._kb is not None:
+            self._kb.restriction = restriction
+
+    def _is_open(self, path: str) -> bool:
+        """RETURNS (bool): Whether the knowledge base is the one in that directory."""
+        if self._kb is None or self._kb.path is None:
+            return False
+        # Called for each document: resolving links in the path would take longer than all the rest.
+        return str(self._kb.path) == path or self._kb.path.resolve() == Path(path).resolve()

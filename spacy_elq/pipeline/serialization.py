@@ -1,7 +1,7 @@
 """The component on disk and as bytes.
 
-The knowledge base is saved with the component, or only referred to: with `kb_path` set, the
-component has the knowledge base of that directory, and what is saved is which encoder made it.
+The knowledge base is saved inside the component, or only referred to: with `kb_path` set, the
+component opens that directory, and only the fingerprint of its entity encoder is saved.
 """
 
 from __future__ import annotations
@@ -9,46 +9,63 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from spacy import util
+from spacy.vocab import Vocab
 
-from ..encoders.entity import load_entity_encoder
+from ..encoders.entity import EntityEncoder, load_entity_encoder
 from ..encoders.question import change_encoder, encoder_settings
 from ..errors import ElqError, Errors
 from ..files import atomic_file
-from ..kb.files.store import MANIFEST
-from ..ml.model import get_encoder
+from ..ml.model import ElqModel, get_encoder
 from ..ml.model_files import model_from_bytes, read_model, report_broken_file, write_model
 from ..settings import changes, restore
+from ..training.training_settings import TrainingSettings
+from .linked_kb import LinkedKB
+from .linker_settings import LinkerSettings
 
-if TYPE_CHECKING:
-    from ..kb.knowledge_base import FaissKB
-    from .component import ElqLinker
-
-# What the settings of a component's parts are stored under.
+# Prefixes of the settings of a component's parts.
 ENCODER, ENTITY_ENCODER, TRAINING = "encoder.", "entity_encoder.", "training."
 
 
-def write_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None:
+class Pipe(Protocol):
+    """The state of an `ElqLinker` that is saved.
+
+    configured (Mapping): `all_settings` as the config gave them.
+    """
+
+    vocab: Vocab
+    model: ElqModel
+    settings: LinkerSettings
+    training: TrainingSettings
+    linked_kb: LinkedKB
+    entity_encoder: EntityEncoder
+    seen_ids: list[str]
+    configured: Mapping[str, Any]
+
+    def set_seen(self, ids: Iterable[str]) -> None: ...
+
+
+def write_pipe(pipe: Pipe, path: str | Path, exclude: Iterable[str]) -> None:
     """See `ElqLinker.to_disk`."""
-    kb = pipe.refreshed_kb()
+    kb = pipe.linked_kb.refresh()
     serialize: dict[str, Callable[[Path], Any]] = {
         "vocab": lambda p: pipe.vocab.to_disk(p),
-        "cfg": lambda p: _write_bytes(p, _to_json(_stored(pipe, kb))),
+        "cfg": lambda p: _write_bytes(p, _to_json(_stored(pipe))),
         "model": lambda p: write_model(pipe.model, p),
     }
-    if kb is not None and not _is_reference(pipe, kb):
+    if kb is not None and not pipe.linked_kb.is_reference:
         serialize["kb"] = kb.to_disk
-    if pipe.save_entity_encoder:
+    if pipe.settings.save_entity_encoder:
         serialize["entity_encoder"] = pipe.entity_encoder.to_disk
     util.to_disk(path, serialize, exclude)
-    _remove_stale(pipe, Path(path), {"kb", "entity_encoder"} - serialize.keys() - set(exclude))
+    unwritten = {"kb", "entity_encoder"} - serialize.keys() - set(exclude)
+    _remove_stale(pipe.linked_kb.path, Path(path), unwritten)
 
 
-def read_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None:
+def read_pipe(pipe: Pipe, path: str | Path, exclude: Iterable[str]) -> None:
     """See `ElqLinker.from_disk`."""
     stored: dict[str, Any] = {}
 
@@ -61,27 +78,26 @@ def read_pipe(pipe: ElqLinker, path: str | Path, exclude: Iterable[str]) -> None
         "vocab": lambda p: pipe.vocab.from_disk(p),
         "cfg": read_cfg,
         "model": lambda p: read_model(pipe.model, p),
-        "kb": lambda p: _read_kb(pipe, p, stored),
+        "kb": lambda p: pipe.linked_kb.from_disk(p, stored.get("kb_fingerprint")),
         "entity_encoder": lambda p: _read_entity_encoder(pipe, p, stored),
     }
     util.from_disk(path, deserialize, exclude)
 
 
-def pipe_to_bytes(pipe: ElqLinker, exclude: Iterable[str]) -> bytes:
+def pipe_to_bytes(pipe: Pipe, exclude: Iterable[str]) -> bytes:
     """See `ElqLinker.to_bytes`."""
-    kb = pipe.refreshed_kb()
+    kb = pipe.linked_kb.refresh()
     serialize: dict[str, Callable[[], bytes]] = {
         "vocab": pipe.vocab.to_bytes,
-        "cfg": lambda: _to_json(_stored(pipe, kb)),
+        "cfg": lambda: _to_json(_stored(pipe)),
         "model": pipe.model.to_bytes,
     }
     if kb is not None:
-        is_reference = _is_reference(pipe, kb)
-        serialize["kb"] = lambda: b"" if is_reference else kb.to_bytes()
+        serialize["kb"] = pipe.linked_kb.to_bytes
     return util.to_bytes(serialize, exclude)
 
 
-def pipe_from_bytes(pipe: ElqLinker, data: bytes, exclude: Iterable[str]) -> None:
+def pipe_from_bytes(pipe: Pipe, data: bytes, exclude: Iterable[str]) -> None:
     """See `ElqLinker.from_bytes`."""
     stored: dict[str, Any] = {}
 
@@ -89,26 +105,18 @@ def pipe_from_bytes(pipe: ElqLinker, data: bytes, exclude: Iterable[str]) -> Non
         stored.update(json.loads(content))
         _restore_settings(pipe, stored)
 
-    def read_kb(content: bytes) -> None:
-        from ..kb.knowledge_base import FaissKB
-
-        if content:
-            pipe.set_kb(FaissKB(pipe.vocab, 0).from_bytes(content))
-        else:
-            pipe.set_kb(_open_reference(pipe, stored))
-
     deserialize: dict[str, Callable[[bytes], Any]] = {
         "vocab": lambda b: pipe.vocab.from_bytes(b),
         "cfg": read_cfg,
         "model": lambda b: model_from_bytes(pipe.model, b),
-        "kb": read_kb,
+        "kb": lambda b: pipe.linked_kb.from_bytes(b, stored.get("kb_fingerprint")),
     }
     util.from_bytes(data, deserialize, exclude)
 
 
-def _remove_stale(pipe: ElqLinker, path: Path, parts: Iterable[str]) -> None:
-    """What an earlier save to the same place left would be loaded as if it were this one's."""
-    referenced = Path(pipe.kb_path).resolve() if pipe.kb_path is not None else None
+def _remove_stale(kb_path: str | None, path: Path, parts: Iterable[str]) -> None:
+    """Remove parts left by an earlier save, or they would be loaded as part of this one."""
+    referenced = Path(kb_path).resolve() if kb_path is not None else None
     for part in parts:
         directory = (path / part).resolve()
         if directory.is_dir() and directory != referenced:
@@ -125,34 +133,36 @@ def _to_json(value: Any) -> bytes:
     return json.dumps(value).encode("utf8")
 
 
-def all_settings(pipe: ElqLinker) -> dict[str, Any]:
-    """RETURNS (dict): The settings of a component and, by dotted names, of its parts, as they are
-    now."""
+def all_settings(pipe: Pipe) -> dict[str, Any]:
+    """RETURNS (dict): The present settings of a component and, by dotted names, of its parts."""
     parts = {
+        "": pipe.settings,
         ENCODER: encoder_settings(get_encoder(pipe.model)),
-        ENTITY_ENCODER: asdict(pipe.entity_encoder.settings),
-        TRAINING: pipe._training,
+        ENTITY_ENCODER: pipe.entity_encoder.settings,
+        TRAINING: pipe.training,
     }
-    of_parts = {f"{part}{name}": v for part, values in parts.items() for name, v in values.items()}
-    return {name: v for name, v in pipe.cfg.items() if name != "seen_ids"} | of_parts
+    values = {
+        f"{part}{name}": value
+        for part, settings in parts.items()
+        for name, value in settings.model_dump().items()
+    }
+    return {**values, "kb_path": pipe.linked_kb.path}
 
 
-def _stored(pipe: ElqLinker, kb: FaissKB | None) -> dict[str, Any]:
+def _stored(pipe: Pipe) -> dict[str, Any]:
     return {
-        "seen_ids": pipe.cfg["seen_ids"],
+        "seen_ids": pipe.seen_ids,
         "changed": changes(pipe.configured, all_settings(pipe)),
-        "kb_fingerprint": None if kb is None else kb.fingerprint,
+        "kb_fingerprint": pipe.linked_kb.fingerprint,
     }
 
 
-def _restore_settings(pipe: ElqLinker, stored: Mapping[str, Any]) -> None:
+def _restore_settings(pipe: Pipe, stored: Mapping[str, Any]) -> None:
     restored = restore(pipe.configured, stored["changed"])
-    own = {name: restored[name] for name in pipe.cfg if name in restored}
-    pipe.cfg.update(pipe.checked_settings(own))
-    change_encoder(get_encoder(pipe.model), _of_part(ENCODER, restored))
-    training = _of_part(TRAINING, restored)
-    if training != pipe._training:
-        pipe.set_training(**training)
+    pipe.settings = LinkerSettings(**{name: restored[name] for name in LinkerSettings.model_fields})
+    pipe.linked_kb.path = restored["kb_path"]
+    change_encoder(get_encoder(pipe.model), **_of_part(ENCODER, restored))
+    pipe.training = TrainingSettings(**_of_part(TRAINING, restored))
     pipe.set_seen(stored["seen_ids"])
 
 
@@ -162,47 +172,13 @@ def _of_part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_reference(pipe: ElqLinker, kb: FaissKB) -> bool:
-    """Whether to save a reference to it; an ElqError if that would lose changes."""
-    if pipe.kb_path is not None and not kb.is_in_place:
-        raise ElqError(Errors.ELQ244.format(path=pipe.kb_path, name=pipe.name))
-    return pipe.kb_path is not None
-
-
-def _read_kb(pipe: ElqLinker, path: Path, stored: Mapping[str, Any]) -> None:
-    from ..kb.knowledge_base import FaissKB
-
-    if pipe.kb_path is not None:
-        kb = _open_reference(pipe, stored)
-    elif path.exists():
-        kb = FaissKB.open(path, pipe.vocab)
-    else:
-        return
-    pipe._kb = None  # the new one may be of another entity encoder, which comes with it
-    pipe.set_kb(kb)
-
-
-def _open_reference(pipe: ElqLinker, stored: Mapping[str, Any]) -> FaissKB:
-    from ..kb.knowledge_base import FaissKB
-
-    path = Path(pipe.kb_path)
-    if not (path / MANIFEST).is_file():
-        raise ElqError(Errors.ELQ243.format(path=path.absolute(), name=pipe.name))
-    kb = FaissKB.open(path, pipe.vocab)
-    trained_with = stored.get("kb_fingerprint")
-    if trained_with is not None and kb.fingerprint != trained_with:
-        message = Errors.ELQ213.format(kb=path, expected=kb.fingerprint, found=trained_with)
-        raise ElqError(message)
-    return kb
-
-
-def _read_entity_encoder(pipe: ElqLinker, path: Path, stored: Mapping[str, Any]) -> None:
-    """An ElqError if the config has other settings of it than it was saved with: they are part of
-    what made the vectors of the knowledge base."""
+def _read_entity_encoder(pipe: Pipe, path: Path, stored: Mapping[str, Any]) -> None:
+    """An ElqError if its settings in the config are not the saved ones: the vectors of the
+    knowledge base depend on them."""
     if not path.exists():
         return
     encoder = load_entity_encoder(str(path))
-    saved = asdict(encoder.settings)
+    saved = encoder.settings.model_dump()
     configured = _of_part(ENTITY_ENCODER, restore(pipe.configured, stored.get("changed", {})))
     for name, value in configured.items():
         if value != saved[name]:

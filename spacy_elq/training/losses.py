@@ -5,11 +5,6 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-IN_BATCH = "in_batch"
-HARD_NEGATIVES = "hard_negatives"
-FULL_SOFTMAX = "full_softmax"
-ENTITY_LOSSES = (IN_BATCH, HARD_NEGATIVES, FULL_SOFTMAX)
-
 
 def mention_loss(
     logits: torch.Tensor, gold: torch.Tensor, *, reduction: str = "mean"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -15,13 +15,7 @@ from spacy.tokens import Doc
 from thinc.api import Optimizer
 
 from ..encoders.entity import EntityEncoder
-from ..encoders.question import (
-    autocast,
-    check_precision,
-    encode_windows,
-    get_tokenizer,
-    get_transformer,
-)
+from ..encoders.question import autocast, encode_windows, get_tokenizer, get_transformer
 from ..errors import ElqError, Errors
 from ..gold import gold_spans
 from ..kb.search.exact_index import as_tensor
@@ -30,11 +24,7 @@ from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
-from ..settings import check_least, check_types
 from .losses import (
-    ENTITY_LOSSES,
-    FULL_SOFTMAX,
-    HARD_NEGATIVES,
     EntityMatrix,
     context_loss,
     hard_negatives_loss,
@@ -45,94 +35,47 @@ from .losses import (
 )
 from .optim import TorchStepper, freeze
 from .targets import Targets, find_targets, report, without_gold_ranks
+from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, TrainingSettings
 
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
+    from ..kb.live.view import View
     from ..ml.heads import Heads
 
-FACTORS = ("mention_weight", "entity_weight", "context_weight", "head_lr_factor", "name_lr_factor")
-MENTION_MEANS = ("doc", "span")
 # Entities up to which all are scored for every mention of a batch.
 MAX_SOFTMAX = 500_000
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the component learns.
+class EntitySource(Protocol):
+    """Where the entities of a training come from; `LinkedKB` is one.
 
-    entity_loss (str): "full_softmax" over the whole knowledge base (small ones), "hard_negatives":
-        the gold entity against its nearest neighbours, or "in_batch": against the gold entities
-        of the batch.
-    hard_negatives (int): Neighbours a mention, for "hard_negatives".
-    train_entity_encoder (bool): Train it too; needs "in_batch".
-    mention_loss_mean (str): Sum the mention loss over the spans of a text and take the mean over
-        texts, "doc", or the mean over all spans of the batch, "span", as published.
-    mention_weight, entity_weight (float): Factors on the two losses.
-    context_weight (float): Factor on a loss that keeps the mean vector of each text where it was
-        when training began: what tells namesakes apart in texts unlike those trained on. Needs a
-        transformer of the component's own, and a third more time.
-    name_dropout (float): Share of texts whose name features are hidden, so that names are not
-        leaned on alone.
-    entity_dropout (float): Share of mentions whose gold entity is taken out of the knowledge base
-        for once: there, a model with `nil` learns what a mention of no entity looks like.
-    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the
-        weights of the name features.
-    freeze (list[str]): Parts of the transformers that are not trained, by the names of modules or
-        parameters: of the question encoder, and of the entity encoder where that is trained.
-    precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
-    exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
-        copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
-        mentions of a text where it is the gold entity of one.
+    kb (FaissKB): May be replaced between two batches, as when it is embedded again.
     """
 
-    entity_loss: str = FULL_SOFTMAX
-    hard_negatives: int = 10
-    train_entity_encoder: bool = False
-    mention_loss_mean: str = "doc"
-    mention_weight: float = 1.0
-    entity_weight: float = 1.0
-    context_weight: float = 0.0
-    name_dropout: float = 0.1
-    entity_dropout: float = 0.1
-    head_lr_factor: float = 5.0
-    name_lr_factor: float = 50.0
-    freeze: Sequence[str] = ("embeddings", "pooler")
-    precision: str = "bf16"
-    exact: bool = False
+    entity_encoder: EntityEncoder
 
-    def __post_init__(self) -> None:
-        check_types(self.__annotations__, vars(self))
-        check_least({"hard_negatives": 1, **dict.fromkeys(FACTORS, 0)}, vars(self))
-        for name in ("name_dropout", "entity_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                value = getattr(self, name)
-                raise ElqError(Errors.ELQ122.format(name=name, value=value, expected="from 0 to 1"))
-        for name, known in (("entity_loss", ENTITY_LOSSES), ("mention_loss_mean", MENTION_MEANS)):
-            if getattr(self, name) not in known:
-                raise ElqError(Errors.ELQ110.format(name=name, value=getattr(self, name), of=known))
-        check_precision(self.precision)
-        if self.train_entity_encoder and self.entity_loss in (FULL_SOFTMAX, HARD_NEGATIVES):
-            raise ElqError(Errors.ELQ113)
+    @property
+    def kb(self) -> FaissKB: ...
 
 
 @dataclass
 class Trainer:
-    """The state of a training: settings, the optimizer's state, the entity vectors.
+    """The state of a training: the optimizer's state, the entity vectors.
 
     problems (Counter): Gold mentions that could not be learned from as they are, by kind.
-    n_updates (int): Batches whose gradients were added up since the last step.
+    n_updates (int): Batches whose gradients were accumulated since the last step.
     """
 
     model: ElqModel
-    kb: FaissKB
-    entity_encoder: EntityEncoder
-    decoding: DecodingSettings
+    entities: EntitySource
     settings: TrainingSettings
     problems: Counter[str] = field(default_factory=Counter)
     n_gold: int = 0
     n_updates: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
+    # What `_matrix` was made of.
+    _view: View | None = None
     _before: torch.nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -141,25 +84,28 @@ class Trainer:
         transformer = get_transformer(encoder)
         trained = [] if transformer is None else [transformer]
         if self.settings.train_entity_encoder:
-            trained.append(self.entity_encoder.transformer)
+            trained.append(self.entities.entity_encoder.transformer)
         freeze(trained, self.settings.freeze)
         if transformer is not None and self.settings.context_weight:
             self._before = deepcopy(transformer).eval().requires_grad_(False)
 
-    def accumulate(self, docs: Sequence[Doc], references: Sequence[Doc]) -> tuple[float, float]:
-        """Run one batch forward and backward; gradients add up until `step`.
+    def accumulate(
+        self, docs: Sequence[Doc], references: Sequence[Doc], decoding: DecodingSettings
+    ) -> tuple[float, float]:
+        """Run one batch forward and backward; gradients accumulate until `step`.
 
         docs, references (Sequence[Doc]): The same texts without and with gold mentions.
+        decoding (DecodingSettings): Which spans there are.
         RETURNS (tuple[float, float]): Mention loss and entity loss.
         """
         batches, backprop = begin_update(self.model, docs)
         if not batches:
             return 0.0, 0.0
         (batch,) = batches
-        targets = find_targets(batch.encoded.windows, references, self.kb.row, self.problems)
+        targets = find_targets(batch.encoded.windows, references, self.view.row, self.problems)
         self.n_gold += sum(len(gold_spans(doc)) for doc in references)
         hits = self._hits(batch, docs)
-        mention = self._mention_loss(batch, docs, targets, hits)
+        mention = self._mention_loss(batch, docs, targets, hits, decoding)
         entity = self._entity_loss(batch, targets, hits)
         loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
         if self._before is not None:
@@ -168,25 +114,27 @@ class Trainer:
         self.n_updates += 1
         return float(mention.detach()), float(entity.detach())
 
-    def forget_entities(self) -> None:
-        """To be called when the knowledge base has changed."""
-        self._matrix = None
+    @property
+    def view(self) -> View:
+        """RETURNS (View): The entities as they are now."""
+        return self.entities.kb.view
 
     def report(self) -> None:
-        """Log how many gold mentions could not be used as they are, since the last report."""
+        """Log how many gold mentions could not be used as they are since the last report."""
         report(self.problems, self.n_gold)
         self.problems.clear()
         self.n_gold = 0
 
     def step(self, sgd: Optimizer) -> None:
-        """Step all parameters but a shared transformer's with the mean of the gradients added up so
-        far: losses are means, so the parts of a batch (`accumulate_gradient`) step as it does."""
+        """Step all parameters, except those of a shared transformer, with the mean of the
+        accumulated gradients: losses are means, so a batch in parts (`accumulate_gradient`) steps
+        as the whole batch would."""
         if self._stepper is None:
             self._stepper = self._make_stepper()
         self._stepper.step(sgd, self.n_updates)
         self.n_updates = 0
         if self.settings.train_entity_encoder:
-            self.entity_encoder.mark_weights_changed()
+            self.entities.entity_encoder.mark_weights_changed()
 
     @property
     def heads(self) -> Heads:
@@ -196,21 +144,21 @@ class Trainer:
         modules: dict[str, torch.nn.Module] = {}
         encoder = get_encoder(self.model)
         transformer = get_transformer(encoder)
-        if transformer is not None:  # a shared one is stepped by its own component
+        if transformer is not None:  # a shared one is stepped by the `transformer` component
             modules["transformer"] = transformer
         modules |= dict(self.heads.named_children())
         if self.settings.train_entity_encoder:
-            modules["entity_encoder"] = self.entity_encoder.transformer
+            modules["entity_encoder"] = self.entities.entity_encoder.transformer
         rates = dict.fromkeys(modules, self.settings.head_lr_factor)
         rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.name_lr_factor}
         return TorchStepper(modules, rates)
 
     def _hits(self, batch: ScoredBatch, docs: Sequence[Doc]) -> list[NameMatches]:
-        """The names in each window, none for the texts whose names are hidden this time."""
+        """The names in each window, except in the texts that name dropout hits."""
         windows = batch.encoded.windows
         if self.heads.names is None:
             return [{} for _ in windows]
-        hits = find_name_matches(self.kb, [doc.text for doc in docs], windows)
+        hits = find_name_matches(self.view, [doc.text for doc in docs], windows)
         hidden = torch.rand(len(docs)) < self.settings.name_dropout
         return [
             {} if hidden[window.doc] else of_window
@@ -218,9 +166,14 @@ class Trainer:
         ]
 
     def _mention_loss(
-        self, batch: ScoredBatch, docs: Sequence[Doc], targets: Targets, hits: Sequence[NameMatches]
+        self,
+        batch: ScoredBatch,
+        docs: Sequence[Doc],
+        targets: Targets,
+        hits: Sequence[NameMatches],
+        decoding: DecodingSettings,
     ) -> torch.Tensor:
-        scores = self._span_logits(batch, docs, hits)
+        scores = self._span_logits(batch, docs, hits, decoding)
         gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         width = targets.last - targets.first
         fits = width < scores.shape[2]
@@ -233,7 +186,11 @@ class Trainer:
         return mention_loss(scores, gold, reduction="sum") / n_texts
 
     def _span_logits(
-        self, batch: ScoredBatch, docs: Sequence[Doc], hits: Sequence[NameMatches]
+        self,
+        batch: ScoredBatch,
+        docs: Sequence[Doc],
+        hits: Sequence[NameMatches],
+        decoding: DecodingSettings,
     ) -> torch.Tensor:
         """The same span logits as in inference, as a part of torch's graph.
 
@@ -243,14 +200,14 @@ class Trainer:
             batch.encoded.windows,
             [doc.text for doc in docs],
             batch.encoded.mask,
-            words=self.decoding.word_boundaries,
-            special_tokens=self.decoding.special_tokens,
+            words=decoding.word_boundaries,
+            special_tokens=decoding.special_tokens,
         )
         scores = torch_span_logits(
             batch.logits,
             torch.from_numpy(starts).to(batch.logits.device),
             torch.from_numpy(ends).to(batch.logits.device),
-            self.decoding.max_mention_length,
+            decoding.max_mention_length,
         )
         names = name_feature_grid(hits, scores.shape[2])
         if self.heads.names is None or not len(names.features):
@@ -289,12 +246,12 @@ class Trainer:
         return context_loss(encoded.vectors, as_before.vectors, mask)
 
     def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        records = self.kb.records(rows.tolist())
+        records = self.view.records(rows.tolist())
         with (
-            _training(self.entity_encoder.transformer),
+            _training(self.entities.entity_encoder.transformer),
             autocast(queries.device.type, self.settings.precision),
         ):
-            entities = self.entity_encoder.forward_entities(records)
+            entities = self.entities.entity_encoder.forward_entities(records)
         entities = entities.float().to(queries.device)
         ids = torch.from_numpy(rows).to(queries.device)
         scores = in_batch_scores(queries, entities, ids, exact=self.settings.exact)
@@ -307,7 +264,7 @@ class Trainer:
         return softmax_loss(scores, gold)
 
     def _hidden(self, scores: torch.Tensor) -> torch.Tensor:
-        """Which mentions' gold entities are taken out this time, bool (N,)."""
+        """The mentions that entity dropout hits, bool (N,)."""
         return torch.rand(len(scores), device=scores.device) < self.settings.entity_dropout
 
     def _loss_over_some(
@@ -317,21 +274,21 @@ class Trainer:
         names: Sequence[NameMatch | None],
         texts: np.ndarray,
     ) -> torch.Tensor:
-        """The losses that need the vectors of some entities only: the gold ones, and with hard
-        negatives the nearest others of each mention.
+        """The losses that need only some entities' vectors: those of the gold ones, and with hard
+        negatives those of each mention's nearest others.
 
-        texts (ndarray): Which text each mention is of, int64 (N,).
+        texts (ndarray): Index of each mention's text, int64 (N,).
         """
         hard = self.settings.entity_loss == HARD_NEGATIVES
         candidates = rows[:, None]
         if hard:
-            found = self.kb.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
+            found = self.view.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
             negatives = np.where(found.rows == rows[:, None], -1, found.rows)
             if self.settings.exact:
                 negatives = without_gold_ranks(negatives, texts)
             candidates = np.concatenate([candidates, negatives], axis=1)
         some = np.unique(candidates[candidates >= 0])
-        vectors, owners = self.kb.vectors_of(some)
+        vectors, owners = self.view.vectors_of(some)
         device = queries.device
         matrix = EntityMatrix(
             torch.from_numpy(vectors).to(device), torch.from_numpy(owners).to(device), len(some)
@@ -340,7 +297,7 @@ class Trainer:
         columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
         if not hard:
             gold = columns[:, 0]
-            if self.settings.exact:  # a column for each mention, copies of an entity too
+            if self.settings.exact:  # one column per mention, even for copies of an entity
                 scores, gold = scores[:, gold], torch.arange(len(gold), device=device)
             return self._softmax_loss(scores, gold)
         real = torch.from_numpy(candidates >= 0).to(device)
@@ -348,7 +305,7 @@ class Trainer:
         gold = torch.zeros_like(real)
         gold[:, 0] = True
         nil = self.heads.entity_scorer.nil_score
-        if nil is not None:  # each entity alone against none
+        if nil is not None:  # each entity by itself against NIL
             chosen = chosen - nil
             real[:, 0] &= ~self._hidden(scores)
         return hard_negatives_loss(chosen[real], gold[real])
@@ -356,9 +313,9 @@ class Trainer:
     def _with_names(
         self, scores: torch.Tensor, names: Sequence[NameMatch | None], some: np.ndarray | None
     ) -> torch.Tensor:
-        """Add to entity scores what it is worth that a mention is an entity's name.
+        """Add to entity scores the learned bonus of entities that have the mention as a name.
 
-        some (ndarray): Entity row of each column, ascending; None where columns are rows.
+        some (ndarray): Entity row of each column, ascending; None if columns are rows.
         """
         if self.heads.names is None or not any(names):
             return scores
@@ -375,24 +332,26 @@ class Trainer:
         return scores.index_put(places, worth, accumulate=True)
 
     def _full_matrix(self) -> EntityMatrix:
-        """Made once, and again after live changes."""
-        if self._matrix is None:
-            if self.kb.view.n_rows > MAX_SOFTMAX:
-                raise ElqError(Errors.ELQ114.format(entities=self.kb.view.n_rows, most=MAX_SOFTMAX))
-            vectors, owners = self.kb.vector_matrix()
+        """Made at the first batch, and again after live changes."""
+        view = self.view
+        if self._matrix is None or view is not self._view:
+            if view.n_rows > MAX_SOFTMAX:
+                raise ElqError(Errors.ELQ114.format(entities=view.n_rows, most=MAX_SOFTMAX))
+            vectors, owners = view.vector_matrix()
             device = next(self.heads.parameters()).device
             dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
+            self._view = view
             self._matrix = EntityMatrix(
                 as_tensor(vectors).to(device, dtype),
                 torch.from_numpy(owners.astype(np.int64)).to(device),
-                self.kb.view.n_rows,
+                view.n_rows,
             )
         return self._matrix
 
 
 @contextmanager
 def _training(module: torch.nn.Module) -> Iterator[None]:
-    """With dropout, as thinc runs the question encoder while it learns."""
+    """With dropout, as thinc runs the question encoder in training."""
     module.train()
     try:
         yield

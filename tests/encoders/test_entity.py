@@ -51,7 +51,7 @@ def test_names_are_means_of_name_and_described_name(tiny_bert, bare):
 
 def test_elq_template_is_the_published_input(tiny_bert, bare):
     tokenizer, hidden = bare
-    settings = EntityEncoderSettings("elq", "cls", normalize=False, max_length=12)
+    settings = EntityEncoderSettings(template="elq", pooling="cls", normalize=False, max_length=12)
     vectors, owners = EntityEncoder(str(tiny_bert), settings).encode(ENTITIES)
     assert owners.tolist() == [0, 1, 2]
     for vector, entity in zip(vectors, ENTITIES, strict=True):
@@ -135,7 +135,7 @@ def test_no_more_is_read_than_the_model_has_positions_for(tiny_bert, template):
     entities = [Entity("1", "paris", "capital city " * 100)]
 
     def vectors(max_length):
-        settings = EntityEncoderSettings(template, max_length=max_length)
+        settings = EntityEncoderSettings(template=template, max_length=max_length)
         return EntityEncoder(str(tiny_bert), settings).encode(entities)[0]
 
     np.testing.assert_array_equal(vectors(600), vectors(64))

@@ -5,6 +5,7 @@ import pytest
 import spacy
 
 from spacy_elq import ElqError
+from spacy_elq.encoders.question import change_encoder, encoder_settings
 from spacy_elq.kb.loaders import kb_from_directory
 from spacy_elq.ml.model import get_encoder
 
@@ -84,7 +85,7 @@ def test_it_has_no_length_of_its_own(shared, tmp_path):
         _ = elq.max_length
     with pytest.raises(ElqError, match="ELQ132"):
         elq.max_length = 9
-    get_encoder(elq.model).attrs["max_batch_items"] = 100
+    change_encoder(get_encoder(elq.model), max_batch_items=100)
     shared.to_disk(tmp_path / "pipeline")
     loaded = spacy.load(tmp_path / "pipeline").get_pipe("elq")
-    assert get_encoder(loaded.model).attrs["max_batch_items"] == 100
+    assert encoder_settings(get_encoder(loaded.model)).max_batch_items == 100

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import without_gold_ranks
-from spacy_elq.training.trainer import Trainer, TrainingSettings
+from spacy_elq.training.trainer import Trainer
 
 ROWS: list[dict[str, Any]] = [
     {"text": "who did paris marry in georgia", "spans": [(8, 13, "Q2"), (23, 30, "w3")]},
@@ -82,10 +82,10 @@ def test_losses_and_gradients_are_the_published_ones(imported, published, kind):
         "hard_negatives": NEIGHBOURS,
         "train_entity_encoder": in_batch,
     }
-    settings = TrainingSettings(**{**elq._training, **changed})
-    trainer = Trainer(elq.model, elq.kb, elq.entity_encoder, elq.decoding, settings)
+    settings = elq.training.changed(**changed)
+    trainer = Trainer(elq.model, elq.linked_kb, settings)
     docs = [nlp.make_doc(row["text"]) for row in ROWS]
-    found = trainer.accumulate(docs, references(nlp))
+    found = trainer.accumulate(docs, references(nlp), elq.settings)
 
     tokenizer = published.tokenizer
     encoded = tokenizer([row["text"] for row in ROWS], padding=True, return_tensors="pt")

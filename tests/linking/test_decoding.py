@@ -54,7 +54,9 @@ def test_span_logits_are_start_plus_end_plus_sum_of_inside(batch, longest):
 def test_propose_keeps_the_highest_spans_above_the_threshold(batch, most, threshold):
     logits, mask = batch
     scores = span_logits(logits, mask, mask, 3)
-    spans = select_spans(scores, DecodingSettings(threshold, num_cand_mentions=most, **EXACT))
+    spans = select_spans(
+        scores, DecodingSettings(threshold=threshold, num_cand_mentions=most, **EXACT)
+    )
     for b in range(len(mask)):
         cells = [(score, i, i + w) for (i, w), score in np.ndenumerate(scores[b])]
         highest = sorted((c for c in cells if c[0] > -math.inf), reverse=True)[:most]
@@ -71,7 +73,7 @@ def test_propose_keeps_the_highest_spans_above_the_threshold(batch, most, thresh
 
 def test_where_no_span_passes_all_are_kept_unless_the_joint_score_decides():
     scores = np.full((1, 3, 1), -5.0, dtype="f4")
-    joint = DecodingSettings(-2.0, **EXACT)
+    joint = DecodingSettings(threshold=-2.0, **EXACT)
     mention = DecodingSettings(mention_threshold=-2.0, threshold_type="top_entity_by_mention")
     assert len(select_spans(scores, joint)) == 0
     assert select_spans(scores, mention).first.tolist() == [0, 1, 2]
@@ -96,7 +98,9 @@ def test_threshold_types_compare_what_the_published_code_compares():
     raw = np.array([40.0, 50.0, 60.0])
 
     def passed(kind, threshold=-1.0):
-        settings_ = DecodingSettings(threshold, mention_threshold=-0.6931, threshold_type=kind)
+        settings_ = DecodingSettings(
+            threshold=threshold, mention_threshold=-0.6931, threshold_type=kind
+        )
         return passes_thresholds(settings_, logit, joint, raw).tolist()
 
     assert passed("joint") == [False, True, False]

@@ -6,6 +6,7 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_elq.encoders.question import change_encoder
 from spacy_elq.linking import propose, rank
 from spacy_elq.linking.propose import propose_spans
 from spacy_elq.linking.rank import add_namesakes, rank_entities
@@ -111,8 +112,7 @@ def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
 @pytest.mark.slow
 def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
     elq = nlp.get_pipe("elq")
-    attrs = get_encoder(elq.model).attrs
-    attrs["max_length"], attrs["overlap"] = 6, 0
+    change_encoder(get_encoder(elq.model), max_length=6, overlap=0)
     doc = nlp.make_doc("what river runs through paris who did paris marry in georgia")
     given = [[(doc[i].idx, doc[i + 2].idx + len(doc[i + 2])) for i in range(len(doc) - 2)]]
     assert sorted(elq.rank_mentions([doc], given).given.tolist()) == list(range(len(given[0])))
@@ -127,7 +127,7 @@ def test_no_more_entities_are_looked_for_than_there_are(nlp):
         asked.append(k)
         return kb.search(queries, 3)
 
-    found = propose_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.decoding)
+    found = propose_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.settings)
     for top_k in (1, 1_000_000_000):
         rank_entities(found, kb, heads, top_k, search)
     assert asked == [1, len(kb)]

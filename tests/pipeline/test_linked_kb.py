@@ -80,7 +80,7 @@ def test_an_update_keeps_what_others_change_meanwhile(place, monkeypatch):
     monkeypatch.setattr(elq.entity_encoder, "encode", encode_slowly)
     elq.update_entities([{"id": "Q5", "description": "next to the sun"}])
     for one in (elq, other):
-        found = one.refreshed_kb().entity("Q5")
+        found = one.linked_kb.refresh().entity("Q5")
         assert (found.description, found.aliases) == ("next to the sun", ("quicksilver",))
         assert one.kb.row("Q5") in one.kb.lookup(["quicksilver"])[0]
 

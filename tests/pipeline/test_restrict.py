@@ -58,7 +58,7 @@ def test_the_block_ends_though_the_entities_were_embedded_again_in_it(nlp):
     elq = nlp.get_pipe("elq")
     elq.restrict(types=["city", "state"])
     with elq.restrict(ids=["Q6"]):
-        elq._kb_is_stale = True  # as after a training step of the entity encoder
+        elq.linked_kb.mark_stale()  # as after a training step of the entity encoder
         assert candidates(nlp) == {"Q6"}
     assert candidates(nlp) == {"Q1", "Q4"}
 

@@ -10,7 +10,7 @@ import pytest
 import spacy
 
 from spacy_elq import ElqError
-from spacy_elq.encoders.question import encoder_settings
+from spacy_elq.encoders.question import change_encoder, encoder_settings
 from spacy_elq.ml.model import get_encoder
 
 from ..helpers import TEXTS
@@ -32,7 +32,7 @@ def saved(trained_path, tmp_path):
 
 
 def in_encoder(nlp):
-    return encoder_settings(get_encoder(nlp.get_pipe("elq").model))
+    return encoder_settings(get_encoder(nlp.get_pipe("elq").model)).model_dump()
 
 
 def load(path, **settings):
@@ -47,7 +47,7 @@ def test_what_the_config_says_of_the_encoder_holds(saved, name, configured, set_
     assert in_encoder(spacy.load(saved))[name] == configured
     assert in_encoder(load(saved, **{f"model__encoder__{name}": override}))[name] == override
     nlp = spacy.load(saved)
-    get_encoder(nlp.get_pipe("elq").model).attrs[name] = set_
+    change_encoder(get_encoder(nlp.get_pipe("elq").model), **{name: set_})
     nlp.to_disk(saved)
     assert in_encoder(spacy.load(saved))[name] == set_
     assert in_encoder(load(saved, **{f"model__encoder__{name}": override}))[name] == override
@@ -74,10 +74,10 @@ def test_what_was_set_for_training_is_saved(saved):
     nlp = spacy.load(saved)
     nlp.get_pipe("elq").set_training(head_lr_factor=np.float32(2.0), freeze=("pooler",))
     nlp.to_disk(saved)
-    training = spacy.load(saved).get_pipe("elq")._training
-    assert (training["head_lr_factor"], training["freeze"]) == (2.0, ["pooler"])
-    overridden = load(saved, training__head_lr_factor=3.0).get_pipe("elq")._training
-    assert (overridden["head_lr_factor"], overridden["freeze"]) == (3.0, ["pooler"])
+    training = spacy.load(saved).get_pipe("elq").training
+    assert (training.head_lr_factor, training.freeze) == (2.0, ["pooler"])
+    overridden = load(saved, training__head_lr_factor=3.0).get_pipe("elq").training
+    assert (overridden.head_lr_factor, overridden.freeze) == (3.0, ["pooler"])
 
 
 @pytest.mark.slow
