@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_origin
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -116,8 +116,10 @@ def takes(settings: type[Settings]) -> Callable[[AnyFunction], AnyFunction]:
         signature = inspect.signature(function, eval_str=True)
         parameters = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
         for name, field in settings.model_fields.items():
-            argument = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-            parameters.append(argument.replace(default=field.default, annotation=field.annotation))
+            # A wrong choice is left to the class, whose message names the choices.
+            type_ = str if get_origin(field.annotation) is Literal else field.annotation
+            argument = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=type_)
+            parameters.append(argument.replace(default=field.default))
         function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return function
 
