@@ -35,7 +35,7 @@ def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
 
 
 def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:
-    """RETURNS (tuple[RowSpan, ...]): The linked entities of a document, in the order of the text,
+    """RETURNS (tuple[LinkedSpan, ...]): The linked entities of a document, in text order,
     with what the pipeline tells about them."""
     links = read_links(doc.spans.values())
     return tuple(

@@ -1,7 +1,7 @@
 """Documents → wordpiece vectors, with the component's own transformer.
 
 The other source of vectors, a `transformer` component that several components share, is in
-`shared.py`. Both are thinc layers with one interface, `Model[list[Doc], list[EncodedBatch]]`. In
+`listener.py`. Both are thinc layers with one interface, `Model[list[Doc], list[EncodedBatch]]`. In
 training the vectors are part of torch's graph, and the layer's backprop, called after
 `loss.backward()`, carries on to where torch cannot reach.
 """

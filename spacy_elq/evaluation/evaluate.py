@@ -56,7 +56,7 @@ def evaluate_set(
     nlp (Language): The pipeline.
     data (str): The set's name.
     references (Sequence[Doc]): Gold documents.
-    baseline (Annotator | None): Measured beside the pipeline where given.
+    baseline (AliasDictionary | None): Measured beside the pipeline where given.
     parts (Mapping[str, Collection[str]] | None): Further parts to report, by their texts. The parts
         "unseen" (a gold entity did not occur in training) and "ambiguous" (a gold mention is the
         name of several entities) are reported wherever the pipeline knows them.
@@ -95,7 +95,7 @@ def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
 
 
 def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
-    """Drop the linked entities that a set does not count; see `corpora.gold.is_countable`.
+    """Drop the linked entities that a set does not count; see `gold.is_countable`.
 
     predicted (Iterable[Doc]): Documents whose entities are changed.
     references (Iterable[Doc]): Gold documents of the same texts.

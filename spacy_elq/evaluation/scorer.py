@@ -37,7 +37,7 @@ def score_links(
     examples: Iterable[Example], *, seen_ids: Collection[str] | None = None, spans_key: str = ""
 ) -> dict[str, Any]:
     """Score predicted links against gold mentions, micro-averaged over all texts. Links that a set
-    does not count (`corpora.gold.is_countable`) are left out.
+    does not count (`gold.is_countable`) are left out.
 
     examples (Iterable[Example]): Gold mentions in the reference documents.
     seen_ids (Collection[str] | None): Entities seen in training, None where unknown.

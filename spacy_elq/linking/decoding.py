@@ -2,7 +2,7 @@
 
 Positions are wordpieces of a window, [CLS] = 0, and both ends of a span are inclusive. What the
 published code does beside the paper (strict comparisons, spans one wordpiece wider than the
-limit, the fallback when no span passes) is kept: with `DecodingSettings.exact` the output is the
+limit, the fallback when no span passes) is kept: in exact mode the output is the
 published implementation's.
 """
 

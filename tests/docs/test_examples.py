@@ -118,6 +118,8 @@ def run_command(line: str) -> str:
 def test_commands_run(name: str, workspace: Path) -> None:
     page = README if name == "README.md" else ROOT / "docs" / name
     shutil.rmtree("my_kb", ignore_errors=True)
+    for made in workspace.glob("linked.jsonl*"):
+        made.unlink()
     elq = [line for line in commands(page) if line.startswith("python -m spacy elq")]
     ran = [line for line in elq if "elq start" not in line and not any(n in line for n in NOT_RUN)]
     for line in ran:

@@ -48,7 +48,7 @@ SUFFIXES = ("py", "md", "cfg", "toml", "yml", "json", "jsonl", "txt", "npy", "ht
 SUFFIXES += ("safetensors", "spacy", "sqlite", "bin", "gz", "db", "csv", "tsv", "faiss", "msg")
 
 REFERENCE = re.compile(r"`+([^`]+)`+")
-OPTION = re.compile(r"(?<![\w-])--[A-Za-z][\w.-]*")
+OPTION = re.compile(r"(?<![\w(-])--[A-Za-z][\w.-]*")
 DOTTED = re.compile(r"(?<![\w./:@-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w/-])")
 REGISTERED = re.compile(r"spacy-elq\.\w+\.v\d")
 FILE = re.compile(rf"(?<![\w./-])[\w./-]*\w\.(?:{'|'.join(SUFFIXES)})(?![\w.])|[\w.-]+/[\w./-]*")
@@ -66,18 +66,20 @@ VARIABLES: dict[str, Any] = {
     "model": Model,
     "Doc": Doc,
 }
-OWN_VARIABLES = {"elq": "ElqLinker", "kb": "FaissKB", "entity": "Entity"}
+OWN_VARIABLES = {"elq": "ElqLinker", "kb": "FaissKB", "entity": "Entity", "manifest": "Manifest"}
 # Not of this project: the published ELQ's (those with underscores aside), and other programs'.
 OTHERS_OPTIONS = {
     "--interactive": "the published ELQ",
     "--shuffle": "the published ELQ",
     "--seed": "the published ELQ",
     "--extra": "spacy project assets",
+    "--rule": "a CSS variable",
     "--build": "spacy package",
 }
 OTHERS_NAMES = {
     "prior_prob": "spaCy's Candidate",
     "entity_linker": "spaCy's component",
+    "generate_empty_kb": "an argument of spaCy's EntityLinker",
     "AutoTokenizer.from_pretrained": "transformers",
     "AutoConfig.from_pretrained": "transformers",
     "loss.backward": "torch",

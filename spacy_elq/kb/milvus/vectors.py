@@ -116,7 +116,7 @@ class MilvusVectorStore:
     def _fetch(self, rows: np.ndarray) -> tuple[FileVectorStore, np.ndarray]:
         """Fetch each entity once.
 
-        RETURNS (tuple[VectorTable, ndarray]): Their vectors, and their rows therein; -1 for none.
+        RETURNS (tuple[FileVectorStore, ndarray]): Their vectors, and their rows in it; -1: none.
         """
         distinct, places = np.unique(rows, return_inverse=True)
         wanted = distinct[distinct >= 0].astype(self._owners.dtype)
