@@ -28,7 +28,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "The question encoder needs a fast tokenizer (with character offsets), not {tokenizer}."
     )
     ELQ105 = (
-        "The component '{name}' has no knowledge base. Begin one with `add_entities`, or open one "
+        "The component '{name}' has no knowledge base. Start one with `add_entities`, or open one "
         "with `set_kb`; to train, set `kb_loader` in [initialize.components.{name}]."
     )
     ELQ106 = (
@@ -45,8 +45,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "`cosine = false` in [components.elq.model]."
     )
     ELQ109 = (
-        "`mentions` and `spans_key` are both '{key}': the links would take the place of the "
-        "mentions they were made from. Give `spans_key` another name."
+        "`mentions` and `spans_key` are both '{key}': the links would replace the mentions "
+        "that they were made from. Give `spans_key` another name."
     )
     ELQ110 = "'{value}' is not a value of '{name}'. Use one of: {of}."
     ELQ111 = "The settings in '{path}' can't be read: {error}."
@@ -569,7 +569,7 @@ class Errors(metaclass=ErrorsWithCodes):
 class Warnings(metaclass=ErrorsWithCodes):
     ELQ130 = (
         "There is no span group '{key}' on the document, so there is nothing to link in it. Check "
-        "the setting 'mentions' of '{name}', and that what writes the group stands before it."
+        "the setting 'mentions' of '{name}', and put the component that writes the group before it."
     )
     ELQ252 = (
         "The knowledge base {path} can't be written, or belongs to an installed package, so "

@@ -25,17 +25,17 @@ def start(
 ) -> Manifest:
     """Make a pipeline with the starter linker; no training.
 
-    Entities are embedded in a directory beside `out` whose name ends in ".starting"; the same call
-    goes on from it after an interrupt.
+    Entities are embedded in a directory beside `out` whose name ends in ".starting". After an
+    interrupt, the same call resumes from it.
 
     entities (Path): A file of entities, or a knowledge base directory that MiniLM embedded.
     out (Path): The pipeline's directory.
     lang (str): spaCy's code of the language, for the tokenizer.
-    from_ (str): Format of the file; its name tells where empty.
-    refer (bool): Leave a knowledge base directory where it is; the pipeline says where.
+    from_ (str): Format of the file; by default its name decides.
+    refer (bool): Refer to the knowledge base directory instead of copying it.
     overwrite (bool): Whether a pipeline at `out` may be replaced.
     progress (bool): Whether to show a progress bar on stderr.
-    RETURNS (Manifest): What the knowledge base holds. `spacy.load(out)` loads the pipeline.
+    RETURNS (Manifest): That of the knowledge base. `spacy.load(out)` loads the pipeline.
     RAISES (ElqError): If a file is missing or wrong, or another encoder embedded the entities.
     """
     out = out.absolute()

@@ -1,4 +1,4 @@
-"""Training texts with other entities in the place of the gold ones."""
+"""Training texts in which other entities replace the gold ones."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Augmenter = Callable[[Language, Example], Iterator[Example]]
 
 
 def create_entity_swapper(kb: str | Path, level: float = 0.2, neighbours: int = 50) -> Augmenter:
-    """Registered as "spacy-elq.swap_entities.v1": in a share of the texts, put another entity's
-    name in the place of each gold mention.
+    """Registered as "spacy-elq.swap_entities.v1": in a share of the texts, replace each gold
+    mention by another entity's name.
 
-    The other entity is one of the nearest to the gold one in the knowledge base, so that the text
-    still makes sense of a kind. It teaches to link entities that no text of the training data has:
-    which entity is meant is decided by its name and vector, not by having been seen.
+    The other entity is a near neighbour of the gold one in the knowledge base, so that the text
+    still makes some sense. The model learns to link entities that occur in no training text: by
+    name and vector, not from memory.
 
     kb (Path): Knowledge base directory.
-    level (float): Share of the texts that are changed, 0 to 1.
-    neighbours (int): Nearest entities among which one is drawn.
+    level (float): Share of the texts to change, 0 to 1.
+    neighbours (int): Number of nearest entities to draw from.
     """
     swapper: list[_Swapper] = []
 
@@ -81,8 +81,8 @@ class _Swapper:
         return Example(nlp.make_doc(reference.text), reference)
 
     def _other(self, span: Span) -> tuple[str, str]:
-        """A name to stand in the place of the mention, and whose it is; the same again where the
-        entity is not in the knowledge base."""
+        """A name that replaces the mention, and the id of its entity; both unchanged if the entity
+        is not in the knowledge base."""
         nearest = self.nearest(span.kb_id_)
         if not nearest:
             return span.text, span.kb_id_
@@ -100,5 +100,5 @@ class _Swapper:
         rows = self.kb.search(vector, self.neighbours + 1).rows[0]
         names = {fold(name) for name in self.kb.records([row])[0].names}
         others = self.kb.records([r for r in rows.tolist() if r >= 0 and r != row])
-        # With a namesake in its place the text would not change, only what it is said to mean.
+        # A namesake would leave the text unchanged and only give it a wrong label.
         return [other for other in others if names.isdisjoint(map(fold, other.names))]

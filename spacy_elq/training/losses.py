@@ -17,7 +17,7 @@ def mention_loss(
     RETURNS (Tensor): Scalar.
     """
     real = logits > -torch.inf
-    if not real.any():  # the mean of nothing is not a number
+    if not real.any():  # the mean of nothing is NaN
         return torch.where(real, logits, 0).sum()
     targets = gold[real].to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits[real], targets, reduction=reduction)
@@ -31,21 +31,21 @@ def context_loss(vectors: torch.Tensor, before: torch.Tensor, mask: torch.Tensor
     RETURNS (Tensor): Scalar.
     """
     real = mask[..., None].to(vectors.dtype)
-    # Cosine takes no notice of the length: sums do as well as means.
+    # The cosine ignores lengths, so sums serve as means.
     return 1 - F.cosine_similarity((vectors * real).sum(1), (before * real).sum(1)).mean()
 
 
 def with_nil(
     scores: torch.Tensor, gold: torch.Tensor, nil: torch.Tensor, hidden: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Let entities compete with there being none.
+    """Let entities compete with NIL, no entity at all.
 
     scores (Tensor): (N, E).
     gold (Tensor): Gold column of each mention, int64 (N,).
-    nil (Tensor): Score of "none of the entities", scalar.
-    hidden (Tensor): Mentions whose gold entity is taken out, so that none is right, bool (N,).
-    RETURNS (tuple[Tensor, Tensor]): Scores, (N, E + 1), the last column for none, and columns that
-        are right, int64 (N,).
+    nil (Tensor): Score of NIL, scalar.
+    hidden (Tensor): Mentions whose gold entity is removed, so that NIL is right, bool (N,).
+    RETURNS (tuple[Tensor, Tensor]): Scores, (N, E + 1), the last column for NIL, and the gold
+        columns, int64 (N,).
     """
     gone = hidden.nonzero()[:, 0]
     left = scores.index_put((gone, gold[gone]), scores.new_tensor(-torch.inf))
@@ -60,7 +60,7 @@ def in_batch_scores(
 
     queries (Tensor): Query vectors of the N gold mentions, (N, h).
     entities (Tensor): Vectors of their entities, (N, h).
-    ids (Tensor): Which entity each is, int64 (N,).
+    ids (Tensor): Row of each entity, int64 (N,).
     exact (bool): Count another mention's copy of the same entity as a negative, as the published
         code does; else copies are left out.
     RETURNS (Tensor): (N, N).
@@ -79,7 +79,7 @@ def hard_negatives_loss(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tenso
     gold (Tensor): True where the entity is the mention's gold one, (P,).
     RETURNS (Tensor): Scalar.
     """
-    if not len(scores):  # the mean of nothing is not a number
+    if not len(scores):  # the mean of nothing is NaN
         return scores.sum()
     return F.binary_cross_entropy_with_logits(scores, gold.to(scores.dtype))
 

@@ -24,7 +24,7 @@ NOT_DECAYED = ("bias", "log_scale", "nil_cosine")
 
 
 class TorchStepper:
-    """Steps named parameters with AdamW; its state lives as long as the training."""
+    """Steps named parameters with AdamW; holds its state for the whole training."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class TorchStepper:
         self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
 
     def step(self, sgd: Optimizer, n_updates: int = 1) -> None:
-        """Clip the accumulated gradients by their global norm, step, and zero them. Gradients that
-        are not finite would spoil all weights: there is no step then, and the log says so.
+        """Clip the accumulated gradients by their global norm, step, and zero them. If a
+        gradient is not finite, the step is skipped and logged: it would spoil all weights.
 
         sgd (Optimizer): thinc's; its current learning rate and constants are used, its own state
             is not.
-        n_updates (int): How many gradients were added up, of which the mean is taken.
+        n_updates (int): How many gradients were accumulated; the step uses their mean.
         """
         if n_updates > 1:
             for parameter in self.parameters:
                 if parameter.grad is not None:
                     parameter.grad /= n_updates
         if not clip_by_global_norm(self.parameters, sgd.grad_clip):
-            logger.warning("elq: gradients are not finite; this step is left out")
+            logger.warning("elq: gradients are not finite; this step is skipped")
             self._adam.zero_grad(set_to_none=True)
             return
         for group in self._adam.param_groups:
@@ -72,7 +72,7 @@ class TorchStepper:
 
 
 def not_decayed(module: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters that weight decay leaves alone, whatever a model calls its layer norms."""
+    """The parameters without weight decay; layer norms are found by type, not by name."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if isinstance(part, nn.LayerNorm) or name.endswith(NOT_DECAYED):
@@ -86,11 +86,11 @@ def clip_by_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> boo
 
 
 def freeze(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
-    """Switch gradients off for the parts of transformers that are named, on for the rest.
+    """Switch gradients off for the named parts of transformers, on for the rest.
 
     modules (Sequence[Module]): The transformers.
     names (Iterable[str]): Modules or parameters, for example "embeddings" or "encoder.layer.0".
-    RAISES (ElqError): If one is in none of the transformers; a "pooler", which many lack, may be.
+    RAISES (ElqError): If no transformer has a part of that name; a missing "pooler" is allowed.
     """
     frozen = list(names)
     found = {"pooler"}
