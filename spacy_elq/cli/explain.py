@@ -26,14 +26,15 @@ EXAMPLE = (
 @handle_errors()
 def explain_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to explain the links of")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text whose links to explain")],
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="Spans to show, links not counted")
+        int, typer.Option("--limit", "-n", min=0, help="Number of spans shown besides links")
     ] = 20,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-c", min=0, help="Candidates to show of each link")
+        int,
+        typer.Option("--candidates", "-c", min=0, help="Number of candidates shown for each link"),
     ] = 5,
     exact: Annotated[
         bool, typer.Option(help="Compare an approximate index with exact search")
@@ -44,9 +45,8 @@ def explain_command(
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Tell why a text is linked as it is: the spans considered, their scores and candidates, and
-    what cut those that were not linked. Spans that take in [CLS], [SEP] or parts of words are in
-    --json alone."""
+    """Explain the links of a text: every span considered, its scores and candidates, and the reason
+    why it was not linked. Spans with [CLS], [SEP] or parts of words appear only with --json."""
     import json
     from dataclasses import asdict
 
@@ -58,7 +58,7 @@ def explain_command(
     elq = require_elq(nlp, pipeline)
     override_settings(elq, threshold, top_k)
     doc = doc_before(nlp, elq.name, text)
-    # Those shown are the best by joint score; the likeliest mentions alone need not be.
+    # The display shows the best by joint score, which need not be the likeliest mentions.
     explained = elq.explain(doc, limit=max(limit, LIMIT), exact=exact)
     if as_json:
         typer.echo(json.dumps(_finite(asdict(explained)), ensure_ascii=False))

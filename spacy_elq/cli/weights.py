@@ -17,14 +17,15 @@ def weights_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, *.safetensors")],
     pipelines: Annotated[
         list[str],
-        typer.Argument(help="Trained pipelines: packages or directories; of several, the mean"),
+        typer.Argument(help="Trained pipelines: packages or directories; several are averaged"),
     ],
     bits: Annotated[
-        int, typer.Option(min=2, max=8, help="Of each number: more are closer, and larger")
+        int,
+        typer.Option(min=2, max=8, help="Bits per number: more bits are more precise, but larger"),
     ] = 5,
     quiet: QuietOption = False,
 ) -> None:
-    """Write what training changed of the encoder as a small file, for
+    """Write the changes that training made to the encoder as a small file, for
     `[components.elq.model] pretrained`."""
     from ..ml.pretrained import load_untrained_encoder, save_changes
 

@@ -1,10 +1,9 @@
-"""Entities as vectors: text in, one or more vectors an entity out.
+"""Entities → vectors, one or more for each entity.
 
-Two ways to write an entity down are known. "names" (the default) gives an entity one vector for
-its title and one for each alias, the normalised mean of the "name" and "name: description"
-vectors: names are what a mention is compared with, descriptions are what its context is compared
-with, and an entity scores by its best vector. "elq" is the published input (ELQ; BLINK),
-"[CLS] title [unused2] description [SEP]", one vector an entity.
+There are two templates. "names" (the default) gives an entity one vector for its title and one for
+each alias: the normalised mean of the "name" and "name: description" vectors. Mentions are compared
+with names, their context with descriptions; an entity scores by its best vector. "elq" is the
+published input (ELQ; BLINK), "[CLS] title [unused2] description [SEP]", one vector per entity.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
 # Weights, configuration and vocabulary; no pickles.
 MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
-# Stands between title and description in the published input.
+# Separates title and description in the published input.
 ELQ_SEPARATOR = "[unused2]"
 
 
@@ -58,7 +57,7 @@ class EntityEncoderSettings(Settings):
 
 
 class EntityEncoder:
-    """A transformer that turns entities into vectors. Its weights are read on first use."""
+    """A transformer that turns entities into vectors. Its weights are loaded on first use."""
 
     def __init__(
         self,
@@ -70,9 +69,9 @@ class EntityEncoder:
     ) -> None:
         """
         source (str): "minilm", a directory with a transformers model, or a hub id.
-        settings (EntityEncoderSettings): Template, pooling and the like.
-        max_batch_items (int): Most wordpieces of a padded batch.
-        device (str): Torch device; by default the one that thinc uses.
+        settings (EntityEncoderSettings): How text becomes vectors.
+        max_batch_items (int): Maximum number of wordpieces of a padded batch.
+        device (str): Torch device; thinc's device by default.
         """
         self.source = source
         self.settings = settings or EntityEncoderSettings()
@@ -105,7 +104,7 @@ class EntityEncoder:
         from transformers.utils import logging
 
         verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # it warns that the pooler, which nothing here uses, is left
+        logging.set_verbosity_error()  # no warning about the missing pooler, which is unused
         try:
             model = AutoModel.from_pretrained(
                 str(self.directory), add_pooling_layer=False, use_safetensors=True
@@ -116,7 +115,7 @@ class EntityEncoder:
 
     @cached_property
     def width(self) -> int:
-        """RETURNS (int): Width of the vectors; known without reading the weights."""
+        """RETURNS (int): Width of the vectors, read from the model's configuration."""
         return int(srsly.read_json(self.directory / "config.json")["hidden_size"])
 
     @property
@@ -125,8 +124,8 @@ class EntityEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """RETURNS (str): Changes when the weights, the vocabulary or the settings do. Vectors of
-        encoders with one fingerprint may be compared."""
+        """RETURNS (str): A hash of the weights, the vocabulary and the settings. Only vectors of
+        encoders with the same fingerprint are comparable."""
         if self._fingerprint is None:
             settings = {**self.settings.model_dump(), "vocabulary": self.tokenizer.get_vocab()}
             digest = hashlib.sha256(srsly.json_dumps(settings, sort_keys=True).encode())
@@ -137,15 +136,15 @@ class EntityEncoder:
         return self._fingerprint
 
     def mark_weights_changed(self) -> None:
-        """To be called after a training step: the fingerprint is another one now."""
+        """Call this after a training step: the fingerprint has changed."""
         self._fingerprint = None
         self._trained = True
 
     def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
         """Encode entities.
 
-        RETURNS (tuple[ndarray, ndarray]): Vectors, float32 (V, width), and for each the position
-            of its entity in `entities`, int32 (V,), ascending; every entity owns at least one.
+        RETURNS (tuple[ndarray, ndarray]): Vectors, float32 (V, width), and the position of each
+            vector's entity, int32 (V,), ascending. Every entity has at least one vector.
         """
         if not entities:
             return np.zeros((0, self.width), dtype=np.float32), np.zeros(0, dtype=np.int32)
@@ -155,7 +154,7 @@ class EntityEncoder:
         return self._encode_names(entities)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """RETURNS (ndarray): One vector a text, float32 (N, width)."""
+        """RETURNS (ndarray): One vector per text, float32 (N, width)."""
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
         return self.encode_ids(self._text_ids(texts))
@@ -166,7 +165,7 @@ class EntityEncoder:
         import torch
 
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        _ = self.transformer  # weights that are loaded in inference mode can't be trained later
+        _ = self.transformer  # load outside inference mode, or the weights can't be trained
         with torch.inference_mode():
             for batch in batch_by_length(ids, self.max_batch_items):
                 output = self.forward([ids[i] for i in batch])
@@ -174,7 +173,7 @@ class EntityEncoder:
         return vectors
 
     def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """One padded batch through the transformer, with gradients where they are enabled.
+        """Encode one padded batch, with gradients if they are enabled.
 
         RETURNS (Tensor): (B, width), on the encoder's device.
         """
@@ -190,7 +189,7 @@ class EntityEncoder:
         return torch.nn.functional.normalize(pooled, dim=-1) if self.normalized else pooled
 
     def forward_entities(self, entities: Sequence[Entity]) -> torch.Tensor:
-        """The first vector of each entity, with gradients where they are enabled.
+        """Encode the first vector of each entity, with gradients if they are enabled.
 
         RETURNS (Tensor): (N, width), on the encoder's device.
         """
@@ -205,13 +204,13 @@ class EntityEncoder:
         return torch.nn.functional.normalize(main, dim=-1) if self.normalized else main / 2
 
     def to_disk(self, path: Path) -> None:
-        """Write the model, its tokenizer and the settings. While the weights are not trained, their
-        files are hard-linked where the file system allows, else copied."""
+        """Write the model, its tokenizer and the settings. Untrained weights are hard-linked if
+        the file system allows it, else copied."""
         path.mkdir(parents=True, exist_ok=True)
         if self._trained:
             self._remove_files(path)
             self.tokenizer.save_pretrained(str(path))
-            # What is written at once is copied in memory first.
+            # Each shard is copied in memory before it is written.
             self.transformer.save_pretrained(
                 str(path), safe_serialization=True, max_shard_size=SHARD_SIZE
             )
@@ -229,7 +228,7 @@ class EntityEncoder:
         return [file for file in files if file.is_file() and file.name != SETTINGS_FILE]
 
     def _remove_files(self, directory: Path) -> None:
-        """Written in place, a file would change in every directory that it is linked to."""
+        """Remove the model's files: writing in place would change all linked directories."""
         for file in self._files(directory):
             file.unlink()
 
@@ -262,7 +261,7 @@ class EntityEncoder:
             return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
 
     def _elq_ids(self, entity: Entity) -> list[int]:
-        """Title wordpieces, the separator, description wordpieces; cut before the specials."""
+        """Title, separator and description, truncated, between the special tokens."""
         encode = self.tokenizer.encode
         separator = self.tokenizer.convert_tokens_to_ids(ELQ_SEPARATOR)
         with TOKENIZER_LOCK:
@@ -275,8 +274,8 @@ class EntityEncoder:
 def load_entity_encoder(source: str = MINILM, **options: Any) -> EntityEncoder:
     """Open an entity encoder.
 
-    source (str): "minilm", a hub id, or a directory: a plain transformers model (encoded with the
-        default settings) or one that `EntityEncoder.to_disk` wrote (with its own).
+    source (str): "minilm", a hub id, or a directory: a transformers model (opened with the default
+        settings), or an encoder written by `EntityEncoder.to_disk` (with its settings).
     """
     settings_file = Path(source).expanduser() / SETTINGS_FILE
     if source != MINILM and settings_file.is_file():

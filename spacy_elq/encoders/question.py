@@ -33,8 +33,7 @@ Precision = Literal["fp32", "bf16"]
 OWN_ENCODER = "elq-encoder"
 # Attribute of an encoder: its settings.
 SETTINGS = "settings"
-# What another forward pass, and all that follows for its batch, takes on a CPU beside the work for
-# its wordpieces, in wordpieces of MiniLM; fewer of a larger model.
+# Fixed cost of a batch on a CPU, in wordpieces of MiniLM; lower for larger models.
 CPU_BATCH_COST = 64
 
 
@@ -71,7 +70,7 @@ class EncodedBatch:
     """Windows of similar length, encoded together.
 
     windows (list[Window]): B windows.
-    mask (ndarray): True at wordpieces, False at padding; bool (B, T).
+    mask (ndarray): True for wordpieces, False for padding, bool (B, T).
     vectors (Tensor): Last-layer vectors, float (B, T, h), on the encoder's device.
     """
 
@@ -124,8 +123,8 @@ def _keep_settings(settings: Settings, data: bytes, name: str, model: Model) -> 
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
-    """RETURNS (Optional[Module]): The encoder's own transformer; None for a shared one, which is
-    trained by its own component."""
+    """RETURNS (Module | None): The encoder's own transformer; None for a listener, whose component
+    trains the shared transformer."""
     own: Any = encoder.layers[0]
     return own.transformer if encoder.name == OWN_ENCODER else None
 
@@ -171,8 +170,8 @@ def _own_forward(
 def split_into_batches(
     windows: list[Window], max_items: int, is_train: bool, batch_cost: int | None = None
 ) -> Iterable[list[int]]:
-    """Indices of the windows of each padded batch, as in `batch_by_length`. A training batch is
-    not split: the losses are means over all of it."""
+    """RETURNS (Iterable[list[int]]): Indices of the windows of each padded batch. A training batch
+    is not split: losses are means over the whole batch."""
     if is_train:
         return [list(range(len(windows)))] if windows else []
     return batch_by_length(windows, max_items, batch_cost)
@@ -184,7 +183,7 @@ def _encode(
     import torch
 
     bert = transformer.transformer
-    if bert.training != is_train:  # setting it walks all modules
+    if bert.training != is_train:  # setting the mode visits all modules
         bert.train(is_train)
     with torch.enable_grad() if is_train else torch.inference_mode():
         return encode_windows(bert, transformer.tokenizer.pad_token_id, windows, precision)
@@ -193,7 +192,7 @@ def _encode(
 def encode_windows(
     bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str
 ) -> EncodedBatch:
-    """Run a transformer on one padded batch, in its own mode (training or not)."""
+    """Run a transformer on one padded batch, in its current mode (training or evaluation)."""
     ids, mask = pad([window.ids for window in windows], pad_id)
     with autocast(bert.device.type, precision):
         vectors = last_layer(bert, ids, mask)
@@ -201,7 +200,7 @@ def encode_windows(
 
 
 def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:
-    """RETURNS (ContextManager): bfloat16 matrix products inside, float32 weights outside."""
+    """RETURNS (ContextManager): Computes matrix products in bfloat16; weights stay float32."""
     if precision == "fp32":
         return nullcontext()
     import torch
@@ -210,4 +209,4 @@ def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:
 
 
 def _nothing_left() -> None:
-    """The own transformer is part of torch's graph: `loss.backward()` has reached it already."""
+    """Do nothing: `loss.backward()` has reached the transformer, which is in torch's graph."""

@@ -50,7 +50,7 @@ class DecodingSettings(Settings):
 
     @property
     def pruning_threshold(self) -> float:
-        """RETURNS (float): A span's log P(mention) must exceed it to be considered."""
+        """RETURNS (float): The threshold on log P(mention) for a span to be considered."""
         return self.threshold if self.threshold_type == JOINT else self.mention_threshold
 
 
@@ -86,7 +86,7 @@ def log_sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): Over the last axis; entries of -inf take no part and stay -inf."""
+    """RETURNS (ndarray): log softmax over the last axis; -inf entries are ignored and stay -inf."""
     with np.errstate(invalid="ignore"):
         total = np.logaddexp.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
         return np.where(x > -np.inf, x - total, -np.inf)
@@ -98,9 +98,9 @@ def span_logits(
     """m(i, j) = start_i + end_j + Σ inside_t, t = i..j.
 
     logits (ndarray): Start, end and inside logits, float32 (B, T, 3).
-    starts, ends (ndarray): Where a span may begin and end, bool (B, T).
+    starts, ends (ndarray): Wordpieces at which a span may begin and end, bool (B, T).
     RETURNS (ndarray): float32 (B, T, W), W = max_mention_length + 1: the logit of the span that
-        begins at i and ends at i + w; -inf where there is no such span.
+        begins at i and ends at i + w; -inf if there is no such span.
     """
     n_windows, length, _ = logits.shape
     sums = np.zeros((n_windows, length + 1), dtype=np.float32)
@@ -117,16 +117,16 @@ def select_spans(
     settings: DecodingSettings,
     names: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> WordpieceSpans:
-    """The spans worth looking entities up for.
+    """Select the spans to look entities up for.
 
-    Of the `num_cand_mentions` highest in each window, and of those that are names in the knowledge
-    base, the ones whose log P(mention) exceeds the threshold. Where none does, all of them: that
-    changes results only where the joint score, which is never above log P(mention), does not
-    decide, and is left out where it does.
+    Candidates are the `num_cand_mentions` highest-scoring spans of each window, and the spans that
+    are names in the knowledge base. Those whose log P(mention) exceeds the threshold are selected.
+    If no span of a window passes, keep them all. In "joint" mode this could never produce a link,
+    so it is skipped.
 
     scores (ndarray): From `span_logits`, float32 (B, T, W).
-    names (Optional[tuple]): Window, first wordpiece and width of the spans that are names, int64
-        (n,) each.
+    names (tuple[ndarray, ndarray, ndarray] | None): Window, first wordpiece and width of the spans
+        that are names, each int64 (n,).
     """
     n_windows, length, widths = scores.shape
     flat = scores.reshape(n_windows, length * widths)
@@ -145,11 +145,11 @@ def select_spans(
 def passes_thresholds(
     settings: DecodingSettings, logit: np.ndarray, joint: np.ndarray, raw: np.ndarray
 ) -> np.ndarray:
-    """Which mentions keep their best entity.
+    """Decide which mentions are linked to their best entity.
 
     logit (ndarray): Span logits, float (N,).
     joint (ndarray): Joint log-score of each span's best entity, float (N,).
-    raw (ndarray): Entity score of that entity, float (N,).
+    raw (ndarray): Raw score of that entity, float (N,).
     RETURNS (ndarray): bool (N,).
     """
     if settings.threshold_type == JOINT:

@@ -1,4 +1,4 @@
-"""Names that a config may use → the builders behind them, nothing else."""
+"""Builders of the registered architectures that a config can name."""
 
 from __future__ import annotations
 
