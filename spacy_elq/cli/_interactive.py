@@ -79,8 +79,8 @@ class Conversation:
     def link(self) -> None:
         """Show the links of the last text."""
         links = self._links()
-        self.say(self.display.marked(self.text, links))
-        self.say(self.display.links(self.text, links) or "No links.")
+        self.say(self.display.mark_links(self.text, links))
+        self.say(self.display.tabulate_links(self.text, links) or "No links.")
 
     def threshold(self, argument: str) -> None:
         value = _number(argument, float)
@@ -99,7 +99,7 @@ class Conversation:
     def candidates(self, argument: str) -> None:
         links = self._links() if self.text else []
         for link in links:
-            self.say(self.display.candidates(self.text, link))
+            self.say(self.display.tabulate_candidates(self.text, link))
         if not links:
             self.say("No links.")
 
@@ -111,7 +111,7 @@ class Conversation:
             self.say("There is no text yet.")
             return
         explained = self.elq.explain(doc_before(self.nlp, self.elq.name, self.text))
-        self.say(self.display.explanation(explained, SPANS_EXPLAINED, candidates=0))
+        self.say(self.display.format_explanation(explained, SPANS_EXPLAINED, 0))
 
     def unknown(self, argument: str) -> None:
         self.say(f"No such command.\n{HELP}")
@@ -127,7 +127,7 @@ class Conversation:
 
 def converse(nlp: Language, elq: Any) -> None:
     """Answer lines that are typed, until Ctrl-D or /quit."""
-    conversation = Conversation(nlp, elq, Display.of_terminal(), print)
+    conversation = Conversation(nlp, elq, Display(), print)
     print(f"{len(elq.kb)} entities. Type a text; /help lists the commands.")
     with _history():
         while _turn(conversation):

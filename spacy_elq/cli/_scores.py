@@ -1,4 +1,4 @@
-"""Scores as a JSON file: written by `elq evaluate`, and read to be shown beside others."""
+"""Scores as a table, and as a JSON file that a later `elq evaluate` shows beside its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import srsly
 
 from ..about import __version__
 from ..errors import ElqError, Errors
-from ..evaluation.evaluate import Result
+from ..evaluation.evaluate import COLUMNS, Column, Result
+from ._table import format_table
 
 
 def save_scores(path: Path, results: Sequence[Result], **settings: Any) -> None:
@@ -50,3 +51,28 @@ def of_set(results: Iterable[Result], name: str) -> list[Result]:
     """RETURNS (list[Result]): Those of a whole set, which they may name without its suffix."""
     names = (name, str(Path(name).with_suffix("")))
     return [r for r in results if not r.part and r.data in names]
+
+
+def format_scores(results: Sequence[Result]) -> str:
+    """Format results as a table, without the measures that no result has.
+
+    results (Sequence[Result]): From `evaluate_set` or `read_scores`.
+    RETURNS (str): A header, and a line for each result; a set is named on its first line only.
+    """
+    columns = [c for c in COLUMNS if any(c.key in result.scores for result in results)]
+    rows = []
+    previous = ""
+    for result in results:
+        data = "" if result.data == previous else result.data
+        rows.append([data, *_cells(result, columns)])
+        previous = result.data
+    header = ["set", "system", "texts", *(c.header for c in columns), "texts/s"]
+    return format_table(header, rows, "ll" + "r" * (len(header) - 2))
+
+
+def _cells(result: Result, columns: Sequence[Column]) -> list[str]:
+    system = f"  {result.part}" if result.part else result.system
+    values = ["-" if result.texts == 0 else column.show(result.scores) for column in columns]
+    speed = "-" if result.speed is None else f"{result.speed:.0f}"
+    texts = "-" if result.texts is None else str(result.texts)
+    return [system, texts, *values, speed]

@@ -1,48 +1,61 @@
-"""Evaluation results as an aligned plain-text table."""
+"""Tables as text, aligned by rich: whole for a pipe or a file, fitted to a terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
-from ..evaluation.evaluate import COLUMNS, Column, Result
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Columns of what has no width. Tables are no wider than their content.
+UNLIMITED = 1_000_000
+# Styles of the first cell of the rows, and of the mentions in a text, in turn.
+COLORS = ("green", "cyan", "yellow", "magenta", "blue")
 
 
-def table(results: Sequence[Result]) -> str:
-    """Results as aligned plain text; measures that no row has are left out.
+def stdout_console() -> Console:
+    """RETURNS (Console): Stdout; without colors and line width unless it is a terminal."""
+    from rich.console import Console
 
-    results (Sequence[Result]): As they came from `evaluate_set`.
-    RETURNS (str): A header line, then a line a result; a set's name stands on its first line.
+    terminal = sys.stdout.isatty()
+    return Console(force_terminal=terminal, width=None if terminal else UNLIMITED)
+
+
+def plain_console() -> Console:
+    """RETURNS (Console): For tables that are never cut, nor colored."""
+    from rich.console import Console
+
+    return Console(force_terminal=False, width=UNLIMITED)
+
+
+def format_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    aligns: str,
+    console: Console | None = None,
+) -> str:
+    """Align cells in columns, by their width on a screen.
+
+    aligns (str): "l" or "r" for each column. Columns to the left are texts, which are cut with "…"
+        if the table is too wide.
+    console (Console | None): What the table has to fit; without one, it has its full width.
+    RETURNS (str): A line for the header and for each row.
     """
-    columns = [c for c in COLUMNS if any(c.key in result.scores for result in results)]
-    lines = [["set", "system", "texts", *(c.header for c in columns), "texts/s"]]
-    previous = ""
-    for result in results:
-        data = "" if result.data == previous else result.data
-        lines.append([data, *_cells(result, columns)])
-        previous = result.data
-    return align(lines, left=2)
+    from rich.table import Table
+    from rich.text import Text
 
+    def cell(text: str, style: str = "") -> Text:
+        return Text(text, style, no_wrap=True, overflow="ellipsis")
 
-def align(lines: Sequence[Sequence[str]], left: int) -> str:
-    """Pad cells to columns.
-
-    lines (Sequence[Sequence[str]]): Equally many cells each.
-    left (int): So many columns are aligned to the left, the others (numbers) to the right.
-    RETURNS (str): The lines.
-    """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _cells(result: Result, columns: Sequence[Column]) -> list[str]:
-    system = f"  {result.part}" if result.part else result.system
-    values = ["-" if result.texts == 0 else column.show(result.scores) for column in columns]
-    speed = "-" if result.speed is None else f"{result.speed:.0f}"
-    texts = "-" if result.texts is None else str(result.texts)
-    return [system, texts, *values, speed]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, align in zip(header, aligns, strict=True):
+        justify: Literal["left", "right"] = "left" if align == "l" else "right"
+        table.add_column(cell(name), justify=justify, no_wrap=align == "r")
+    for i, (first, *others) in enumerate(rows):
+        table.add_row(cell(first, COLORS[i % len(COLORS)]), *map(cell, others))
+    console = console or plain_console()
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

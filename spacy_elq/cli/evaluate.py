@@ -92,8 +92,7 @@ def evaluate_command(
     from ..corpora.predictions import text_from_prediction
     from ..evaluation.evaluate import evaluate_set
     from ..pipeline.component import find_elq
-    from ._scores import of_set, read_scores, save_scores
-    from ._table import table
+    from ._scores import format_scores, of_set, read_scores, save_scores
 
     _check_pairs(
         ("--train", train is not None, "--baseline", baseline is not None),
@@ -136,7 +135,7 @@ def evaluate_command(
         if targets:
             rows = map(text_from_prediction, linked.docs, references)
             write_any(rows, targets[i], nlp, write_as, entity_uri=entity_uri)
-    typer.echo(table(shown))
+    typer.echo(format_scores(shown))
     echo_note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
         settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}

@@ -63,7 +63,7 @@ def explain_command(
     if as_json:
         typer.echo(json.dumps(_finite(asdict(explained)), ensure_ascii=False))
     else:
-        typer.echo(Display.of_terminal().explanation(explained, limit, candidates))
+        typer.echo(Display().format_explanation(explained, limit, candidates))
 
 
 def _finite(value: Any) -> Any:

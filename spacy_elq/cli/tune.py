@@ -121,27 +121,28 @@ def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:
 
 def _table(curve: Curve, marked: dict[float, str]) -> str:
     """The curve at round thresholds, and at those that have a name."""
-    from ._table import align
+    from ._table import format_table
 
     first = math.ceil(curve.thresholds[-1] / STEP)
     rounds = [STEP * i for i in range(first, math.ceil(curve.thresholds[0] / STEP))]
-    lines = [["threshold", "", "links", "P", "R", "F1"]]
+    rows = []
     for threshold in sorted({*rounds, *marked}):
         i = curve.at(threshold)
         values = [f"{value[i]:.3f}" for value in (curve.p, curve.r, curve.f)]
         name = marked.get(threshold, "")
-        lines.append([f"{threshold:.3f}", name, str(curve.predicted[i]), *values])
-    return align(lines, left=2)
+        rows.append([f"{threshold:.3f}", name, str(curve.predicted[i]), *values])
+    return format_table(["threshold", "", "links", "P", "R", "F1"], rows, "llrrrr")
 
 
 def _calibration_table(found: Calibrated, threshold: float, floor: float) -> str:
-    from ._table import align
+    from ._table import format_table
 
-    lines = [["calibration error (ECE)", "links", "exp(score)", "calibrated"]]
+    rows = []
     for name, before, after in (
         (f"links above {threshold:.3f}", found.before, found.after),
         (f"links above {floor:.3f}", found.all_before, found.all_after),
     ):
         links = str(int(before.counts.sum()))
-        lines.append([name, links, f"{before.error:.4f}", f"{after.error:.4f}"])
-    return align(lines, left=1)
+        rows.append([name, links, f"{before.error:.4f}", f"{after.error:.4f}"])
+    header = ["calibration error (ECE)", "links", "exp(score)", "calibrated"]
+    return format_table(header, rows, "lrrr")

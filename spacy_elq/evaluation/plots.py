@@ -23,6 +23,7 @@ DPI = 150
 # The page's style replaces these two colours in an SVG, so that it fits light and dark pages.
 INK, RULE = "#1f2430", "#d9dde7"
 STYLE: Any = {
+    "font.size": 11,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": RULE,

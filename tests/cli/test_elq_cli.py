@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from spacy_elq import ElqError
 from spacy_elq.cli import app
 from spacy_elq.cli._common import BATCH_SIZE, handle_errors
-from spacy_elq.cli._table import table
+from spacy_elq.cli._scores import format_scores
 from spacy_elq.corpora.convert import FORMATS
 from spacy_elq.evaluation.evaluate import Result, evaluate_set
 from spacy_elq.evaluation.scorer import make_elq_scorer
@@ -187,7 +187,7 @@ def test_report_writes_one_page(data, pipeline, tmp_path):
     content = page.read_text(encoding="utf8")
     assert "https://kb/Q90" in content
     assert ">Q90<" in content and content.count("<article") == 1
-    assert "2 texts, of which the first 1 are shown" in content
+    assert "2 texts, the first 1 are shown" in content
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def test_report_writes_over_a_page(data, pipeline, tmp_path):
 
 def test_table_is_aligned_and_leaves_out_what_nobody_has():
     scores = {"elq_weak_p": 0.25, "elq_links_per_text": 1.5}
-    text = table(
+    text = format_scores(
         [
             Result("dev", "linker", "", 1000, {**scores, "elq_r1": 1.0}, 148.4),
             Result("dev", "linker", "unseen", 9, scores),

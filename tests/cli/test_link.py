@@ -11,12 +11,15 @@ import time
 import pytest
 import spacy
 import srsly
+from rich.cells import cell_len
+from rich.console import Console
 from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_elq.cli import app
 from spacy_elq.cli._display import Display
 from spacy_elq.cli._interactive import Conversation
+from spacy_elq.cli._table import format_table
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.linking.explanation import ExplainedCandidate, ExplainedSpan, Explanation
 
@@ -182,11 +185,9 @@ def test_help_has_an_example(command):
 
 
 @pytest.mark.slow
-def test_explain_prints_a_table_that_fits(trained_path, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_explain_prints_tables(trained_path):
     result = run("explain", trained_path, QUESTION, "--candidates", 2, "--limit", 3)
     lines = result.stdout.splitlines()
-    assert max(map(len, lines)) <= 100
     assert lines[1].split()[:5] == ["span", "mention", "entity", "none", "joint"]
     assert lines[2].split()[0] == "georgia" and lines[2].endswith("linked")
     assert lines[6].startswith("… and ")
@@ -196,8 +197,7 @@ def test_explain_prints_a_table_that_fits(trained_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_explain_shows_what_can_be_a_mention_and_why_it_was_cut(trained_path, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_explain_shows_what_can_be_a_mention_and_why_it_was_cut(trained_path):
     found = json.loads(run("explain", trained_path, QUESTION, "--json").stdout)["spans"]
     assert {"invalid", "not a word boundary"} & {span["cut"] for span in found}
     result = run("explain", trained_path, QUESTION, "--limit", 40)
@@ -206,18 +206,24 @@ def test_explain_shows_what_can_be_a_mention_and_why_it_was_cut(trained_path, mo
     assert "mention threshold" in result.stdout or "joint threshold" in result.stdout
 
 
-def test_tables_are_as_wide_as_columns_says(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
-    assert Display.of_terminal().width == 100
-    monkeypatch.setenv("COLUMNS", "200")
-    assert Display.of_terminal().width == 200
+def test_tables_fit_a_terminal_and_are_whole_in_a_pipe(monkeypatch):
     candidates = (ExplainedCandidate("Q" * 10, "title " * 4, "", 0.0, 1.0, ""),)
     span = ExplainedSpan("mention " * 4, 0, 31, 0, 0, 0, 0, 0, (), candidates, "mention threshold")
     explained = Explanation("mention " * 4, 0.0, 0.0, "exact", (span,))
-    narrow, wide = (Display(width=w).explanation(explained, 1, 1) for w in (100, 200))
-    assert "mention threshold" in narrow and "mention threshold" in wide
-    assert "…" in narrow and "…" not in wide
-    assert max(map(len, narrow.splitlines())) <= 100
+    monkeypatch.setenv("COLUMNS", "90")  # of the terminal that the pipe began on
+    piped = Display().format_explanation(explained, 1, 1)
+    assert "…" not in piped and "mention threshold" in piped
+    fitted = Display(Console(width=90)).format_explanation(explained, 1, 1).splitlines()
+    assert "…" in fitted[2] and "0.00" in fitted[2]
+    assert 80 <= max(map(len, fitted)) <= 90
+
+
+def test_wide_characters_are_aligned():
+    lines = format_table(
+        ["name", "n"], [["東京", "1"], ["[b]Rome[/b] :smile:", "22"]], "lr"
+    ).splitlines()
+    assert {cell_len(line) for line in lines} == {len("[b]Rome[/b] :smile:") + 4}
+    assert lines[2] == "[b]Rome[/b] :smile:  22"
 
 
 @pytest.mark.slow
@@ -242,7 +248,7 @@ def test_explain_tells_as_many_spans_as_are_asked_for(trained_path):
 def talk(trained_path):
     nlp = spacy.load(trained_path)
     said = []
-    conversation = Conversation(nlp, nlp.get_pipe("elq"), Display(width=80), said.append)
+    conversation = Conversation(nlp, nlp.get_pipe("elq"), Display(Console(width=80)), said.append)
 
     def say(line):
         said.clear()
@@ -286,19 +292,18 @@ def test_a_conversation_goes_on_after_mistakes(talk):
 
 
 @pytest.mark.slow
-def test_colours(trained_path, monkeypatch):
+def test_colors(trained_path, monkeypatch):
     doc = spacy.load(trained_path)(QUESTION)
     links = [ent._.elq for ent in doc.ents]
-    coloured = Display(colours=True)
-    assert coloured.marked(QUESTION, links) == "is \x1b[1;38;5;2mgeorgia\x1b[0m north of armenia"
-    assert coloured.links(QUESTION, links).splitlines()[1].startswith("\x1b[38;5;2mgeorgia\x1b[0m")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.delenv("ANSI_COLORS_DISABLED", raising=False)
-    assert Display.of_terminal().colours
+    colored = Display()
+    marked = "is \x1b[1;32mgeorgia\x1b[0m north of armenia"
+    assert colored.mark_links(QUESTION, links) == marked
+    assert colored.tabulate_links(QUESTION, links).splitlines()[1].startswith("\x1b[32mgeorgia")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not Display.of_terminal().colours
+    assert Display().mark_links(QUESTION, links) == "is [georgia] north of armenia"
 
 
 # Makes the pseudo-terminal the process's own, so that Ctrl-C interrupts it.
@@ -327,7 +332,7 @@ def test_on_a_terminal(trained_path, tmp_path):
     os.close(end)
     _read_until(main, "> ")
     os.write(main, f"{QUESTION}\n".encode())
-    assert "\x1b[1;38;5;2mgeorgia\x1b[0m" in _read_until(main, "\n> ")
+    assert "\x1b[1;32mgeorgia\x1b[0m" in _read_until(main, "\n> ")
     os.write(main, b"half a line")
     _read_until(main, "half a line")
     time.sleep(0.2)  # a signal between two reads of readline's waits for the next key

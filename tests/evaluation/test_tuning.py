@@ -96,7 +96,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch, package, tmp_path):
     with pytest.raises(ElqError, match=r"ELQ442.*spacy-elq\[tune\]"):
         calibration = fit_calibration(*sample(50), "isotonic")
         found = measure_reliability(calibration(np.array([-1.0])), np.array([True]))
-        plot_reliability(found, found, tmp_path / "a.png")
+        plot_reliability({"calibrated": found})
 
 
 def test_settings_are_stored_in_a_pipelines_directory_only(make_nlp, tmp_path):
@@ -156,7 +156,7 @@ def test_the_command(pipeline, tmp_path):
     run("report", pipeline, tmp_path / "dev.jsonl", tmp_path / "page.html", "--quiet")
     page = (tmp_path / "page.html").read_text(encoding="utf8")
     assert page.count("<svg") == 2
-    assert "calibrated probability" in page and "probability: " in page
+    assert "calibrated, ECE" in page and "probability: " in page
     # No gold mentions; no floor.
     srsly.write_jsonl(tmp_path / "none.jsonl", [{"text": text["text"]} for text in TEXTS])
     for data, lowest, code in (("none", -20, "ELQ443"), ("dev", "-inf", "ELQ356")):
