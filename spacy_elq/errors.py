@@ -184,9 +184,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     # ELQ23x: entity files
     ELQ231 = '{where}: an entity is an object such as {{"id": "Q90", "title": "Paris"}}.'
-    ELQ232 = "{where}: the entity has no {name!r}. Every entity needs an id and a title."
-    ELQ233 = "{where}: {name!r} must be {expected}, not {found}."
-    ELQ234 = "{where}: {name!r} is empty. Every entity needs an id and a title."
+    ELQ232 = "{where}: {name!r} is missing or empty. Every entity needs an id and a title."
     ELQ236 = "{value!r} is no amount of memory. Write it as 800MB or 2GB."
     ELQ237 = (
         "No entity of the knowledge base has the type {types}. Known types, the most frequent "
@@ -315,22 +313,22 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ302 = "{where}: not valid JSON ({reason}). Each line must be one JSON object."
     ELQ303 = "{where}: a JSON object was expected, not {found}. Each line must be one JSON object."
-    ELQ304 = '{where}: the field "text" is missing or is no valid string.'
-    ELQ305 = '{where}: "spans" must be a list of objects {{"start", "end", "id"}}.'
+    ELQ304 = '{where}: the field "text" is missing or is not a valid string.'
     ELQ306 = '{where}: "start" and "end" must be whole numbers, not {start!r} and {end!r}.'
     ELQ307 = (
-        "{where}: [{start}, {end}) is no span of the text, which has {length} characters. "
+        "{where}: [{start}, {end}) is not a span of the text, which has {length} characters. "
         "Offsets count characters, the end is exclusive."
     )
     ELQ308 = (
-        '{where}: the field "id" is missing or is no string. Leave mentions without an entity out.'
+        '{where}: the field "id" is missing or is not a string. Leave out mentions without an '
+        "entity."
     )
     ELQ309 = (
         "The pipeline's tokenizer changed the text {text!r}, so character offsets don't apply. "
         "Use a tokenizer that keeps the text as it is."
     )
     ELQ310 = (
-        "{path} is no .spacy file, or it is damaged. Write it again with: python -m spacy elq "
+        "{path} is not a .spacy file, or it is damaged. Write it again with: python -m spacy elq "
         "convert"
     )
     ELQ311 = "Unknown format {name!r}. Known: {known}."
@@ -338,36 +336,33 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ313 = (
         "No such corpus file: {path}. Set the path in the config's [paths] or on the command line."
     )
-    ELQ320 = (
-        '{where}: the mention [{start}, {end}) has no entity id: the row has no "wikidata_id". Say '
-        'which entities the line numbers in "label_id" count (--entities, ELQ\'s entity.jsonl or '
-        "a knowledge base directory made of it)."
-    )
     ELQ321 = (
-        "{where}: the entity {line} is no line of {path}, which has {count}, counted from 0. Give "
-        "the entity catalogue that the file was made with."
+        "{where}: there is no entity {line} in {path}, which has {count}, counted from 0. Give the "
+        "entity catalogue that the file was made with."
     )
     ELQ322 = '{where}: "{name}" has {found} values for {expected} mentions.'
     ELQ323 = '{where}: "{name}" must be {expected}, not {found}.'
     ELQ324 = (
-        '{where}: neither "mentions" nor "tokenized_text_ids" with "tokenized_mention_idxs" says '
-        'where the mentions of "label_id" are.'
+        '{where}: neither "mentions" nor "tokenized_text_ids" with "tokenized_mention_idxs" '
+        "locates the mentions."
     )
     ELQ325 = (
         '{where}: the wordpieces of the text are not those in "{name}", so its mentions can\'t be '
         "placed. Name the tokenizer that the file was made with (--tokenizer)."
     )
-    ELQ326 = "{where}: [{start}, {end}) is no range of the {count} wordpieces of the text."
+    ELQ326 = "{where}: [{start}, {end}) is not a range of the {count} wordpieces of the text."
     ELQ327 = (
-        "{where}: the entity {id!r} has no line number. Give the entity catalogue that has it "
-        "(--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
+        "{where}: the entity {id!r} has no line number. Give the entity catalogue that contains it "
+        "(--entities, ELQ's entity.jsonl or a knowledge base directory built from it)."
     )
-    ELQ328 = "The tokenizer {tokenizer} tells no character offsets. Use a model with a fast one."
-    ELQ329 = '{where}: the entity has no "title".'
-    ELQ330 = "{where}: no wordpiece is in the span [{start}, {end})."
+    ELQ328 = (
+        "The tokenizer {tokenizer} has no character offsets. Use a model with a fast tokenizer."
+    )
+    ELQ330 = "{where}: the span [{start}, {end}) contains no wordpiece."
     ELQ331 = (
-        "{where}: the file names entities by line number. Give the entity catalogue that it was "
-        "made with (--entities, ELQ's entity.jsonl or a knowledge base directory made of it)."
+        "{where}: entities are named by line number only. Give the entity catalogue that the file "
+        "was made with (--entities, ELQ's entity.jsonl or a knowledge base directory built from "
+        "it)."
     )
     ELQ332 = "There is no setting '{name}'. Check the spelling."
     ELQ333 = (
@@ -375,15 +370,12 @@ class Errors(metaclass=ErrorsWithCodes):
         "--output' wrote."
     )
     ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
-    ELQ341 = '{where}: "{name}" must be a list of objects.'
-    ELQ342 = '{where}: "span" must be [start, end], not {found}.'
     ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."
     ELQ344 = "{where}: the context {context} of {phrase} has no text (nif:isString)."
     ELQ345 = (
-        "Text {number} has the address {uri}, as an earlier one has. Addresses (the field "
-        '"uri") are unique: change one of the two, or leave them out.'
+        'Text {number} has the same URI as an earlier one, {uri}. URIs (the field "uri") must be '
+        "unique: change one of the two, or leave them out."
     )
-    ELQ346 = "{path}: nif:{name} of {phrase} must be a whole number, not {found}."
     ELQ355 = (
         "`freeze` names '{name}', which is no part of the transformer; its parts are: {parts}. "
         'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'
@@ -416,31 +408,31 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (
-        "The text {begin!r}… has {length} characters, the pipeline takes {most} at most. Split it."
+        "The text {begin!r}… has {length} characters; the pipeline reads at most {most}. Split it."
     )
     ELQ425 = (
-        "{path} is there already, and no {run} says how it was linked. Choose another --output, or "
-        "start over with --overwrite."
+        "{path} exists, but there is no {run} that says how it was linked. Choose another "
+        "--output, or start over with --overwrite."
     )
     ELQ426 = (
-        "{path} was linked otherwise ({differences}). Go on with what it was begun with, choose "
-        "another --output, or start over with --overwrite."
+        "{path} was linked with other settings ({differences}). Resume with the same settings, "
+        "choose another --output, or start over with --overwrite."
     )
     ELQ427 = (
-        "{where}: not what the input has at this place. Go on with the input that the output was "
-        "begun with, choose another --output, or start over with --overwrite."
+        "{where}: the input has something else at this position. Resume with the same input, "
+        "choose another --output, or start over with --overwrite."
     )
     ELQ428 = (
-        "{path}: an output that an interrupted run can go on with can't be compressed. Give a name "
-        "without .gz, .bz2 or .xz."
+        "{path}: a run can resume only an uncompressed output. Give a name without .gz, .bz2 or "
+        ".xz."
     )
     ELQ429 = "{path} is the input. Choose another --output."
     ELQ430 = "{path} can't be read ({reason}). Start over with --overwrite."
     ELQ431 = "{value!r} is not a number that fits here, such as -2.5 for /threshold, 5 for /top-k."
     ELQ432 = "The text {text!r} is not UTF-8. Check the encoding of the terminal, or of the shell."
     ELQ433 = (
-        "A process that was linking ended; it may have been killed for want of memory. Run the "
-        "same command again, to go on, with a smaller --n-process or --batch-size."
+        "A linking process was killed, possibly because memory ran out. To resume, run the same "
+        "command again with a smaller --n-process or --batch-size."
     )
     # ELQ44x: tune
     ELQ440 = (
@@ -487,9 +479,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ451 = (
         "{path}: the fields of the text {text!r} can't be stored in a .spacy file ({reason}). "
-        "Whole numbers are of 64 bits there, and objects nested 500 deep at most."
+        "Whole numbers must fit 64 bits, and objects may be nested at most 500 deep."
     )
-    ELQ452 = "{path}: itsrdf:taConfidence of {phrase} must be a number, not {found}."
     ELQ453 = (
         "The pipeline has several linkers of this package: {names}. This works on one: take the "
         "others out with nlp.remove_pipe(name), and save the pipeline under another name."
@@ -509,25 +500,24 @@ class Errors(metaclass=ErrorsWithCodes):
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "
         "wrote: JSON, or a printed Python dict."
     )
-    ELQ501 = "{path}: '{name}' is {value!r}; what can be imported is {of}."
-    ELQ502 = "{path} is no file of PyTorch's, or it was cut or damaged ({reason}). Get it again."
+    ELQ501 = "{path}: '{name}' is {value!r}; supported: {of}."
+    ELQ502 = "{path} is not {kind}, or it was cut or damaged ({reason}). Get it again."
     ELQ503 = (
-        "{path} holds {found}, not one contiguous matrix of floating-point numbers with a row for "
-        "each entity. Give ELQ's entity vectors, such as all_entities_large.t7."
+        "{path} holds {found} instead of one contiguous matrix of floating-point numbers with one "
+        "row per entity. Give ELQ's entity vectors, such as all_entities_large.t7."
     )
     ELQ504 = (
-        "{path} holds no weights by name but {found}. Give ELQ's checkpoint, such as "
+        "{path} holds {found} instead of named weights. Give ELQ's checkpoint, such as "
         "elq_wiki_large.bin."
     )
     ELQ505 = "{path} can't be read as one JSON object from line numbers to texts ({reason})."
     ELQ506 = (
-        "{path}: the entities must have titles and be numbered 0, 1, 2, …; number {number} stands "
-        "at place {expected}, or has no title."
+        "{path}: the entities must have titles and be numbered 0, 1, 2, …; entity {number}, at "
+        "position {expected}, does not fit."
     )
-    ELQ507 = "{path} is no FAISS index, or it was cut or damaged ({reason}). Get it again."
     ELQ508 = (
-        "The index {path} holds vectors of {found} (count x width), the entity vectors are "
-        "{expected}. Give the index that was built from these vectors."
+        "The index {path} holds vectors of size {found} (count x width), but the entity vectors "
+        "are {expected}. Give the index that was built from these vectors."
     )
     ELQ509 = (
         "The index {path} was built from other vectors: its scores are not their inner products. "
@@ -538,27 +528,27 @@ class Errors(metaclass=ErrorsWithCodes):
         "imported; leave the index out for exact search."
     )
     ELQ511 = (
-        "{path} holds {count} weights that are no part of an ELQ model: {names}. Give a checkpoint "
+        "{path} has {count} weights that do not belong to an ELQ model: {names}. Give a checkpoint "
         "of ELQ (context_encoder.*, cand_encoder.*, classification_heads.*)."
     )
-    ELQ512 = "{path} holds no question encoder (context_encoder.bert_model.*)."
+    ELQ512 = "{path} has no question encoder (context_encoder.bert_model.*)."
     ELQ513 = (
-        "{path}: the weights {name!r} are {found}; by {maker} they should be {expected}. The files "
-        "do not belong together: give the matching parameters and encoder."
+        "{path}: the weights {name!r} are {found}, but {maker} requires {expected}. The files do "
+        "not belong together: give the matching parameters and encoder."
     )
     ELQ514 = (
         "The tokenizer and configuration of {name!r} can't be read ({reason}). Name a directory "
         "that has them, or a hub id, with --encoder."
     )
     ELQ515 = (
-        "{path} holds no entity encoder (cand_encoder.*), so that entities can't be embedded. Give "
-        "their vectors with --vectors."
+        "{path} has no entity encoder (cand_encoder.*), so entities can't be embedded. Give their "
+        "vectors with --vectors."
     )
-    ELQ516 = "An index can only be imported with the vectors that it was built from (--vectors)."
+    ELQ516 = "An index can be imported only with the vectors that it was built from (--vectors)."
     ELQ517 = "The entity vectors in {path} do not fit: {problem}. Give files that belong together."
     ELQ518 = (
-        "Links in wordpieces are told for texts that are read in one window: set `truncate = true` "
-        "in [components.elq.model.encoder], as imported pipelines have it."
+        "Links in wordpieces need texts that are read in one window: set `truncate = true` in "
+        "[components.elq.model.encoder], as imported pipelines do."
     )
     ELQ520 = (
         "{path} holds something other than a pipeline and will not be replaced. Choose another "
@@ -581,8 +571,8 @@ class Warnings(metaclass=ErrorsWithCodes):
     ELQ352 = "{count} of {spans} spans hold only white space and were left out."
     ELQ353 = "{count} mentions have no entity and were left out."
     ELQ354 = (
-        "{count} mentions are not where their file says they are: the text there is another one. "
-        "Its offsets may count something else than characters (code points)."
+        "{count} mentions do not match the text at their offsets. The offsets may count something "
+        "other than characters (code points)."
     )
     ELQ357 = (
         "{right} of {links} links are right: too few right or too few wrong ones to learn "
@@ -590,21 +580,21 @@ class Warnings(metaclass=ErrorsWithCodes):
         "lower --floor."
     )
     ELQ455 = (
-        "{where}: the column '{found}' means nothing here; did you mean '{known}'? It is kept as a "
-        "field that linking does not read."
+        "{where}: the column '{found}' is unknown; did you mean '{known}'? It is kept as a field "
+        "that linking does not read."
     )
     ELQ456 = (
-        "{where}: the row has '{found}' but no 'spans', so its text counts as one without links. "
-        "Give the links as 'spans', or name the format with --from."
+        "{where}: there is a field '{found}' but no 'spans', so the text counts as one without "
+        "links. Give the links as 'spans', or name the format with --from."
     )
     ELQ519 = (
-        "{path} has no mention scorer (classification_heads.mention_scores.*): the pipeline can't "
-        "find mentions until it is trained. It links those that are in doc.ents (mentions = "
-        '"ents").'
+        "{path} has no mention scorer (classification_heads.mention_scores.*), so the pipeline "
+        "can't find mentions until it is trained. It links the spans in doc.ents (mentions = "
+        "'ents')."
     )
     ELQ550 = (
-        "{path} has no entity encoder (cand_encoder.*): entities can't be added to the imported "
-        "pipeline, because nothing here makes vectors like those of its knowledge base."
+        "{path} has no entity encoder (cand_encoder.*), so entities can't be added to the imported "
+        "pipeline: nothing here makes vectors like those of its knowledge base."
     )
     ELQ551 = (
         "The entity encoder in {path} does not make the vectors in {vectors} (a sample differs by "

@@ -1,6 +1,6 @@
-"""Between file formats of linked texts: one table of formats, each a reader and a writer of rows.
+"""Conversion between file formats of linked texts: a table of formats, each a reader and a writer.
 
-A new format is one more line in `FORMATS`.
+To add a format, add an entry to `FORMATS`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from .wordpieces import Wordpieces
 
 @dataclass
 class Context:
-    """What formats need beside a file, each as far as it needs it.
+    """What some formats need beside the file.
 
-    nlp (Language): Whose tokenizer and vocabulary are used by formats of tokens.
-    catalogue (Path | None): The entities that formats with line numbers count.
-    tokenizer (str): Of the model whose wordpieces a file counts: "minilm", directory or hub id.
-    entity_uri (str): What precedes an entity's id in formats that name entities by addresses.
-    stats (ConversionStats): Counts what is converted and what has to be changed.
+    nlp (Language): Provides the tokenizer and the vocabulary for formats of tokens.
+    catalogue (Path | None): The entities, for formats that name entities by line number.
+    tokenizer (str): The tokenizer of a file in wordpieces: "minilm", a directory or a hub id.
+    entity_uri (str): Prefix of entity ids, for formats that name entities by URI.
+    stats (ConversionStats): Counts what is converted, changed and left out.
     """
 
     nlp: Language
@@ -56,15 +56,19 @@ class Context:
     def wordpieces(self) -> Wordpieces:
         return Wordpieces(self.tokenizer)
 
+    @property
+    def uris(self) -> EntityUris:
+        return EntityUris(self.entity_uri)
+
 
 @dataclass(frozen=True)
 class Format:
     """One file format.
 
-    suffixes (tuple[str, ...]): File names that end so are of this format unless told otherwise;
-        the first is given to new files.
-    read (Callable): (path, context) → the rows of the file, streamed.
-    write (Callable): (rows, path, context) → None; consumes the rows as it writes.
+    suffixes (tuple[str, ...]): Files with these suffixes have this format by default; new files
+        get the first.
+    read (Callable): (path, context) → the texts of the file, streamed.
+    write (Callable): (texts, path, context) → None; consumes the texts while it writes.
     """
 
     suffixes: tuple[str, ...]
@@ -72,114 +76,74 @@ class Format:
     write: Callable[[Iterable[LinkedText], Path, Context], None]
 
 
-def _read_spans_jsonl(path: Path, _context: Context) -> Iterator[LinkedText]:
-    return read_spans_jsonl(path)
-
-
-def _write_spans_jsonl(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_spans_jsonl(_counted(rows, context.stats), path)
-
-
-def _read_spacy(path: Path, context: Context) -> Iterator[LinkedText]:
-    return map(text_from_doc, read_docbin(path, context.nlp.vocab))
-
-
-def _write_spacy(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_docbin(docs_from_texts(context.nlp, rows, context.stats), path)
-
-
 def _read_elq(path: Path, context: Context) -> Iterator[LinkedText]:
     return ElqReader(context.wordpieces, context.entities, context.stats).read(path)
 
 
-def _write_elq(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    writer = ElqWriter(context.wordpieces, context.entities)
-    writer.write(_counted(rows, context.stats), path)
-
-
-def _write_elq_raw(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_raw(_counted(rows, context.stats), path)
-
-
-def _read_elq_outs(path: Path, context: Context) -> Iterator[LinkedText]:
-    return OutsReader(context.wordpieces, context.entities).read(path)
-
-
-def _write_elq_outs(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    writer = OutsWriter(context.wordpieces, context.entities)
-    writer.write(_counted(rows, context.stats), path)
-
-
-def _read_elevant(path: Path, context: Context) -> Iterator[LinkedText]:
-    return elevant.read_linked(path, context.stats)
-
-
-def _write_elevant(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    elevant.write_linked(_counted(rows, context.stats), path)
-
-
-def _read_benchmark(path: Path, context: Context) -> Iterator[LinkedText]:
-    return elevant.read_benchmark(path, context.stats)
-
-
-def _write_benchmark(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    elevant.write_benchmark(_counted(rows, context.stats), path)
-
-
-def _read_nif(path: Path, context: Context) -> Iterator[LinkedText]:
-    return read_nif(path, EntityUris(context.entity_uri), context.stats)
-
-
-def _write_nif(rows: Iterable[LinkedText], path: Path, context: Context) -> None:
-    write_nif(_counted(rows, context.stats), path, EntityUris(context.entity_uri))
-
-
-def _counted(rows: Iterable[LinkedText], stats: ConversionStats) -> Iterator[LinkedText]:
-    for row in rows:
-        stats.texts += 1
-        stats.spans += len(row.spans)
-        yield row
+def _write_spacy(texts: Iterable[LinkedText], path: Path, context: Context) -> None:
+    changes = ConversionStats()
+    write_docbin(docs_from_texts(context.nlp, texts, changes), path)
+    context.stats.misaligned += changes.misaligned
+    context.stats.blank += changes.blank
 
 
 FORMATS: dict[str, Format] = {
-    "spans-jsonl": Format((".jsonl", ".jsonl.gz"), _read_spans_jsonl, _write_spans_jsonl),
-    "spacy": Format((".spacy",), _read_spacy, _write_spacy),
-    "elq": Format((), _read_elq, _write_elq),
-    "elq-raw": Format((), _read_elq, _write_elq_raw),
-    "elq-outs": Format((), _read_elq_outs, _write_elq_outs),
+    "spans-jsonl": Format(
+        (".jsonl", ".jsonl.gz"),
+        lambda path, _: read_spans_jsonl(path),
+        lambda texts, path, _: write_spans_jsonl(texts, path),
+    ),
+    "spacy": Format(
+        (".spacy",),
+        lambda path, context: map(text_from_doc, read_docbin(path, context.nlp.vocab)),
+        _write_spacy,
+    ),
+    "elq": Format(
+        (),
+        _read_elq,
+        lambda texts, path, c: ElqWriter(c.wordpieces, c.entities).write(texts, path),
+    ),
+    "elq-raw": Format((), _read_elq, lambda texts, path, _: write_raw(texts, path)),
+    "elq-outs": Format(
+        (),
+        lambda path, c: OutsReader(c.wordpieces, c.entities).read(path),
+        lambda texts, path, c: OutsWriter(c.wordpieces, c.entities).write(texts, path),
+    ),
     "elevant": Format(
         (".linked_articles.jsonl", "linked_articles.jsonl", "linked_articles.jsonl.gz"),
-        _read_elevant,
-        _write_elevant,
+        lambda path, context: elevant.read_linked(path, context.stats),
+        lambda texts, path, _: elevant.write_linked(texts, path),
     ),
     "elevant-benchmark": Format(
-        (".benchmark.jsonl", ".benchmark.jsonl.gz"), _read_benchmark, _write_benchmark
+        (".benchmark.jsonl", ".benchmark.jsonl.gz"),
+        lambda path, context: elevant.read_benchmark(path, context.stats),
+        lambda texts, path, _: elevant.write_benchmark(texts, path),
     ),
-    "nif": Format((".ttl", ".nif", ".nt"), _read_nif, _write_nif),
+    "nif": Format(
+        (".ttl", ".nif", ".nt"),
+        lambda path, context: read_nif(path, context.uris, context.stats),
+        lambda texts, path, context: write_nif(texts, path, context.uris),
+    ),
 }
 
 
 def find_format(path: Path, name: str = "") -> Format:
     """The format of a file.
 
-    path (Path): The file, whose suffix, the longest that is known, decides where no name is given.
+    path (Path): The file. Without a name, its longest known suffix decides.
     name (str): A key of `FORMATS`, or empty.
-    RETURNS (Format): The format.
     RAISES (ElqError): If the name or the suffix is unknown.
     """
+    known = ", ".join(FORMATS)
     if name:
         if name not in FORMATS:
-            raise ElqError(Errors.ELQ311.format(name=name, known=", ".join(FORMATS)))
+            raise ElqError(Errors.ELQ311.format(name=name, known=known))
         return FORMATS[name]
-    fitting = [
-        (len(suffix), format_)
-        for format_ in FORMATS.values()
-        for suffix in format_.suffixes
-        if path.name.endswith(suffix)
-    ]
-    if not fitting:
-        raise ElqError(Errors.ELQ312.format(path=path, known=", ".join(FORMATS)))
-    return max(fitting, key=lambda pair: pair[0])[1]
+    suffixes = {suffix: each for each in FORMATS.values() for suffix in each.suffixes}
+    matching = [suffix for suffix in suffixes if path.name.endswith(suffix)]
+    if not matching:
+        raise ElqError(Errors.ELQ312.format(path=path, known=known))
+    return suffixes[max(matching, key=len)]
 
 
 def convert(
@@ -197,30 +161,37 @@ def convert(
     """Convert one file.
 
     source, target (Path): The files; the target is replaced as a whole.
-    nlp (Language): Whose tokenizer and vocabulary are used where a format needs them.
-    read_as, write_as (str): Formats; by suffix where empty.
-    entities (Path | None): ELQ's entity.jsonl, or the knowledge base made of it, for its formats.
-    tokenizer (str): Of the model whose wordpieces ELQ's files count.
-    entity_uri (str): What precedes an entity's id in NIF.
-    progress (Callable): Wraps the stream of rows, for example in a progress bar.
-    RETURNS (ConversionStats): What was converted, and what had to be changed.
+    nlp (Language): Provides the tokenizer and the vocabulary, if a format needs them.
+    read_as, write_as (str): The formats; if empty, the suffixes decide.
+    entities (Path | None): ELQ's entity.jsonl, or the knowledge base built from it, for ELQ's
+        formats.
+    tokenizer (str): The tokenizer of ELQ's files.
+    entity_uri (str): Prefix of entity ids in NIF.
+    progress (Callable): Wraps the stream of texts, for example in a progress bar.
+    RETURNS (ConversionStats): Counts of what was converted, changed and left out.
     """
     reader, writer = find_format(source, read_as), find_format(target, write_as)
     context = Context(nlp, entities, tokenizer, entity_uri)
-    writer.write(progress(reader.read(source, context)), target, context)
+    texts = _counted(progress(reader.read(source, context)), context.stats)
+    writer.write(texts, target, context)
     return context.stats
+
+
+def _counted(texts: Iterable[LinkedText], stats: ConversionStats) -> Iterator[LinkedText]:
+    for linked in texts:
+        stats.texts += 1
+        stats.spans += len(linked.spans)
+        yield linked
 
 
 def read_any(
     path: Path, nlp: Language, *, read_as: str = "", entity_uri: str = WIKIDATA
 ) -> Iterator[LinkedText]:
-    """Stream the rows of a file, and warn at its end about what had to be left out.
+    """Stream the texts of a file, and warn at its end about mentions that were left out.
 
-    path (Path): The file.
-    nlp (Language): Whose vocabulary is used where the format needs one.
-    read_as (str): Its format; by suffix where empty.
-    entity_uri (str): What precedes an entity's id in NIF.
-    YIELDS (LinkedText): The rows.
+    nlp (Language): Provides the vocabulary, if the format needs one.
+    read_as (str): The format; if empty, the suffix decides.
+    entity_uri (str): Prefix of entity ids in NIF.
     """
     context = Context(nlp, entity_uri=entity_uri)
     yield from find_format(path, read_as).read(path, context)
@@ -228,21 +199,21 @@ def read_any(
 
 
 def write_any(
-    rows: Iterable[LinkedText],
+    texts: Iterable[LinkedText],
     path: Path,
     nlp: Language,
     write_as: str,
     *,
     entity_uri: str = WIKIDATA,
 ) -> None:
-    """Write rows, replacing the file as a whole.
+    """Write texts, replacing the file as a whole.
 
     write_as (str): A key of `FORMATS`.
     """
-    find_format(path, write_as).write(rows, path, Context(nlp, entity_uri=entity_uri))
+    find_format(path, write_as).write(texts, path, Context(nlp, entity_uri=entity_uri))
 
 
 def suffix_of(write_as: str) -> str:
-    """RETURNS (str): What the name of a new file of a format ends in.
+    """RETURNS (str): The suffix of new files of a format.
     RAISES (ElqError): If there is no such format."""
     return (*find_format(Path(), write_as).suffixes, ".jsonl")[0]

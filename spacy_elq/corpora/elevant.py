@@ -1,4 +1,4 @@
-"""ELEVANT's articles: its benchmarks, `*.benchmark.jsonl`, and the links that it evaluates,
+"""ELEVANT's articles: benchmarks, `*.benchmark.jsonl`, and links to evaluate,
 `*.linked_articles.jsonl`.
 
 An article has `id`, `title`, `text`, `evaluation_span` (the part whose links count), `labels`
@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..errors import ElqError, Errors
 from ..files import read_jsonl, write_jsonl
 from ..gold import EVALUATION_SPAN, OPTIONAL
+from .field_checks import are_objects, is_int, wrong_type
 from .predictions import GOLD_FIELD
 from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 
 LABELS, MENTIONS = "labels", "entity_mentions"
 SYSTEM = "spacy-elq"
-# Labels of mentions whose entity is not in Wikidata, or could not be mapped to it.
+# Entity ids of mentions whose entity is not in Wikidata, or could not be mapped to it.
 NO_ENTITY = re.compile(r"<?(Unknown|NO_MAPPING|NIL)[_\d]*>?")
 # Types whose labels ELEVANT treats as optional.
 LITERALS = ("QUANTITY", "DATETIME")
-# Made anew when labels are written.
+# Recomputed when labels are written.
 NUMBERING = ("id", "parent", "children")
 
 
@@ -32,8 +33,8 @@ def read_benchmark(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
     """Stream a benchmark.
 
     stats (ConversionStats): Counts labels without an entity, which are left out.
-    YIELDS (LinkedText): Its labels as spans with `title` and `type`; labels that a linker need not
-        find as the field "optional", `evaluation_span` and all others as they are.
+    YIELDS (LinkedText): Labels become spans with `title` and `type`; labels that a linker need not
+        find become the field "optional"; all other fields stay as they are.
     """
     for where, record in read_jsonl(path):
         fields = _other_fields(record)
@@ -49,7 +50,7 @@ def read_benchmark(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
 def read_linked(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
     """Stream linked articles.
 
-    YIELDS (LinkedText): Their mentions as spans; their labels, if any, as the field "gold".
+    YIELDS (LinkedText): Mentions become spans; labels, if any, become the field "gold".
     """
     for where, record in read_jsonl(path):
         fields = _other_fields(record)
@@ -62,15 +63,15 @@ def read_linked(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
         yield text_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
 
 
-def write_benchmark(rows: Iterable[LinkedText], path: Path) -> None:
-    """Write rows as a benchmark, spans as labels, replacing the file as a whole."""
-    write_jsonl(path, (_benchmark_record(row, number) for number, row in enumerate(rows)))
+def write_benchmark(texts: Iterable[LinkedText], path: Path) -> None:
+    """Write texts as a benchmark, spans as labels, replacing the file as a whole."""
+    write_jsonl(path, map(_benchmark_record, texts, count()))
 
 
-def write_linked(rows: Iterable[LinkedText], path: Path) -> None:
-    """Write rows as linked articles, spans as mentions and the field "gold" as labels, replacing
+def write_linked(texts: Iterable[LinkedText], path: Path) -> None:
+    """Write texts as linked articles, spans as mentions and the field "gold" as labels, replacing
     the file as a whole."""
-    write_jsonl(path, (_linked_record(row, number) for number, row in enumerate(rows)))
+    write_jsonl(path, map(_linked_record, texts, count()))
 
 
 def _other_fields(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,15 +80,15 @@ def _other_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _objects(record: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
     values = record.get(name) or []
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise ElqError(Errors.ELQ341.format(where=where, name=name))
+    if not are_objects(values):
+        raise wrong_type(where, name, "a list of objects", values)
     return values
 
 
 def _bounds(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     span = record.get("span")
     if not isinstance(span, list) or len(span) != 2:
-        raise ElqError(Errors.ELQ342.format(where=where, found=repr(span)[:60]))
+        raise wrong_type(where, "span", "[start, end]", span)
     return {"start": span[0], "end": span[1]}
 
 
@@ -124,36 +125,36 @@ def _from_mention(mention: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {**span, **rest}
 
 
-def _benchmark_record(row: LinkedText, number: int) -> dict[str, Any]:
-    spans = [(span, False) for span in row.spans]
-    spans += [(span, True) for span in _field_spans(row, OPTIONAL)]
-    return {**_article(row, number), LABELS: _labels(spans)}
+def _benchmark_record(linked: LinkedText, number: int) -> dict[str, Any]:
+    spans = [(span, False) for span in linked.spans]
+    spans += [(span, True) for span in _field_spans(linked, OPTIONAL)]
+    return {**_article(linked, number), LABELS: _labels(spans)}
 
 
-def _linked_record(row: LinkedText, number: int) -> dict[str, Any]:
-    record = {**_article(row, number), MENTIONS: [_mention(span) for span in row.spans]}
-    if GOLD_FIELD in row.fields:
-        record[LABELS] = _labels([(span, False) for span in _field_spans(row, GOLD_FIELD)])
+def _linked_record(linked: LinkedText, number: int) -> dict[str, Any]:
+    record = {**_article(linked, number), MENTIONS: [_mention(span) for span in linked.spans]}
+    if GOLD_FIELD in linked.fields:
+        record[LABELS] = _labels([(span, False) for span in _field_spans(linked, GOLD_FIELD)])
     return record
 
 
-def _article(row: LinkedText, number: int) -> dict[str, Any]:
-    """What both kinds of files say of a text. ELEVANT's ids are whole numbers."""
-    id_ = row.fields.get("id")
-    is_number = isinstance(id_, int) and not isinstance(id_, bool)
+def _article(linked: LinkedText, number: int) -> dict[str, Any]:
+    """The fields that both kinds of files share. ELEVANT's ids are whole numbers."""
+    id_ = linked.fields.get("id")
+    is_number = is_int(id_)
     named = "" if id_ is None or is_number else str(id_)
-    rest = {k: v for k, v in row.fields.items() if k not in (GOLD_FIELD, OPTIONAL)}
+    rest = {k: v for k, v in linked.fields.items() if k not in (GOLD_FIELD, OPTIONAL)}
     return {
         **rest,
         "id": id_ if is_number else number,
-        "title": row.fields.get("title", named),
-        "text": row.text,
-        EVALUATION_SPAN: row.fields.get(EVALUATION_SPAN) or [0, len(row.text)],
+        "title": linked.fields.get("title", named),
+        "text": linked.text,
+        EVALUATION_SPAN: linked.fields.get(EVALUATION_SPAN) or [0, len(linked.text)],
     }
 
 
-def _field_spans(row: LinkedText, name: str) -> Sequence[LinkedSpan]:
-    record = {"text": row.text, "spans": row.fields.get(name) or []}
+def _field_spans(linked: LinkedText, name: str) -> Sequence[LinkedSpan]:
+    record = {"text": linked.text, "spans": linked.fields.get(name) or []}
     return text_from_dict(record, f'field "{name}"').spans
 
 
@@ -169,7 +170,7 @@ def _mention(span: LinkedSpan) -> dict[str, Any]:
 
 
 def _labels(spans: Sequence[tuple[LinkedSpan, bool]]) -> list[dict[str, Any]]:
-    """Gold spans, and whether each is optional, as labels that know which holds which."""
+    """Labels of gold spans, each with its parent, its children and whether it is optional."""
     parents = [_parent(i, [span for span, _ in spans]) for i in range(len(spans))]
     return [
         {
@@ -188,7 +189,7 @@ def _labels(spans: Sequence[tuple[LinkedSpan, bool]]) -> list[dict[str, Any]]:
 
 
 def _parent(i: int, spans: Sequence[LinkedSpan]) -> int | None:
-    """The shortest span that holds another one and is longer."""
+    """The shortest of the longer spans that contain a span."""
     inner = spans[i]
     length = inner.end - inner.start
     holding = [

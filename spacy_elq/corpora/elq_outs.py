@@ -1,24 +1,29 @@
-"""ELQ's output, `biencoder_outs.jsonl`: what it linked, best first, beside the gold links.
+"""ELQ's output, `biencoder_outs.jsonl`: predicted links, best first, beside the gold links.
 
-A row has `id`, `text`, `tokens` (wordpieces without special tokens), and for each link a number in
+A line has `id`, `text`, `tokens` (wordpieces without special tokens), and for each link a number in
 `scores`, `[line of the entity, first wordpiece, last + 1]` in `pred_triples` and `[title, mention]`
-in `pred_tuples_string`; where the gold links are known also `gold_triples` and
-`gold_tuples_string`.
+in `pred_tuples_string`; if the gold links are known, also `gold_triples` and `gold_tuples_string`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ElqError, Errors
-from ..files import read_jsonl
-from .elq_format import TITLE, TextWriter, chars_of, name_entities, piece_range, wrong_field
-from .entity_lines import EntityLines
+from .elq_format import (
+    TITLE,
+    TextReader,
+    TextWriter,
+    chars_of,
+    check_count,
+    name_entities,
+    piece_range,
+)
+from .field_checks import wrong_type
 from .predictions import GOLD_FIELD
 from .spans_jsonl import LinkedSpan, LinkedText, text_from_dict
-from .wordpieces import Pieces, Wordpieces
+from .wordpieces import Pieces
 
 PREDICTED, GOLD = "pred", "gold"
 TOKENS = "tokens"
@@ -26,36 +31,18 @@ NAMES = ("triples", "tuples_string")
 FIELDS = ("text", "scores", TOKENS, *(f"{of}_{name}" for of in (PREDICTED, GOLD) for name in NAMES))
 
 
-class OutsReader:
-    """ELQ's output as rows: its links as spans with `score` and `title`, the gold links as the
-    row's field "gold"."""
+class OutsReader(TextReader):
+    """Reads ELQ's output: its links become spans with `score` and `title`, the gold links become
+    the field "gold"."""
 
-    def __init__(self, wordpieces: Wordpieces, entities: EntityLines | None) -> None:
-        """
-        wordpieces (Wordpieces): The tokenizer of the model that wrote the file.
-        entities (EntityLines): Which entity a line number is.
-        """
-        self.wordpieces = wordpieces
-        self.entities = entities
-
-    def read(self, path: Path) -> Iterator[LinkedText]:
-        """Stream a file, gzipped or not.
-
-        YIELDS (LinkedText): One row a line.
-        RAISES (ElqError): On the first bad line, with its file and number.
-        """
-        for where, record in read_jsonl(path):
-            yield self.row(record, where)
-
-    def row(self, record: Mapping[str, Any], where: str) -> LinkedText:
-        """RETURNS (LinkedText): One parsed line; `where` is what messages call it."""
+    def parse(self, record: Mapping[str, Any], where: str) -> LinkedText:
         text = str(record.get("text"))
         pieces = self.wordpieces.encode(text)
         if not _holds(pieces.ids, _list(record, TOKENS, where)):
             raise ElqError(Errors.ELQ325.format(where=where, name=TOKENS))
         spans = self._spans(record, PREDICTED, pieces, where)
         scores = _list(record, "scores", where)
-        _check_count(scores, len(spans), "scores", where)
+        check_count(scores, len(spans), "scores", where)
         fields = {name: value for name, value in record.items() if name not in FIELDS}
         if f"{GOLD}_triples" in record:
             fields[GOLD_FIELD] = self._spans(record, GOLD, pieces, where)
@@ -70,12 +57,12 @@ class OutsReader:
             numbers = [(int(line), int(first), int(last)) for line, first, last in triples]
         except (TypeError, ValueError):
             expected = "triples of a line number and two places"
-            raise wrong_field(where, f"{of}_triples", expected, triples) from None
+            raise wrong_type(where, f"{of}_triples", expected, triples) from None
         ids = self._ids([line for line, _, _ in numbers], where)
         places = [chars_of(pieces, first, last, where) for _, first, last in numbers]
         known = [{TITLE: title} for title in _titles(titles, f"{of}_{NAMES[1]}", where)]
         known = known or [{} for _ in ids]
-        _check_count(known, len(ids), f"{of}_{NAMES[1]}", where)
+        check_count(known, len(ids), f"{of}_{NAMES[1]}", where)
         return [
             {"start": start, "end": end, "id": id_, **fields}
             for (start, end), id_, fields in zip(places, ids, known, strict=True)
@@ -90,22 +77,21 @@ class OutsReader:
 
 
 class OutsWriter(TextWriter):
-    """Rows with predicted spans as ELQ's output, links by descending score."""
+    """Writes predicted spans as ELQ's output, links by descending score."""
 
-    def record(self, row: LinkedText, number: int) -> dict[str, Any]:
-        """RETURNS (dict[str, Any]): The line of one row; `number` is its id if it has none."""
+    def record(self, linked: LinkedText, number: int) -> dict[str, Any]:
         where = f"text {number}"
-        pieces = self.wordpieces.encode(row.text)
-        spans = sorted(row.spans, key=_score, reverse=True)
+        pieces = self.wordpieces.encode(linked.text)
+        spans = sorted(linked.spans, key=_score, reverse=True)
         record = {
-            "id": row.fields.get("id", number),
-            "text": row.text,
+            "id": linked.fields.get("id", number),
+            "text": linked.text,
             "scores": [_score(span) for span in spans],
             **self._links(spans, PREDICTED, pieces, where),
             TOKENS: pieces.ids,
         }
-        if GOLD_FIELD in row.fields:
-            gold = {"text": row.text, "spans": row.fields[GOLD_FIELD]}
+        if GOLD_FIELD in linked.fields:
+            gold = {"text": linked.text, "spans": linked.fields[GOLD_FIELD]}
             record |= self._links(text_from_dict(gold, where).spans, GOLD, pieces, where)
         return record
 
@@ -131,29 +117,23 @@ def _score(span: LinkedSpan) -> float:
 
 
 def _list(record: Mapping[str, Any], name: str, where: str) -> list[Any]:
-    """A list of a row; null is as good as none."""
+    """A list of a line, empty if it is missing or null."""
     value = record.get(name)
     if value is None:
         return []
     if not isinstance(value, list):
-        raise wrong_field(where, name, "a list", value)
+        raise wrong_type(where, name, "a list", value)
     return value
 
 
 def _titles(tuples: Sequence[Any], name: str, where: str) -> list[str]:
     for pair in tuples:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise wrong_field(where, name, "pairs of a title and a mention", pair)
+            raise wrong_type(where, name, "pairs of a title and a mention", pair)
     return [title for title, _ in tuples]
 
 
-def _check_count(values: Sequence[Any], expected: int, name: str, where: str) -> None:
-    if len(values) != expected:
-        counts = {"found": len(values), "expected": expected}
-        raise ElqError(Errors.ELQ322.format(where=where, name=name, **counts))
-
-
 def _holds(ids: Sequence[int], window: Sequence[int]) -> bool:
-    """Whether the wordpieces of a window, which a long text was cut to, are among a text's."""
+    """Whether a text's wordpieces contain those of a window, to which a long text was cut."""
     width = len(window)
     return any(list(ids[i : i + width]) == window for i in range(len(ids) - width + 1))

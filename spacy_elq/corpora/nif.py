@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import ElqError, Errors
 from ..files import atomic_file
+from .field_checks import wrong_type
 from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 
 if TYPE_CHECKING:
@@ -25,36 +26,35 @@ if TYPE_CHECKING:
 NIF = "http://persistence.uni-leipzig.org/nlp2rdf/ontologies/nif-core#"
 ITSRDF = "http://www.w3.org/2005/11/its/rdf#"
 WIKIDATA = "http://www.wikidata.org/entity/"
-# Other addresses that people write for Wikidata's entities.
+# Other URIs in use for Wikidata's entities.
 ANY_WIKIDATA = re.compile(r"https?://(www\.)?wikidata\.org/(entity|wiki)/")
-# Characters that are in no address.
-NO_ADDRESS = re.compile(r'[\x00-\x20<>"{}|^`\\]')
-# How GERBIL marks entities that are in no knowledge base.
+# Characters that a URI can't contain.
+NOT_IN_URIS = re.compile(r'[\x00-\x20<>"{}|^`\\]')
+# GERBIL's prefix of entities that are in no knowledge base.
 NO_ENTITY = "http://aksw.org/notInWiki/"
 TEXTS = "http://example.org/texts/"
-# Row field: what the context's address begins with.
+# Field of a text: the URI of its context, without the fragment.
 URI = "uri"
 CONFIDENCE = "confidence"
 
 
 @dataclass(frozen=True)
 class EntityUris:
-    """Entity ids ↔ addresses.
+    """Entity ids ↔ URIs.
 
-    prefix (str): What precedes an id. Addresses that begin otherwise are ids as they are; an id
-        that has "://" but characters that no address has is one like others.
+    prefix (str): Precedes ids in URIs. A URI with another prefix is an id as it stands.
     """
 
     prefix: str = WIKIDATA
 
     def uri(self, entity: str) -> str:
-        """RETURNS (str): The address of an entity."""
-        if "://" in entity and not NO_ADDRESS.search(entity):
+        """RETURNS (str): The URI of an entity."""
+        if "://" in entity and not NOT_IN_URIS.search(entity):
             return entity
         return self.prefix + quote(entity, safe="")
 
     def id(self, uri: str) -> str:
-        """RETURNS (str): The entity at an address, empty where it is in no knowledge base."""
+        """RETURNS (str): The id of an entity, empty if it is in no knowledge base."""
         if uri.startswith(NO_ENTITY):
             return ""
         if uri.startswith(self.prefix):
@@ -64,21 +64,21 @@ class EntityUris:
 
 
 def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterator[LinkedText]:
-    """Read a Turtle (or N-Triples) file; RDF has no order, so it is in memory as a whole.
+    """Read a Turtle (or N-Triples) file; RDF has no order, so the whole file is in memory.
 
-    entities (EntityUris): Which entity an address is.
+    entities (EntityUris): Maps URIs to entities.
     stats (ConversionStats): Counts mentions without an entity, which are left out, and mentions
-        whose text is not what the file says it is.
-    YIELDS (LinkedText): Texts in the order of their addresses, numbers in them as numbers; spans in
-        the order of the text, with the field "confidence" where the file has it.
-    RAISES (ElqError): If the file is no Turtle, or lacks what NIF demands.
+        whose `anchorOf` differs from the text.
+    YIELDS (LinkedText): Texts sorted by URI, with numbers in URIs compared as numbers; spans in the
+        order of the text, with the field "confidence" if the file has it.
+    RAISES (ElqError): If the file is not Turtle, or lacks what NIF requires.
     """
     graph = _parse(path)
     texts = {context: str(text) for context, text in graph.subject_objects(_nif("isString"))}
     spans: dict[Node, list[dict[str, Any]]] = {context: [] for context in texts}
     for phrase, context in graph.subject_objects(_nif("referenceContext")):
         if phrase == context and (phrase, _its("taIdentRef"), None) not in graph:
-            continue  # some files say that a context is its own
+            continue  # in some files a context refers to itself
         if context not in texts:
             raise ElqError(Errors.ELQ344.format(where=path, context=context, phrase=phrase))
         spans[context] += _spans(graph, phrase, texts[context], entities, stats, path)
@@ -88,22 +88,22 @@ def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterat
         yield text_from_dict(record, f"{path}, {context}")
 
 
-def write_nif(rows: Iterable[LinkedText], path: Path, entities: EntityUris) -> None:
-    """Write rows as Turtle, a text at a time, replacing the file as a whole.
+def write_nif(texts: Iterable[LinkedText], path: Path, entities: EntityUris) -> None:
+    """Write texts as Turtle, one at a time, replacing the file as a whole.
 
-    entities (EntityUris): The addresses of entities.
-    RAISES (ElqError): If two rows have the same `uri`.
+    entities (EntityUris): Maps entities to URIs.
+    RAISES (ElqError): If two texts have the same `uri`.
     """
     _require_rdflib()
     seen: set[str] = set()
     with atomic_file(path) as partial, partial.open("w", encoding="utf8") as file:
-        for number, row in enumerate(rows):
-            base = str(row.fields.get(URI) or f"{TEXTS}{number}")
+        for number, linked in enumerate(texts):
+            base = str(linked.fields.get(URI) or f"{TEXTS}{number}")
             if base in seen:
                 raise ElqError(Errors.ELQ345.format(uri=base, number=number))
             seen.add(base)
-            # Turtle may repeat its prefixes, so that each text can be written as it comes.
-            file.write(_graph(row, base, entities).serialize(format="turtle"))
+            # Turtle may repeat its prefixes, so each text is written on its own.
+            file.write(_graph(linked, base, entities).serialize(format="turtle"))
 
 
 def _require_rdflib() -> None:
@@ -122,7 +122,7 @@ def _parse(path: Path) -> Graph:
     try:
         with path.open("rb") as file:
             return graph.parse(file, format="turtle")
-    # The last three are what rdflib's parser stumbles over in files that are cut or nest too deep.
+    # rdflib's parser raises the last three for files that are cut or nested too deeply.
     except (
         SyntaxError,
         ValueError,
@@ -150,7 +150,7 @@ def _its(name: str) -> Node:
 def _spans(
     graph: Graph, phrase: Node, text: str, entities: EntityUris, stats: ConversionStats, path: Path
 ) -> list[dict[str, Any]]:
-    """A phrase as spans: one for each entity that it names."""
+    """The spans of a phrase: one for each of its entities."""
     start, end = (_index(graph, phrase, name, path) for name in ("beginIndex", "endIndex"))
     anchor = graph.value(phrase, _nif("anchorOf"))
     stats.displaced += anchor is not None and str(anchor) != text[start:end]
@@ -164,7 +164,7 @@ def _spans(
 def _index(graph: Graph, phrase: Node, name: str, path: Path) -> int:
     value = graph.value(phrase, _nif(name))
     if value is None or not str(value).isdecimal():
-        raise ElqError(Errors.ELQ346.format(path=path, phrase=phrase, name=name, found=value))
+        raise _wrong_value(path, phrase, f"nif:{name}", "a whole number", value)
     return int(str(value))
 
 
@@ -173,16 +173,20 @@ def _confidence_field(graph: Graph, phrase: Node, path: Path) -> dict[str, float
     try:
         return {} if value is None else {CONFIDENCE: float(str(value))}
     except ValueError:
-        raise ElqError(
-            Errors.ELQ452.format(path=path, phrase=phrase, found=repr(str(value)))
-        ) from None
+        raise _wrong_value(path, phrase, "itsrdf:taConfidence", "a number", value) from None
+
+
+def _wrong_value(
+    path: Path, phrase: Node, name: str, expected: str, found: Node | None
+) -> ElqError:
+    return wrong_type(str(path), f"{name} of {phrase}", expected, found and str(found))
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _graph(row: LinkedText, base: str, entities: EntityUris) -> Graph:
+def _graph(linked: LinkedText, base: str, entities: EntityUris) -> Graph:
     from rdflib import RDF, XSD, Graph, Literal, URIRef
 
     graph = Graph(bind_namespaces="none")
@@ -198,14 +202,14 @@ def _graph(row: LinkedText, base: str, entities: EntityUris) -> Graph:
             graph.add((node, _nif(name), number))
         return node
 
-    # GERBIL's style too: a mention of the whole text must not be the context itself.
-    length = len(row.text)
+    # As GERBIL does: a mention of the whole text must not be the context itself.
+    length = len(linked.text)
     context = add_string(0, length, "Context", f"char=0,{length}")
-    graph.add((context, _nif("isString"), Literal(row.text)))
-    for span in row.spans:
+    graph.add((context, _nif("isString"), Literal(linked.text)))
+    for span in linked.spans:
         fragment = f"offset_{span.start}_{span.end}"
         phrase = add_string(span.start, span.end, "Phrase", fragment)
-        graph.add((phrase, _nif("anchorOf"), Literal(row.text[span.start : span.end])))
+        graph.add((phrase, _nif("anchorOf"), Literal(linked.text[span.start : span.end])))
         graph.add((phrase, _nif("referenceContext"), context))
         graph.add((phrase, _its("taIdentRef"), URIRef(entities.uri(span.id))))
         confidence = _confidence(span)
@@ -215,7 +219,7 @@ def _graph(row: LinkedText, base: str, entities: EntityUris) -> Graph:
 
 
 def _confidence(span: LinkedSpan) -> float | None:
-    """What the file says of a link: its probability, calibrated where that is known."""
+    """The probability of a link, calibrated if that is known."""
     for name in (CONFIDENCE, "prob"):
         if span.fields.get(name) is not None:
             return float(span.fields[name])

@@ -1,4 +1,4 @@
-"""Corpus readers for `[corpora.*]` blocks of a config."""
+"""Corpus readers for the `[corpora.*]` blocks of a config."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Corpus = Callable[[Language], Iterator[Example]]
 def create_spans_jsonl_reader(path: str | Path | None, limit: int = 0) -> Corpus:
     """Read training or evaluation examples from spans JSONL, gzipped or not.
 
-    Registered as "spacy-elq.SpansJsonl.v1". Order is the file's; `spacy train` shuffles.
+    Registered as "spacy-elq.SpansJsonl.v1". Keeps the order of the file; `spacy train` shuffles.
 
     path (str | Path | None): The file. Checked when the reader is called, since configs are
         resolved before their paths are needed.
-    limit (int): Read no more than this many texts; 0 reads all.
+    limit (int): Maximum number of texts to read; 0 reads all.
     RETURNS (Callable[[Language], Iterator[Example]]): The corpus.
     """
 
     def read(nlp: Language) -> Iterator[Example]:
-        rows = islice(read_spans_jsonl(_existing(path)), limit or None)
-        yield from _examples(nlp, rows, None)
+        texts = islice(read_spans_jsonl(_existing(path)), limit or None)
+        yield from _examples(nlp, texts, None)
 
     return read
 
@@ -46,53 +46,52 @@ def create_elq_jsonl_reader(
     limit: int = 0,
     shuffle_buffer: int = 0,
 ) -> Corpus:
-    """Read examples from ELQ's `tokenized/*.jsonl`, gzipped or not, a line at a time.
+    """Stream examples from ELQ's `tokenized/*.jsonl`, gzipped or not.
 
-    Registered as "spacy-elq.ElqJsonl.v1". With `max_epochs = -1` spaCy streams a corpus and does
-    not shuffle it: files larger than memory can be trained on, and `shuffle_buffer` shuffles.
+    Registered as "spacy-elq.ElqJsonl.v1". With `max_epochs = -1` spaCy streams a corpus without
+    shuffling it, so that files larger than memory can be trained on; `shuffle_buffer` shuffles.
 
     path (str | Path | None): The file. Checked when the reader is called.
-    entities (str | Path | None): ELQ's entity.jsonl, or the knowledge base directory made of it:
-        which entity a `label_id` is. Without it, rows must have `wikidata_id`.
-    tokenizer (str): Whose wordpieces `tokenized_text_ids` are; needed only by rows without
-        character offsets.
-    limit (int): Read no more than this many texts; 0 reads all.
-    shuffle_buffer (int): Draw each text at random from this many that were read ahead; 0 keeps the
-        file's order.
+    entities (str | Path | None): ELQ's entity.jsonl, or the knowledge base directory built from
+        it, which maps `label_id` to entities. Without it, lines must have `wikidata_id`.
+    tokenizer (str): The tokenizer of `tokenized_text_ids`; needed only by lines without character
+        offsets.
+    limit (int): Maximum number of texts to read; 0 reads all.
+    shuffle_buffer (int): Number of texts to read ahead and draw from at random; 0 keeps the order
+        of the file.
     RETURNS (Callable[[Language], Iterator[Example]]): The corpus.
     """
 
     @cache
-    def lines() -> EntityLines | None:  # read through once, not at every pass over the texts
+    def lines() -> EntityLines | None:  # read once, not at every pass over the texts
         return EntityLines(entities) if entities else None
 
     def read(nlp: Language) -> Iterator[Example]:
         file, stats = _existing(path), ConversionStats()
-        rows = ElqReader(Wordpieces(tokenizer), lines(), stats).read(file)
-        some = islice(rows, limit or None)
-        yield from _examples(nlp, shuffled(some, shuffle_buffer), stats)
+        texts = ElqReader(Wordpieces(tokenizer), lines(), stats).read(file)
+        limited = islice(texts, limit or None)
+        yield from _examples(nlp, shuffle_stream(limited, shuffle_buffer), stats)
         stats.warn()
 
     return read
 
 
-def shuffled(rows: Iterable[LinkedText], buffer: int) -> Iterator[LinkedText]:
+def shuffle_stream(texts: Iterable[LinkedText], buffer: int) -> Iterator[LinkedText]:
     """Shuffle a stream within a buffer, with Python's random generator, which spaCy seeds.
 
-    buffer (int): Rows that are kept at once; with fewer than two the order stays.
-    YIELDS (LinkedText): Each row once.
+    buffer (int): Number of texts in the buffer; with fewer than two the order stays.
+    YIELDS (LinkedText): Each text once.
     """
     kept: list[LinkedText] = []
-    for row in rows:
+    for linked in texts:
         if len(kept) < buffer:
-            kept.append(row)
-            continue
-        if not kept:
-            yield row
-            continue
-        i = random.randrange(len(kept))
-        yield kept[i]
-        kept[i] = row
+            kept.append(linked)
+        elif not kept:
+            yield linked
+        else:
+            i = random.randrange(len(kept))
+            yield kept[i]
+            kept[i] = linked
     random.shuffle(kept)
     yield from kept
 
@@ -104,7 +103,7 @@ def _existing(path: str | Path | None) -> Path:
 
 
 def _examples(
-    nlp: Language, rows: Iterable[LinkedText], stats: ConversionStats | None
+    nlp: Language, texts: Iterable[LinkedText], stats: ConversionStats | None
 ) -> Iterator[Example]:
-    for reference in docs_from_texts(nlp, rows, stats):
+    for reference in docs_from_texts(nlp, texts, stats):
         yield Example(nlp.make_doc(reference.text), reference)

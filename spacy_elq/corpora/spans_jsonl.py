@@ -1,4 +1,4 @@
-"""Spans JSONL, the format of training, evaluation and output:
+"""Linked texts, and spans JSONL, the format of training, evaluation and output:
 `{"text": …, "spans": [{"start": 0, "end": 5, "id": "Q90"}], …}`, character offsets."""
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ from ..errors import ElqError, Errors, Warnings
 from ..files import read_jsonl, write_jsonl
 from ..gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
 from ..types import DEFAULT_LABEL
-from .field_checks import SPAN_CHECKS, TEXT_CHECKS, check_fields, is_int, is_text
+from .field_checks import (
+    SPAN_CHECKS,
+    TEXT_CHECKS,
+    are_objects,
+    check_fields,
+    is_int,
+    is_text,
+    wrong_type,
+)
 
-# How links are called in other formats.
+# What other formats call the field with the links.
 OTHER_NAMES = ("ents", "entities", "mentions")
 
 
 @dataclass(frozen=True)
 class LinkedSpan:
-    """One linked mention of a row.
+    """One linked mention of a text.
 
     start, end (int): Character offsets, end exclusive.
     id (str): The entity.
-    fields (Mapping[str, Any]): Whatever other fields the span had.
+    fields (Mapping[str, Any]): All other fields of the span.
     """
 
     start: int
@@ -47,7 +55,7 @@ class LinkedSpan:
 class LinkedText:
     """One text with its linked mentions, as the file formats hold it.
 
-    fields (Mapping[str, Any]): Whatever other fields the row had, kept as they came.
+    fields (Mapping[str, Any]): All other fields of the text, unchanged.
     """
 
     text: str
@@ -57,12 +65,12 @@ class LinkedText:
 
 @dataclass
 class ConversionStats:
-    """What has been read.
+    """Counts of what was read, changed and left out.
 
-    misaligned (int): Spans that begin or end inside a token and were widened to whole tokens.
-    blank (int): Spans of white space only, left out: no token carries them.
+    misaligned (int): Spans that began or ended inside a token and were widened to whole tokens.
+    blank (int): Spans of white space only, left out because no token carries them.
     unlinked (int): Mentions without an entity, left out.
-    displaced (int): Mentions at whose place the text is not what their file says it is.
+    displaced (int): Mentions whose surface differs from the text at their offsets.
     """
 
     texts: int = 0
@@ -74,34 +82,31 @@ class ConversionStats:
 
     def warn(self) -> None:
         """Warn, once for each kind, about spans that were changed or left out."""
-        if self.misaligned:
-            message = Warnings.ELQ351.format(count=self.misaligned, spans=self.spans)
-            warnings.warn(message, stacklevel=2)
-        if self.blank:
-            message = Warnings.ELQ352.format(count=self.blank, spans=self.spans)
-            warnings.warn(message, stacklevel=2)
-        if self.unlinked:
-            warnings.warn(Warnings.ELQ353.format(count=self.unlinked), stacklevel=2)
-        if self.displaced:
-            warnings.warn(Warnings.ELQ354.format(count=self.displaced), stacklevel=2)
+        for count, message in (
+            (self.misaligned, Warnings.ELQ351),
+            (self.blank, Warnings.ELQ352),
+            (self.unlinked, Warnings.ELQ353),
+            (self.displaced, Warnings.ELQ354),
+        ):
+            if count:
+                warnings.warn(message.format(count=count, spans=self.spans), stacklevel=2)
 
 
 def read_spans_jsonl(path: Path) -> Iterator[LinkedText]:
-    """Stream the rows of a spans JSONL file, gzipped or not.
+    """Stream the texts of a spans JSONL file, gzipped or not.
 
-    path (Path): The file.
-    YIELDS (LinkedText): One row a line. A row without "spans" has none.
+    YIELDS (LinkedText): One text per line, without spans if the line has no "spans".
     RAISES (ElqError): On the first bad line, with its file and number.
     """
-    told = False
+    warned = False
     for where, record in read_jsonl(path):
-        if not told and "spans" not in record:
-            told = _tell_other_names(record, where)
+        if not warned and "spans" not in record:
+            warned = _warn_of_other_names(record, where)
         yield text_from_dict(record, where)
 
 
-def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
-    """RETURNS (bool): Whether links may be in a field of another name; a warning says so."""
+def _warn_of_other_names(record: Mapping[str, Any], where: str) -> bool:
+    """RETURNS (bool): Whether a field of another name seems to hold the links."""
     for name in OTHER_NAMES:
         if record.get(name):
             warnings.warn(Warnings.ELQ456.format(where=where, found=name), stacklevel=2)
@@ -109,17 +114,15 @@ def _tell_other_names(record: Mapping[str, Any], where: str) -> bool:
     return False
 
 
-def write_spans_jsonl(rows: Iterable[LinkedText], path: Path) -> None:
-    """Write rows as spans JSONL, replacing the file as a whole."""
-    write_jsonl(path, map(text_to_dict, rows))
+def write_spans_jsonl(texts: Iterable[LinkedText], path: Path) -> None:
+    """Write texts as spans JSONL, replacing the file as a whole."""
+    write_jsonl(path, map(text_to_dict, texts))
 
 
 def text_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     """Check one parsed line.
 
-    record (Mapping[str, Any]): The line's object.
-    where (str): What messages call it: "file:line".
-    RETURNS (LinkedText): The row.
+    where (str): Names the line in messages: "file:line".
     RAISES (ElqError): If a field is missing, of a wrong type, or outside the text.
     """
     fields = dict(record)
@@ -127,8 +130,8 @@ def text_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     if not is_text(text):
         raise ElqError(Errors.ELQ304.format(where=where))
     spans = fields.pop("spans", [])
-    if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
-        raise ElqError(Errors.ELQ305.format(where=where))
+    if not are_objects(spans):
+        raise wrong_type(where, "spans", 'a list of objects {"start", "end", "id"}', spans)
     checked = tuple(
         _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
     )
@@ -136,25 +139,25 @@ def text_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
     return LinkedText(text, checked, fields)
 
 
-def check_text(text: str, most: int) -> None:
+def check_text(text: str, max_length: int) -> None:
     """Raise an ElqError for a text that a pipeline can't read.
 
-    most (int): Characters that the pipeline takes.
+    max_length (int): Maximum number of characters, as in `nlp.max_length`.
     """
-    if len(text) > most:
-        raise ElqError(Errors.ELQ424.format(begin=text[:40], length=len(text), most=most))
+    if len(text) > max_length:
+        raise ElqError(Errors.ELQ424.format(begin=text[:40], length=len(text), most=max_length))
     if not is_text(text):
         raise ElqError(Errors.ELQ432.format(text=text[:60]))
 
 
-def text_to_dict(row: LinkedText) -> dict[str, Any]:
-    """RETURNS (dict[str, Any]): The row as one line of spans JSONL."""
-    spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in row.spans]
-    return {"text": row.text, "spans": spans, **row.fields}
+def text_to_dict(linked: LinkedText) -> dict[str, Any]:
+    """RETURNS (dict[str, Any]): The text as one line of spans JSONL."""
+    spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in linked.spans]
+    return {"text": linked.text, "spans": spans, **linked.fields}
 
 
 def text_from_doc(doc: Doc) -> LinkedText:
-    """RETURNS (LinkedText): A reference document's text, its gold mentions and its other fields."""
+    """RETURNS (LinkedText): A reference document's text, gold mentions and other fields."""
     extras = doc.spans[GOLD_KEY].attrs.get(SPAN_FIELDS) if GOLD_KEY in doc.spans else None
     spans = gold_spans(doc)
     fields = extras or [_label_field(span) for span in spans]
@@ -169,48 +172,48 @@ def text_from_doc(doc: Doc) -> LinkedText:
 
 
 def docs_from_texts(
-    nlp: Language, rows: Iterable[LinkedText], stats: ConversionStats | None = None
+    nlp: Language, texts: Iterable[LinkedText], stats: ConversionStats | None = None
 ) -> Iterator[Doc]:
-    """Tokenize rows into reference documents with their gold mentions.
+    """Tokenize texts into reference documents with their gold mentions.
 
-    nlp (Language): Whose tokenizer is used.
-    rows (Iterable[LinkedText]): The rows.
-    stats (ConversionStats | None): Filled while documents are drawn, for callers that report it
-        themselves. Without one, a warning at the end says what was changed or left out.
-    YIELDS (Doc): One document a row: `doc.spans["elq_gold"]`, `doc.ents`, `doc.user_data["elq"]`.
+    nlp (Language): The pipeline whose tokenizer is used.
+    stats (ConversionStats | None): Updated while documents are drawn, for callers that report it
+        themselves. If None, a warning at the end says what was changed or left out.
+    YIELDS (Doc): One document per text: `doc.spans["elq_gold"]`, `doc.ents`,
+        `doc.user_data["elq"]`.
     """
     counts = ConversionStats() if stats is None else stats
-    for row in rows:
-        yield _doc_from_row(nlp, row, counts)
+    for linked in texts:
+        yield _doc_from_text(nlp, linked, counts)
     if stats is None:
         counts.warn()
 
 
-def _doc_from_row(nlp: Language, row: LinkedText, stats: ConversionStats) -> Doc:
-    check_text(row.text, nlp.max_length)
-    doc = nlp.make_doc(row.text)
-    if doc.text != row.text:
-        raise ElqError(Errors.ELQ309.format(text=row.text[:60]))
+def _doc_from_text(nlp: Language, linked: LinkedText, stats: ConversionStats) -> Doc:
+    check_text(linked.text, nlp.max_length)
+    doc = nlp.make_doc(linked.text)
+    if doc.text != linked.text:
+        raise ElqError(Errors.ELQ309.format(text=linked.text[:60]))
     stats.texts += 1
-    placed = [(_place(doc, span, stats), span.fields) for span in row.spans]
+    placed = [(_place(doc, span, stats), span.fields) for span in linked.spans]
     kept = [(span, fields) for span, fields in placed if span is not None]
     set_gold(
         doc,
         [span for span, _ in kept],
-        fields=row.fields,
+        fields=linked.fields,
         span_fields=[fields for _, fields in kept],
     )
     return doc
 
 
 def _place(doc: Doc, span: LinkedSpan, stats: ConversionStats) -> Span | None:
-    """The tokens that a span covers, or touches; None if it holds white space only."""
+    """The tokens that a span covers or touches; None if it holds white space only."""
     stats.spans += 1
     surface = doc.text[span.start : span.end]
     if not surface.strip():
         stats.blank += 1
         return None
-    # Outer white space is no part of a name, and may be a token of its own.
+    # Outer white space is not part of a name, and may be a token of its own.
     start = span.start + len(surface) - len(surface.lstrip())
     end = span.end - len(surface) + len(surface.rstrip())
     placed = doc.char_span(start, end, label=span.label, kb_id=span.id, alignment_mode="expand")

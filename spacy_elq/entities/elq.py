@@ -54,6 +54,6 @@ def read_elq_entities(path: str | Path) -> Iterator[Entity]:
 def _entity(record: Mapping[str, Any], id_: str, line: int, where: str) -> Entity:
     title = record.get("title") or record.get("entity")
     if not isinstance(title, str) or not title.strip():
-        raise ElqError(Errors.ELQ329.format(where=where))
+        raise ElqError(Errors.ELQ232.format(where=where, name="title"))
     extra = {name: value for name, value in record.items() if name not in FIELDS}
     return Entity(id_, title, str(record.get("text") or ""), extra={**extra, LINE_FIELD: line})

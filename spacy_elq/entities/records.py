@@ -13,16 +13,16 @@ FIELDS = ("id", "title", "description", "aliases", "type")
 
 
 def entity_from_dict(record: Any, where: str = "entity") -> Entity:
-    """Make an entity of a JSON object.
+    """Make an entity from a parsed JSON value.
 
-    record (Any): The parsed JSON value.
-    where (str): Its place, which error messages start with.
+    where (str): Names its place in messages.
+    RAISES (ElqError): If it is not an object, or a field is missing or of a wrong type.
     """
     if not isinstance(record, Mapping):
         raise ElqError(Errors.ELQ231.format(where=where))
     aliases, counts = _aliases(record, where)
     id_ = _required(record, "id", where)
-    if "\0" in id_:  # SQLite's functions end a text there
+    if "\0" in id_:  # SQLite's functions end strings there
         raise ElqError(Errors.ELQ256.format(where=where, id=id_))
     return Entity(
         id=id_,
@@ -36,7 +36,7 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
 
 
 def entity_to_dict(entity: Entity) -> dict[str, Any]:
-    """RETURNS (dict): The JSON object that `entity_from_dict` reads as this entity."""
+    """RETURNS (dict): The JSON object from which `entity_from_dict` makes this entity."""
     record: dict[str, Any] = {"id": entity.id, "title": entity.title}
     if entity.description:
         record["description"] = entity.description
@@ -44,16 +44,14 @@ def entity_to_dict(entity: Entity) -> dict[str, Any]:
         record["aliases"] = alias_list(entity)
     if entity.type:
         record["type"] = entity.type
-    # What the entity says itself counts, were a field of the same name among the others.
+    # The entity's own fields win over extra fields of the same name.
     return record | {name: value for name, value in entity.extra.items() if name not in FIELDS}
 
 
 def _required(record: Mapping[str, Any], name: str, where: str) -> str:
-    if record.get(name) is None:
-        raise ElqError(Errors.ELQ232.format(where=where, name=name))
     value = _text(record, name, where)
     if not value.strip():
-        raise ElqError(Errors.ELQ234.format(where=where, name=name))
+        raise ElqError(Errors.ELQ232.format(where=where, name=name))
     return value
 
 
@@ -67,16 +65,16 @@ def _text(record: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
-    """RETURNS (list): The aliases, as strings or, where there is a count, with it."""
+    """RETURNS (list): The aliases as strings, or as objects if they have a count."""
     counts = entity.counts
     return [{"name": a, "count": counts[a]} if a in counts else a for a in entity.aliases]
 
 
 def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Read what `alias_list` returned.
+    """Parse a list as `alias_list` returns it.
 
-    RETURNS (tuple): The aliases that are not blank, and the counts of those that have one.
-    RAISES (TypeError, KeyError): If it is something else.
+    RETURNS (tuple): The aliases, without blank ones, and the known counts.
+    RAISES (TypeError, KeyError): If it is malformed.
     """
     if not isinstance(values, list):
         raise TypeError
@@ -116,4 +114,4 @@ def _is_alias(value: Any) -> bool:
 
 def _wrong_type(where: str, name: str, expected: str, value: Any) -> ElqError:
     found = json.dumps(value, default=repr)
-    return ElqError(Errors.ELQ233.format(where=where, name=name, expected=expected, found=found))
+    return ElqError(Errors.ELQ323.format(where=where, name=name, expected=expected, found=found))

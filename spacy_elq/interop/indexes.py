@@ -36,7 +36,9 @@ def check_faiss_file(path: Path, vectors: VectorRows) -> str:
         index = FaissIndex.open(path)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ElqError(Errors.ELQ507.format(path=path, reason=reason)) from None
+        raise ElqError(
+            Errors.ELQ502.format(path=path, kind="a FAISS index", reason=reason)
+        ) from None
     spec = _spec(path, index.index)
     found, expected = (index.index.ntotal, index.index.d), tuple(vectors.shape)
     if found != expected:

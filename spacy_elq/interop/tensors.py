@@ -74,7 +74,7 @@ class MatrixFile:
         missing = self.offset + math.prod(self.shape) * self.dtype.itemsize
         missing -= self.path.stat().st_size
         if missing > 0 or sys.byteorder != "little":
-            raise ElqError(Errors.ELQ502.format(path=self.path, reason=f"{missing} bytes missing"))
+            raise _cannot_read(self.path, f"{missing} bytes missing")
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -130,6 +130,7 @@ def _broken() -> tuple[type[Exception], ...]:
     return (*BROKEN, UnpicklingError, zipfile.BadZipFile)
 
 
-def _cannot_read(path: Path, error: Exception) -> ElqError:
+def _cannot_read(path: Path, error: Exception | str) -> ElqError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ElqError(Errors.ELQ502.format(path=path, reason=lines[0][:120]))
+    reason = lines[0][:120]
+    return ElqError(Errors.ELQ502.format(path=path, kind="a PyTorch file", reason=reason))

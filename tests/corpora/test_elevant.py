@@ -162,10 +162,10 @@ def test_round_trip(write, read, texts, tmp_path_factory):
 @pytest.mark.parametrize(
     ("record", "code"),
     [
-        ({"text": "a", "labels": 1}, "ELQ341"),
-        ({"text": "a", "labels": ["x"]}, "ELQ341"),
-        ({"text": "a", "labels": [{"entity_id": "Q1"}]}, "ELQ342"),
-        ({"text": "a", "labels": [{"span": [0, 1, 2], "entity_id": "Q1"}]}, "ELQ342"),
+        ({"text": "a", "labels": 1}, "ELQ323"),
+        ({"text": "a", "labels": ["x"]}, "ELQ323"),
+        ({"text": "a", "labels": [{"entity_id": "Q1"}]}, "ELQ323"),
+        ({"text": "a", "labels": [{"span": [0, 1, 2], "entity_id": "Q1"}]}, "ELQ323"),
         ({"text": "a", "labels": [{"span": [0, 9], "entity_id": "Q1"}]}, "ELQ307"),
         ({"labels": []}, "ELQ304"),
     ],

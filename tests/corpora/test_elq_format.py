@@ -17,7 +17,7 @@ from spacy_elq.corpora.convert import convert
 from spacy_elq.corpora.elq_format import ElqReader, ElqWriter
 from spacy_elq.corpora.elq_outs import OutsReader, OutsWriter
 from spacy_elq.corpora.entity_lines import EntityLines
-from spacy_elq.corpora.readers import create_elq_jsonl_reader, shuffled
+from spacy_elq.corpora.readers import create_elq_jsonl_reader, shuffle_stream
 from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, text_from_dict, text_to_dict
 from spacy_elq.corpora.wordpieces import Pieces, Wordpieces
 from spacy_elq.entities.elq import read_elq_entities
@@ -86,7 +86,7 @@ GOLD = [(19, 23, "Q1397"), (7, 15, "Q1")]
 
 
 def test_a_labelled_row(wordpieces, labelled):
-    row = ElqReader(wordpieces).row({**labelled, "extra": [1]}, "here")
+    row = ElqReader(wordpieces).parse({**labelled, "extra": [1]}, "here")
     assert text_to_dict(row) == {
         "text": TEXT,
         "spans": [
@@ -102,32 +102,32 @@ def test_a_labelled_row(wordpieces, labelled):
 
 def test_mentions_are_found_by_their_wordpieces(wordpieces, labelled):
     without = {name: value for name, value in labelled.items() if name != "mentions"}
-    assert places(ElqReader(wordpieces).row(without, "here")) == GOLD
+    assert places(ElqReader(wordpieces).parse(without, "here")) == GOLD
     other = {**without, "tokenized_text_ids": labelled["tokenized_text_ids"][1:]}
     with pytest.raises(ElqError, match=r"ELQ325.*here.*tokenized_text_ids"):
-        ElqReader(wordpieces).row(other, "here")
+        ElqReader(wordpieces).parse(other, "here")
     beyond = {**without, "tokenized_mention_idxs": [[0, 1], [3, 999]]}
     with pytest.raises(ElqError, match=r"ELQ326.*here"):
-        ElqReader(wordpieces).row(beyond, "here")
+        ElqReader(wordpieces).parse(beyond, "here")
     with pytest.raises(ElqError, match=r"ELQ324.*here"):
-        ElqReader(wordpieces).row({"text": TEXT, "label_id": [1]}, "here")
+        ElqReader(wordpieces).parse({"text": TEXT, "label_id": [1]}, "here")
 
 
 def test_line_numbers_are_looked_up(wordpieces, labelled, entities):
     reader = ElqReader(wordpieces, entities)
-    row = reader.row({**labelled, "wikidata_id": [None, None], "label_id": [2, 3]}, "here")
+    row = reader.parse({**labelled, "wikidata_id": [None, None], "label_id": [2, 3]}, "here")
     assert [span.id for span in row.spans] == ["Q1397#2", "/m/4"]
     with pytest.raises(ElqError, match=r"ELQ321.*here.*entity 4 .*entity\.jsonl.* 4,"):
-        reader.row({**labelled, "label_id": [0, 4]}, "here")
-    with pytest.raises(ElqError, match=r"ELQ320.*here.*\[7, 15\)"):
-        ElqReader(wordpieces).row({**labelled, "wikidata_id": ["Q1", None]}, "here")
+        reader.parse({**labelled, "label_id": [0, 4]}, "here")
+    with pytest.raises(ElqError, match=r"ELQ331.*here"):
+        ElqReader(wordpieces).parse({**labelled, "wikidata_id": ["Q1", None]}, "here")
 
 
 def test_mentions_without_an_entity_are_counted(wordpieces, labelled, entities):
     reader = ElqReader(wordpieces, entities)
-    assert places(reader.row({**labelled, "label_id": [-1, 1]}, "here")) == GOLD[1:]
+    assert places(reader.parse({**labelled, "label_id": [-1, 1]}, "here")) == GOLD[1:]
     assert reader.stats.unlinked == 1
-    reader.row({**labelled, "label_id": [None, -1]}, "here")
+    reader.parse({**labelled, "label_id": [None, -1]}, "here")
     assert reader.stats.unlinked == 3
 
 
@@ -149,7 +149,7 @@ def test_bad_rows_are_named(wordpieces, labelled, tmp_path, changes, message):
 
 
 def test_written_rows_are_the_rows_that_were_read(wordpieces, labelled, entities):
-    row = ElqReader(wordpieces).row(labelled, "here")
+    row = ElqReader(wordpieces).parse(labelled, "here")
     assert ElqWriter(wordpieces).record(row, 0) == labelled
     bare = LinkedText(
         row.text, tuple(LinkedSpan(s.start, s.end, s.id) for s in row.spans), row.fields
@@ -186,7 +186,7 @@ def test_the_command_takes_entities_and_tokenizer(labelled, catalogue, tiny_bert
     arguments = ["convert", source, target, "--from", "elq", "--tokenizer", tiny_bert]
     refused = CliRunner().invoke(app, list(map(str, arguments)))
     assert refused.exit_code == 1
-    assert "ELQ320" in refused.stderr and "--entities" in refused.stderr
+    assert "ELQ331" in refused.stderr and "--entities" in refused.stderr
     done = CliRunner().invoke(app, list(map(str, [*arguments, "--entities", catalogue])))
     assert done.exit_code == 0, done.output
     assert "mentions without an entity, left out: 1" in done.stderr
@@ -202,7 +202,7 @@ def test_a_knowledge_base_is_a_catalogue(catalogue, tiny_bert, tmp_path, wordpie
         read_elq_entities(catalogue), tmp_path / "kb", EntityEncoder(str(tiny_bert)), progress=False
     )
     reader = ElqReader(wordpieces, EntityLines(tmp_path / "kb"))
-    assert places(reader.row(labelled, "here")) == GOLD
+    assert places(reader.parse(labelled, "here")) == GOLD
     with pytest.raises(ElqError, match="ELQ218"):
         EntityLines(tmp_path / "missing.jsonl")
 
@@ -213,7 +213,7 @@ def test_elq_entities(catalogue, tmp_path):
     assert (found[2].title, found[2].description) == ("Ohio", "river")
     assert found[2].extra == {"idx": "/m/3", "line": 2}
     bad = write(tmp_path / "bad.jsonl", ENTITIES[0], {"text": "no title"})
-    with pytest.raises(ElqError, match=r"ELQ329.*bad\.jsonl:2"):
+    with pytest.raises(ElqError, match=r"ELQ232.*bad\.jsonl:2"):
         list(read_elq_entities(bad))
 
 
@@ -240,7 +240,7 @@ def test_output_rows(wordpieces, labelled, entities):
         "gold_tuples_string": [["Ohio", "ohio"]],
         "gold_triples": [["0", *ohio]],
     }
-    back = text_to_dict(OutsReader(wordpieces, entities).row(record, "here"))
+    back = text_to_dict(OutsReader(wordpieces, entities).parse(record, "here"))
     assert back["spans"] == PREDICTED[::-1]
     assert back["gold"] == [{**gold[0], "title": "Ohio"}]
 
@@ -258,18 +258,18 @@ def test_output_of_a_window_and_of_nothing(wordpieces, labelled, entities):
         "pred_triples": [["0", *labelled["tokenized_mention_idxs"][0]]], "tokens": tokens[4:-1],
     }  # fmt: skip
     reader = OutsReader(wordpieces, entities)
-    assert places(reader.row(record, "here")) == [(19, 23, "Q1397")]
+    assert places(reader.parse(record, "here")) == [(19, 23, "Q1397")]
     none = {**record, "scores": [], "pred_triples": [], "pred_tuples_string": []}
-    assert OutsReader(wordpieces, None).row(none, "here").spans == ()
+    assert OutsReader(wordpieces, None).parse(none, "here").spans == ()
     with pytest.raises(ElqError, match=r"ELQ331.*here"):
-        OutsReader(wordpieces, None).row(record, "here")
+        OutsReader(wordpieces, None).parse(record, "here")
     with pytest.raises(ElqError, match=r"ELQ325.*here.*tokens"):
-        reader.row({**record, "tokens": tokens[::-1]}, "here")
+        reader.parse({**record, "tokens": tokens[::-1]}, "here")
     with pytest.raises(ElqError, match=r"ELQ322.*scores"):
-        reader.row({**record, "scores": []}, "here")
+        reader.parse({**record, "scores": []}, "here")
     with pytest.raises(ElqError, match=r"ELQ323.*pred_triples"):
-        reader.row({**record, "pred_triples": [["x", 1, 2]]}, "here")
-    assert len(reader.row({**record, "tokens": None}, "here").spans) == 1
+        reader.parse({**record, "pred_triples": [["x", 1, 2]]}, "here")
+    assert len(reader.parse({**record, "tokens": None}, "here").spans) == 1
     for name, value, code in (
         ("scores", None, "ELQ322"),
         ("scores", 1, "ELQ323"),
@@ -278,7 +278,7 @@ def test_output_of_a_window_and_of_nothing(wordpieces, labelled, entities):
         ("pred_tuples_string", [["Ohio", "ohio"]] * 2, "ELQ322"),
     ):
         with pytest.raises(ElqError, match=rf"{code}.*here.*{name}"):
-            reader.row({**record, name: value}, "here")
+            reader.parse({**record, name: value}, "here")
 
 
 # The corpus reader
@@ -323,7 +323,7 @@ def test_shuffling_keeps_every_row_once_and_near_its_place(numbers, buffer):
             yield row
 
     result = []
-    for row in shuffled(counted(), buffer):
+    for row in shuffle_stream(counted(), buffer):
         result.append(row)
         assert read <= len(result) + buffer
     assert sorted(r.text for r in result) == sorted(r.text for r in rows)
@@ -336,7 +336,7 @@ def test_shuffling_is_by_the_seed():
     orders = []
     for seed in (1, 1, 2):
         random.seed(seed)
-        orders.append(list(shuffled(rows, 20)))
+        orders.append(list(shuffle_stream(rows, 20)))
     assert orders[0] == orders[1] != orders[2]
     assert orders[0] != rows
 

@@ -131,10 +131,10 @@ def test_texts_keep_their_addresses_and_their_order(tmp_path):
         ("no turtle", "ELQ343"),
         (DOCUMENT + '<http://x#1> nif:isString "cut', "ELQ343"),
         (DOCUMENT + "<http://x#1> nif:isString " + "( " * 5000, "ELQ343"),
-        (DOCUMENT.replace('"0.25"^^xsd:double', '"high"'), "ELQ452"),
+        (DOCUMENT.replace('"0.25"^^xsd:double', '"high"'), "ELQ323"),
         (PREFIXES + "<http://x#1> nif:referenceContext <http://x#2> .", "ELQ344"),
-        (DOCUMENT.replace("nif:beginIndex 8 ;", ""), "ELQ346"),
-        (DOCUMENT.replace("nif:beginIndex 8 ;", 'nif:beginIndex "-1" ;'), "ELQ346"),
+        (DOCUMENT.replace("nif:beginIndex 8 ;", ""), "ELQ323"),
+        (DOCUMENT.replace("nif:beginIndex 8 ;", 'nif:beginIndex "-1" ;'), "ELQ323"),
         (DOCUMENT.replace("nif:endIndex 6", "nif:endIndex 60"), "ELQ307"),
     ],
 )

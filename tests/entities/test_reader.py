@@ -76,13 +76,13 @@ def test_reads_a_line_at_a_time(tmp_path):
         ('{"title": "T"}', "ELQ232.*'id'"),
         ('{"id": "Q1"}', "ELQ232.*'title'"),
         ('{"id": "Q1", "title": null}', "ELQ232.*'title'"),
-        ('{"id": 90, "title": "T"}', "ELQ233.*'id' must be a string, not 90"),
-        ('{"id": "Q1", "title": "T", "aliases": "U"}', "ELQ233.*'aliases'.*a list, not"),
-        ('{"id": "Q1", "title": "T", "aliases": ["a", 1]}', r"ELQ233.*'aliases\[1\]'.*not 1\."),
-        ('{"id": "Q1", "title": "T", "description": []}', "ELQ233.*'description'"),
-        ('{"id": " ", "title": "T"}', "ELQ234.*'id'"),
+        ('{"id": 90, "title": "T"}', 'ELQ323.*"id" must be a string, not 90'),
+        ('{"id": "Q1", "title": "T", "aliases": "U"}', 'ELQ323.*"aliases".*a list, not'),
+        ('{"id": "Q1", "title": "T", "aliases": ["a", 1]}', r'ELQ323.*"aliases\[1\]".*not 1\.'),
+        ('{"id": "Q1", "title": "T", "description": []}', 'ELQ323.*"description"'),
+        ('{"id": " ", "title": "T"}', "ELQ232.*'id'"),
         ('{"id": "Q1\\u0000", "title": "T"}', "ELQ256.*U.0000"),
-        ('{"id": "Q1", "title": ""}', "ELQ234.*'title'"),
+        ('{"id": "Q1", "title": ""}', "ELQ232.*'title'"),
     ],
 )
 def test_errors_name_file_and_line(tmp_path, line, message):
@@ -207,7 +207,7 @@ def test_compressed(tmp_path, suffix, compress):
         ([], "ELQ245.*:1: .*nothing"),
         (["id,title", "Q1,T", "Q2"], "ELQ247.*:3: the row has 1 cells, the header 2"),
         (["id,title", '"Q1\n",T', "Q2,T,U"], "ELQ247.*:4: the row has 3"),
-        (["id,title", "Q1,T", "", ",T"], "ELQ232.*:4: the entity has no 'id'"),
+        (["id,title", "Q1,T", "", ",T"], "ELQ232.*:4: 'id' is missing or empty"),
         (["id,title", "Q1,T", 'Q2,"T'], "ELQ301.*:3: "),
     ],
 )
@@ -239,7 +239,7 @@ def test_parquet(tmp_path):
     parquet.write_table(pa.table(plain), tmp_path / "e.parquet")
     entities = read_entities(tmp_path / "e.parquet")
     assert next(entities).aliases == ("City of Light", "Lutetia")
-    with pytest.raises(ElqError, match=r"ELQ232.*parquet:2: the entity has no 'id'"):
+    with pytest.raises(ElqError, match=r"ELQ232.*parquet:2: 'id' is missing or empty"):
         next(entities)
     binary = pa.table({"id": [b"Q90", b"Q\xe9"], "title": [b"Paris", b"T"]})
     parquet.write_table(binary, tmp_path / "e.parquet")
@@ -267,7 +267,7 @@ def test_counts_of_aliases():
     assert (entity.aliases, entity.counts) == (("Lutetia", "Paname"), {"Paname": 3})
     assert entity_to_dict(entity) == record
     for wrong in ({"name": "P"}, {"name": 1, "count": 1}, {"name": "P", "count": "3"}, [1]):
-        with pytest.raises(ElqError, match=r"ELQ233.*count"):
+        with pytest.raises(ElqError, match=r"ELQ323.*count"):
             entity_from_dict({**record, "aliases": [wrong]})
 
 

@@ -142,7 +142,7 @@ def test_wrong_indexes_are_refused_by_name(tmp_path):
     with pytest.raises(ElqError, match=r"ELQ510.*distance"):
         check_faiss_file(path, data)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ElqError, match=r"ELQ507.*index\.pkl"):
+    with pytest.raises(ElqError, match=r"ELQ502.*index\.pkl"):
         check_faiss_file(path, data)
 
 

@@ -13,13 +13,13 @@ from spacy_elq.types import Entity
 from .helpers import ENTITIES, WIDTH, HashEncoder
 
 BAD = {
-    "empty id": (Entity("", "Zorblax"), "ELQ234"),
-    "empty title": (Entity("Z", ""), "ELQ234"),
+    "empty id": (Entity("", "Zorblax"), "ELQ232"),
+    "empty title": (Entity("Z", ""), "ELQ232"),
     "NUL": (Entity("Z\0", "Zorblax"), "ELQ256"),
-    "number as id": (Entity(5, "Zorblax"), "ELQ233"),
+    "number as id": (Entity(5, "Zorblax"), "ELQ323"),
     "one alias": (Entity("Z", "Zorblax", aliases="Zorb"), "ELQ269"),
-    "number as alias": (Entity("Z", "Zorblax", aliases=(5,)), "ELQ233"),
-    "count": (Entity("Z", "Zorblax", aliases=("A",), counts={"A": "many"}), "ELQ233"),
+    "number as alias": (Entity("Z", "Zorblax", aliases=(5,)), "ELQ323"),
+    "count": (Entity("Z", "Zorblax", aliases=("A",), counts={"A": "many"}), "ELQ323"),
     "no extra": (Entity("Z", "Zorblax", extra=None), "ELQ269"),
     "date": (Entity("Z", "Zorblax", extra={"born": datetime.date(2020, 1, 1)}), "ELQ269.*date"),
     "numpy": (Entity("Z", "Zorblax", extra={"rank": np.float32(1)}), "ELQ269.*float32"),
@@ -52,7 +52,7 @@ def test_the_fields_of_an_entity_win_over_others_of_the_same_name(kb, directory,
 
 
 def test_an_update_needs_an_id(kb):
-    with pytest.raises(ElqError, match=r"ELQ232.*no 'id'"):
+    with pytest.raises(ElqError, match=r"ELQ232.*'id'"):
         lookup_entities(kb.view, [{"title": "x"}])
     with pytest.raises(ElqError, match="ELQ231"):
         lookup_entities(kb.view, ["Q90"])
