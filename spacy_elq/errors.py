@@ -171,12 +171,12 @@ class Errors(metaclass=ErrorsWithCodes):
         "and `remove`, or build it again."
     )
     ELQ227 = (
-        "The smallest index of {vectors} vectors takes {needed:.2f} GB, and {given:.2f} GB are "
-        "allowed. Allow more (--max-ram on the command line)."
+        "The smallest index of {vectors} vectors takes {needed:.2f} GB, but only {given:.2f} GB "
+        "are allowed. Allow more (--max-ram on the command line)."
     )
     ELQ228 = (
-        "{path} holds no mention to tune the index with. Give spans JSONL with mentions, lines of "
-        "text, or mention vectors (.npy)."
+        "{path} contains no mentions to tune the index with. Give spans JSONL with mentions, lines "
+        "of text, or mention vectors (.npy)."
     )
     ELQ229 = (
         "The vectors of entity {id!r} are too large for float16. Build the knowledge base with "
@@ -185,12 +185,12 @@ class Errors(metaclass=ErrorsWithCodes):
     # ELQ23x: entity files
     ELQ231 = '{where}: an entity is an object such as {{"id": "Q90", "title": "Paris"}}.'
     ELQ232 = "{where}: {name!r} is missing or empty. Every entity needs an id and a title."
-    ELQ236 = "{value!r} is no amount of memory. Write it as 800MB or 2GB."
+    ELQ236 = "{value!r} is not an amount of memory. Write it as 800MB or 2GB."
     ELQ237 = (
         "No entity of the knowledge base has the type {types}. Known types, the most frequent "
         "first: {known}."
     )
-    ELQ239 = "The recall to reach is {value}; it must be more than 0 and at most 1."
+    ELQ239 = "The minimum recall is {value}; it must be more than 0 and at most 1."
     # ELQ24x: live changes
     ELQ240 = (
         "Another process is building, changing or compacting the knowledge base {path}. Nothing "
@@ -232,8 +232,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     # ELQ25x: writing and reading files of a knowledge base
     ELQ251 = (
-        "{path} is where the knowledge base would be built, but it holds {name}, which no build "
-        "made. Move that away, or choose another path for the knowledge base."
+        "The knowledge base would be built in {path}, but that holds {name}, which is not part of "
+        "a build. Move it away, or choose another path for the knowledge base."
     )
     ELQ253 = (
         "{path} is given as the cache of an entities file, but it holds a knowledge base that was "
@@ -250,12 +250,12 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ257 = (
         "The mention vectors {path} can't be used ({reason}). Write a float32 matrix with "
-        "`numpy.save`, a row a mention."
+        "`numpy.save`, one row per mention."
     )
     ELQ258 = "{problem} The first {kept} entities of the input were added, the others were not."
     ELQ260 = (
-        "{spec!r} is no address of a Milvus server ({reason}). Write milvus:URI#NAME, where URI is "
-        "http://host:port or a file for Milvus Lite that ends in .db."
+        "{spec!r} is not the address of a Milvus server ({reason}). Write milvus:URI#NAME, with a "
+        "URI such as http://host:port, or a file for Milvus Lite that ends in .db."
     )
     ELQ261 = (
         "The vectors at {uri} need pymilvus, which is not installed. Install it with "
@@ -274,8 +274,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "{problem}. Build the knowledge base again."
     )
     ELQ265 = (
-        "Milvus at {uri} could not work on the collection {name} ({reason}). Check the server, "
-        "then run it again."
+        "Milvus at {uri} refused a call on the collection {name} ({reason}). Check the server, "
+        "then try again."
     )
     ELQ266 = (
         "The vector store of {index} keeps vectors as {dtypes}, not as {dtype}. Leave `dtype` out, "
@@ -283,7 +283,7 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ267 = (
         "The Milvus Lite file {uri} can't be opened ({reason}). Its directory must exist, and only "
-        "one process can have it open: for several, run a Milvus server."
+        "one process at a time can open it: for several, run a Milvus server."
     )
     ELQ268 = (
         "The unfinished build in {path} can't be resumed: the vectors that it sent to {index} are "
@@ -302,11 +302,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} can't be read any more ({reason}): the knowledge base was moved or removed while "
         "it was open. Put it back, or open it at its new place."
     )
+    ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ274 = (
         "No installed package provides a vector store named {name!r} (entry points of the group "
         "{group}). Install the package, or check the prefix of the index address."
     )
-    ELQ273 = "The text to search for is empty. Give a name, or a description."
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."

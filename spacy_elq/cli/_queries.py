@@ -1,4 +1,4 @@
-"""Mention vectors that an index is tuned with: the linker's own, or the next best."""
+"""Mention vectors to tune an index with: the linker's own, or an approximation."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ BATCH = 32
 
 
 def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None) -> Queries:
-    """Make queries of a file.
+    """Make queries from a file.
 
-    path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or plain
-        text, a line each.
-    encoder (EntityEncoder): Encodes the mentions as if they were entities, where there is no
-        pipeline: near to what a linker asks, but not the same.
+    path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or lines
+        of plain text.
+    encoder (EntityEncoder): Encodes the mentions as if they were entities, if there is no pipeline:
+        similar to the queries of a linker, but not the same.
     nlp (Language): A trained pipeline, whose linker makes the vectors: of the given mentions, or of
-        those it finds in plain text.
-    RETURNS (Queries): A thousand at most.
+        those that it finds in plain text.
+    RETURNS (Queries): `MAX_QUERIES` at most.
     RAISES (ElqError): If there are none.
     """
     check_file(path, "queries file")
@@ -71,7 +71,7 @@ def _read_vectors(path: Path, width: int) -> np.ndarray:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
-    """YIELDS (tuple): Each text, and the characters of its mentions, none where not known."""
+    """YIELDS (tuple): Each text and its mentions; plain text has none."""
     if path.suffix == ".jsonl":
         for row in read_spans_jsonl(path):
             yield row.text, [(span.start, span.end) for span in row.spans]
@@ -80,9 +80,9 @@ def _texts(path: Path) -> Iterator[tuple[str, list[CharSpan]]]:
 
 
 def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) -> np.ndarray:
-    """What a pipeline's linker asks its knowledge base.
+    """The queries that a pipeline's linker sends to its knowledge base.
 
-    texts (Sequence[tuple]): Texts with their mentions; where no text has any, they are found.
+    texts (Sequence[tuple]): Texts with their mentions; if no text has any, the linker finds them.
     RETURNS (ndarray): (M, h), float32.
     """
     from ..linking.propose import propose_spans
@@ -105,7 +105,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
 
 
 class _NoNames:
-    """The names of a knowledge base that is not there yet."""
+    """The names of a knowledge base that does not exist yet."""
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=ENTRY)

@@ -1,4 +1,4 @@
-"""`elq kb …`: build knowledge bases, look into them, change them."""
+"""`elq kb …`: build, inspect and change knowledge bases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..types import Entity
 
 PREFIX = "Example: python -m spacy elq kb"
-UNCHANGED = "The knowledge base is as it was."
+UNCHANGED = "The knowledge base was not changed."
 # Entities encoded at once by `add`.
 BATCH = 2048
 
@@ -44,8 +44,8 @@ From = Annotated[
     typer.Option(
         "--from",
         "-f",
-        help="Format of ENTITIES: jsonl, csv, tsv, parquet, or elq (ELQ's entity.jsonl); told by "
-        "the file's name otherwise",
+        help="Format of ENTITIES: jsonl, csv, tsv, parquet, or elq (ELQ's entity.jsonl); "
+        "otherwise the file's name decides",
     ),
 ]
 Encoder = Annotated[
@@ -57,8 +57,8 @@ app = typer.Typer(name="kb", help="Knowledge bases.", no_args_is_help=True)
 
 @app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")
 @handle_errors(
-    "What was embedded, but for the last seconds, is kept beside the output; run the same command "
-    "again to go on."
+    "The vectors so far, except those of the last seconds, are kept beside the output; run the "
+    "same command again to resume."
 )
 def build_command(
     entities: Entities,
@@ -69,49 +69,49 @@ def build_command(
         typer.Option(
             "--index",
             "-i",
-            help='"auto", "exact", a FAISS factory string, or "milvus:URI#NAME": a Milvus server '
-            "or Milvus Lite file keeps the vectors",
+            help='"auto", "exact", a FAISS factory string, or the address of a vector store, '
+            'such as "milvus:URI#NAME" for a Milvus server or a Milvus Lite file',
         ),
     ] = "auto",
     max_ram: Annotated[
-        str, typer.Option("--max-ram", help='Most memory of the index that "auto" chooses')
+        str, typer.Option("--max-ram", help='Maximum memory of the index that "auto" chooses')
     ] = "2GB",
     min_recall: Annotated[
-        float, typer.Option("--min-recall", help="Share of the exact 10 best that it must find")
+        float, typer.Option("--min-recall", help="Share of the exact 10 best that it should find")
     ] = 0.99,
     queries: Annotated[
         Path | None,
         typer.Option(
             "--queries",
-            help="What the index is tried with: spans JSONL, lines of text, or vectors (.npy)",
+            help="Queries to tune the index with: spans JSONL, lines of text, or vectors (.npy)",
         ),
     ] = None,
     pipeline: Annotated[
         str | None,
-        typer.Option("--pipeline", help="Pipeline whose mention vectors --queries turns into"),
+        typer.Option("--pipeline", help="Pipeline that turns --queries into mention vectors"),
     ] = None,
     dtype: Annotated[
         str, typer.Option("--dtype", help='Stored vectors: "auto", "float32" or "float16"')
     ] = "auto",
     device: Annotated[
-        int, typer.Option("--device", help="GPU for k-means, where FAISS has it; -1 for the CPU")
+        int, typer.Option("--device", help="GPU for k-means, if FAISS supports it; -1 for the CPU")
     ] = -1,
     snapshot: Annotated[
-        str, typer.Option("--snapshot", help="Date of the entities; kept for information")
+        str, typer.Option("--snapshot", help="Date of the entities; stored for information")
     ] = "",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", "-O", help="Replace a knowledge base that is there")
+        bool, typer.Option("--overwrite", "-O", help="Replace an existing knowledge base")
     ] = False,
     from_: From = "",
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Build a knowledge base: records, names, vectors and index. Goes on where an interrupted
-    build of the same entities stopped.
+    """Build a knowledge base: records, names, vectors and index. Resumes an interrupted build of
+    the same entities.
 
-    Up to 50,000 vectors, a query is compared with each. For more, an index is chosen, built, and
-    searched as far as it takes to find what exact search finds. How far that is depends on the
-    queries: give the mentions that will be linked."""
+    A query is compared with every vector if there are 50,000 or fewer. For more, an index is
+    chosen, built, and tuned until it finds what exact search finds. The tuning depends on the
+    queries: give mentions like those that will be linked."""
     from ..entities.reader import read_entities
     from ..kb.build.builder import build_kb
     from ..kb.build.choose_index import parse_size
@@ -143,7 +143,7 @@ def build_command(
 @app.command("info", epilog=f"{PREFIX} info my_kb")
 @handle_errors()
 def info_command(path: KBPath, quiet: QuietOption = False) -> None:
-    """Tell what a knowledge base holds and how it was made."""
+    """Show what a knowledge base contains and how it was built."""
     kb = _open(path)
     manifest = kb.manifest
     size = sum(info["size"] for info in manifest.files.values())
@@ -168,7 +168,7 @@ def info_command(path: KBPath, quiet: QuietOption = False) -> None:
 @app.command("check", epilog=f"{PREFIX} check my_kb")
 @handle_errors()
 def check_command(path: KBPath, quiet: QuietOption = False) -> None:
-    """Check that a knowledge base is whole and that its index finds what it should."""
+    """Check the files of a knowledge base, and measure the recall of its index."""
     from ..kb.check import check_files, index_recall
     from ..kb.files.store import Manifest
 
@@ -176,7 +176,7 @@ def check_command(path: KBPath, quiet: QuietOption = False) -> None:
     try:
         kb = _open(path)
     except ElqError:
-        Manifest.read(path).verify(path)  # tells which file it is
+        Manifest.read(path).verify(path)  # names the damaged file
         raise
     kb.tidy()
     check_files(kb)
@@ -215,7 +215,7 @@ def search_command(
 
 
 @app.command("add", epilog=f"{PREFIX} add my_kb more.jsonl")
-@handle_errors("What was added so far is kept; run the same command again to add the rest.")
+@handle_errors("The entities added so far are kept; run the same command again to add the rest.")
 def add_command(
     path: KBPath,
     entities: Entities,
@@ -224,8 +224,8 @@ def add_command(
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Add entities, or replace those whose ids are known. Pipelines that have the knowledge base
-    open see them at their next call."""
+    """Add entities; those with a known id replace the old ones. Pipelines that have the knowledge
+    base open see them at their next call."""
     from ..entities.reader import read_entities
     from ..kb.search.file_vectors import check_unique_ids
 
@@ -253,7 +253,7 @@ def remove_command(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the entities")],
     quiet: QuietOption = False,
 ) -> None:
-    """Remove entities; nothing is removed if an id is not there."""
+    """Remove entities; nothing is removed if one of the ids is unknown."""
     kb = _open_to_write(path)
     removed = kb.remove(ids)
     echo_note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
@@ -262,9 +262,8 @@ def remove_command(
 @app.command("compact", epilog=f"{PREFIX} compact my_kb")
 @handle_errors(UNCHANGED)
 def compact_command(path: KBPath, quiet: QuietOption = False) -> None:
-    """Fold what was added and removed into new files, so that searches are as fast as after a
-    build. Pipelines that have the knowledge base open go on, and see the new files at their next
-    call."""
+    """Fold additions and removals into new files, so that searches are as fast as after a build.
+    Pipelines that have the knowledge base open switch to the new files at their next call."""
     kb = _open_to_write(path)
     done = kb.compact(progress=not quiet)
     state = "compacted" if done else "nothing to compact"
@@ -272,7 +271,7 @@ def compact_command(path: KBPath, quiet: QuietOption = False) -> None:
 
 
 @app.command("export", epilog=f"{PREFIX} export my_kb entities.jsonl")
-@handle_errors("The output file was left as it was.")
+@handle_errors("The output file was not changed.")
 def export_command(
     path: KBPath,
     out: Annotated[
@@ -299,7 +298,7 @@ def export_command(
 
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:
-    """Checks the file now; what has to be embedded is read when the index is there."""
+    """Check the file now; read and embed its mentions only when the index is built."""
     from ..files import check_file
     from ._queries import read_queries
 

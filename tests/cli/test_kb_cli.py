@@ -97,7 +97,7 @@ def test_interrupted_build_goes_on(entities, tmp_path, monkeypatch):
         patch.setattr(TitleEncoder, "encode", interrupt)
         result = run("build", entities, tmp_path / "kb", "-q")
     assert result.exit_code == 130
-    assert "run the same command again" in result.stderr
+    assert "same command again" in result.stderr
     assert not (tmp_path / "kb").exists()
     assert run("build", entities, tmp_path / "kb", "-q").exit_code == 0
 

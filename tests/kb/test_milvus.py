@@ -97,7 +97,7 @@ def test_finds_what_exact_search_of_files_finds(table, local, seed, k, share, na
     alive = None if share is None else rng.random(COUNT) < share
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(milvus.expressions, "__defaults__", (named,))
-        patch.setattr(milvus, "MOST_HITS", hits if k < 8 else 1 << 14)
+        patch.setattr(milvus, "MAX_HITS", hits if k < 8 else 1 << 14)
         same(table.search(queries, k, alive), local.search(queries, k, alive))
 
 

@@ -1,7 +1,7 @@
-"""A Milvus server, or the file of Milvus Lite: where a collection of vectors is, and its use.
+"""Addresses and collections of a Milvus server, or of a Milvus Lite file.
 
-A row is a vector: `id` is its number, 0..V-1 in the order of their entities; `entity` the row of
-the entity that owns it; `vector` the vector.
+A row of a collection is a vector: `id` is its number, 0..V-1 in the order of the entities;
+`entity` is the row of the entity that owns it; `vector` is the vector.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 PREFIX = "milvus:"
 TOKEN = "MILVUS_TOKEN"
 FLAT = "FLAT"
-# Those that need no settings of their own to be built and searched well.
+# Kinds of index that work well without settings.
 KINDS = (FLAT, "HNSW", "DISKANN", "AUTOINDEX")
-# Bytes of vectors sent or fetched at once; servers take messages of up to 64 MB.
+# Bytes of vectors sent or fetched at once; servers accept messages of up to 64 MB.
 BYTES_AT_ONCE = 8 << 20
-# Hits asked for at once, over all queries.
+# Hits requested at once, over all queries.
 HITS_AT_ONCE = 1 << 18
-# Seconds until a server counts as away, and until a call is given up.
+# Seconds before a connection attempt, and a call, is given up.
 CONNECT_TIMEOUT, CALL_TIMEOUT = 10, 120
 _NAME = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class MilvusAddress:
-    """What "milvus:URI[?index=KIND][#NAME]" says.
+    """The parts of an address "milvus:URI[?index=KIND][#NAME]".
 
     uri (str): "http://host:port", or the absolute path of a Milvus Lite file, "….db".
-    kind (str): How the server finds vectors, one of `KINDS`: "FLAT" compares with each, others may
-        miss some.
-    name (str): What the names of collections begin with.
+    kind (str): Kind of the server's index, one of `KINDS`: "FLAT" is exact, the others may miss
+        vectors.
+    name (str): Prefix of the names of collections.
     """
 
     uri: str
@@ -53,18 +53,18 @@ class MilvusAddress:
 
     @classmethod
     def parse(cls, spec: str) -> MilvusAddress:
-        """RETURNS (MilvusAddress): What a text means.
-        RAISES (ElqError): If it means none, or has a password in it."""
+        """RETURNS (MilvusAddress): The parts of an address.
+        RAISES (ElqError): If the address is invalid, or contains a password."""
         rest, _, name = spec.removeprefix(PREFIX).partition("#")
         uri, _, query = rest.partition("?")
         kind = query.removeprefix("index=").upper() if query else FLAT
         reason = ""
         if "@" in uri:
-            reason = f"it would be stored; put user:password into the variable {TOKEN}"
+            reason = f"a password would be stored; put user:password into the variable {TOKEN}"
         elif kind not in KINDS:
             reason = f"{query!r} is not index=KIND with one of {', '.join(KINDS)}"
         elif name and not _NAME.fullmatch(name):
-            reason = f"{name!r} is no name of a collection"
+            reason = f"{name!r} is not a name of a collection"
         elif "://" not in uri and not uri.endswith(".db"):
             reason = f"{uri!r} is neither a server nor a file that ends in .db"
         if reason:
@@ -75,12 +75,12 @@ class MilvusAddress:
 
     @property
     def is_file(self) -> bool:
-        """RETURNS (bool): Whether it is a file of Milvus Lite."""
+        """RETURNS (bool): Whether the address is a Milvus Lite file."""
         return "://" not in self.uri
 
     @property
     def spec(self) -> str:
-        """RETURNS (str): The text that says all of it."""
+        """RETURNS (str): The complete address."""
         kind = "" if self.kind == FLAT else f"?index={self.kind}"
         return f"{PREFIX}{self.uri}{kind}#{self.name}"
 
@@ -89,7 +89,7 @@ class MilvusCollection:
     """A collection on a server. Connects when it is first used, and again in a forked process.
 
     address (MilvusAddress): The server.
-    name (str): Of the collection.
+    name (str): Name of the collection.
     """
 
     def __init__(self, address: MilvusAddress, name: str) -> None:
@@ -100,14 +100,14 @@ class MilvusCollection:
     @property
     def client(self) -> MilvusClient:
         """RETURNS (MilvusClient): The connection of this process.
-        RAISES (ElqError): If there is no pymilvus, or no server."""
+        RAISES (ElqError): If pymilvus is missing, or the server does not answer."""
         if self._connection is None or self._connection[0] != os.getpid():
             self._connection = os.getpid(), connect(self.address)
         return self._connection[1]
 
     @contextmanager
     def _guarded(self) -> Iterator[MilvusClient]:
-        """YIELDS (MilvusClient): Whose refusals become an `ElqError`."""
+        """YIELDS (MilvusClient): The connection; its exceptions become an `ElqError`."""
         client = self.client
         from pymilvus import MilvusException
 
@@ -121,7 +121,7 @@ class MilvusCollection:
     # Writing
 
     def create(self, width: int) -> None:
-        """Make it, empty and without an index."""
+        """Create the collection, empty and without an index."""
         with self._guarded() as client:
             from pymilvus import DataType
 
@@ -132,17 +132,17 @@ class MilvusCollection:
             client.create_collection(self.name, schema=schema, consistency_level="Bounded")
 
     def drop(self) -> None:
-        """Remove it, if it is there."""
+        """Remove the collection, if it exists."""
         with self._guarded() as client:
             client.drop_collection(self.name)
 
     def write(self, first: int, vectors: np.ndarray, owners: np.ndarray, *, again: bool) -> None:
         """Add rows.
 
-        first (int): Number of the first vector.
+        first (int): `id` of the first vector.
         vectors (ndarray): (n, h), float32.
         owners (ndarray): Entity row of each, (n,).
-        again (bool): Whether some of them may be there already.
+        again (bool): Whether some of the rows may exist already; they are replaced.
         """
         step = rows_at_once(vectors.shape[1])
         with self._guarded() as client:
@@ -154,7 +154,7 @@ class MilvusCollection:
                 send(self.name, [{"id": i, "entity": row, "vector": v} for i, (v, row) in rows])
 
     def finish(self) -> None:
-        """Build the index and make it ready to be searched."""
+        """Build the index, and load the collection for searches."""
         with self._guarded() as client:
             client.flush(self.name)
             if not client.list_indexes(self.name):
@@ -166,18 +166,19 @@ class MilvusCollection:
     # Reading
 
     def exists(self) -> bool:
-        """RETURNS (bool): Whether the server has it."""
+        """RETURNS (bool): Whether the server has the collection."""
         with self._guarded() as client:
             return bool(client.has_collection(self.name))
 
     def check(self, width: int, vectors: int) -> None:
-        """RAISES (ElqError): Unless it is there and holds so many vectors of this width."""
+        """RAISES (ElqError): Unless the collection exists and has this number of vectors of this
+        width."""
         if not self.exists():
             raise ElqError(Errors.ELQ263.format(name=self.name, uri=self.address.uri))
         with self._guarded() as client:
             fields = client.describe_collection(self.name)["fields"]
-            client.load_collection(self.name)  # a server that started anew may not have
-            # Waits for all that was written before: later searches need not.
+            client.load_collection(self.name)  # a restarted server may not have
+            # Waits for all earlier writes, so that later searches need not.
             counted = client.query(
                 self.name, output_fields=["count(*)"], consistency_level="Strong"
             )
@@ -195,9 +196,9 @@ class MilvusCollection:
         """Find the vectors with the largest inner products.
 
         queries (ndarray): (M, h), float32.
-        where (str): Filter expression; "" for none.
+        where (str): Filter expression, or "".
         RETURNS (tuple[ndarray, ndarray]): Scores (M, limit), float32, descending, and the numbers
-            of the vectors (M, limit), int64; -inf and -1 where there are fewer.
+            of the vectors (M, limit), int64; padded with -inf and -1.
         """
         scores = np.full((len(queries), limit), -np.inf, dtype=np.float32)
         numbers = np.full((len(queries), limit), -1, dtype=np.int64)
@@ -220,8 +221,8 @@ class MilvusCollection:
         return scores, numbers
 
     def vectors(self, numbers: np.ndarray, width: int) -> np.ndarray:
-        """RETURNS (ndarray): The vectors that have these numbers, which are distinct and
-        ascending, (n, h), float32."""
+        """RETURNS (ndarray): The vectors with these numbers (n, h), float32; the numbers are
+        distinct and ascending."""
         result = np.empty((len(numbers), width), dtype=np.float32)
         for start, rows in self._blocks(numbers, rows_at_once(width), "vector"):
             result[start : start + len(rows)] = rows
@@ -252,21 +253,22 @@ class MilvusCollection:
 
 
 def rows_at_once(width: int) -> int:
-    """RETURNS (int): Vectors that go into one message; servers take and return 16,384 at most."""
+    """RETURNS (int): Number of vectors in one message; servers accept and return 16,384 at most."""
     return max(1, min(1 << 14, BYTES_AT_ONCE // (4 * width)))
 
 
 def connect(address: MilvusAddress) -> MilvusClient:
-    """Connect to a server, with the token of the environment variable MILVUS_TOKEN, if there is
-    one; or open a Milvus Lite file, which is made if it is not there.
+    """Connect to a server, with the token in the environment variable MILVUS_TOKEN, if it is set;
+    or open a Milvus Lite file, created if it is missing.
 
-    RAISES (ElqError): If it can't be done.
+    RAISES (ElqError): If pymilvus is missing, or the connection fails.
     """
     try:
         from pymilvus import MilvusClient, MilvusException
     except ImportError:
         raise ElqError(Errors.ELQ261.format(uri=address.uri)) from None
-    # What is raised they log as well, with its traceback; Lite's server also what it can't do.
+    # They also log every exception they raise, with a traceback; the server of Milvus Lite logs
+    # calls that it does not support.
     for name in ("pymilvus", "milvus_lite", *(["grpc._server"] if address.is_file else [])):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -274,7 +276,8 @@ def connect(address: MilvusAddress) -> MilvusClient:
             address.uri,
             token=os.environ.get(TOKEN, ""),
             timeout=CONNECT_TIMEOUT,
-            dedicated=parent_process() is not None,  # a connection from before a fork is no good
+            # A forked process can't use the connection of its parent.
+            dedicated=parent_process() is not None,
         )
     except MilvusException as err:
         message = Errors.ELQ267 if address.is_file else Errors.ELQ262

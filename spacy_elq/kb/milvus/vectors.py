@@ -1,4 +1,4 @@
-"""The vectors of a knowledge base in a Milvus collection: those of a cluster, or of Milvus Lite."""
+"""Searches the vectors of a knowledge base in a Milvus collection."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..search.file_vectors import SLACK, FileVectorStore, best_vector_per_entity
 from ..search.vector_store import SearchResult
 from .server import FLAT, MilvusCollection
 
-# Vectors asked of an index that may miss some, at least; they all get exact scores.
-DEPTH = 100
-# Most hits that a server returns for a query.
-MOST_HITS = 1 << 14
-# Most entities that a filter names one by one.
-MOST_NAMED = 10_000
+# Minimum number of vectors to fetch from an approximate index; all of them get exact scores.
+MIN_RERANK = 100
+# Maximum number of hits that a server returns for a query.
+MAX_HITS = 1 << 14
+# Maximum number of entities that a filter lists.
+MAX_LISTED = 10_000
 
 
 class MilvusVectorStore:
-    """Vectors (V, h) of N entities, each of which owns one or more: an `VectorStore`.
+    """A `VectorStore`: vectors (V, h) of N entities, each of which owns one or more.
 
-    The server finds the vectors; they are then fetched and scored here, with the arithmetic of
-    vectors that are in files. Which entity owns which of them is known here.
+    The server finds vectors; they are then fetched and scored here, with the same arithmetic as
+    vectors in files. The owners of the vectors are kept here.
 
-    collection (MilvusCollection): Where the vectors are.
+    collection (MilvusCollection): Holds the vectors.
     owners (ndarray): Entity row of each vector, (V,), ascending.
     entities (int): Number N of entities that own a vector.
     width (int): Width h.
@@ -45,7 +45,7 @@ class MilvusVectorStore:
 
     @cached_property
     def _collection(self) -> MilvusCollection:
-        """Where the vectors are; reached and checked when it is first needed."""
+        """The collection, checked when it is first used."""
         self._unchecked.check(self._width, len(self._owners))
         return self._unchecked
 
@@ -53,9 +53,9 @@ class MilvusVectorStore:
         """Find the k best entities of each query, with exact scores; see `VectorStore.search`."""
         where = self._filter(alive)
         per_entity = -(-len(self._owners) // max(1, self.entities))
-        limit = min((k + SLACK) * per_entity, len(self._owners), MOST_HITS)
+        limit = min((k + SLACK) * per_entity, len(self._owners), MAX_HITS)
         if not self.is_exact:
-            limit = min(max(limit, DEPTH), len(self._owners), MOST_HITS)
+            limit = min(max(limit, MIN_RERANK), len(self._owners), MAX_HITS)
         last, rows = self._find(queries, limit, where)
         scores, rows = best(self.scores(queries, rows), rows, max(k, rows.shape[1]))
         for query in np.flatnonzero(~_complete(last, scores, k, where.entities)):
@@ -67,10 +67,10 @@ class MilvusVectorStore:
     def _find_all(
         self, query: np.ndarray, k: int, limit: int, rows: np.ndarray, where: Filter
     ) -> SearchResult:
-        """Search on among the entities that were not found yet until none of them can matter:
-        where some own many vectors these take the places of others."""
+        """Keep searching among the entities not found yet, until none of them can be among the best
+        k. Needed if the many vectors of one entity fill the places of others."""
         while True:
-            limit = min(2 * limit, MOST_HITS)
+            limit = min(2 * limit, MAX_HITS)
             found = rows[rows >= 0]
             last, new = self._find(query, limit, where, found)
             rows = np.concatenate([found[None], new[new >= 0][None]], axis=1)
@@ -81,10 +81,11 @@ class MilvusVectorStore:
     def _find(
         self, queries: np.ndarray, limit: int, where: Filter, but: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What the server finds among the entities that a filter admits, less some.
+        """Search on the server among the entities that a filter admits.
 
-        RETURNS (tuple[ndarray, ndarray]): (M, 1), the score that no vector exceeds that was not
-            found, -inf where all were; and the distinct rows of the entities found, (M, n).
+        but (ndarray): Rows of entities to exclude.
+        RETURNS (tuple[ndarray, ndarray]): The highest score that a vector not found can have, (M,
+            1), -inf if all were found; and the distinct rows of the entities found, (M, n).
         """
         scores = np.full((len(queries), limit), -np.inf, dtype=np.float32)
         numbers = np.full((len(queries), limit), -1, dtype=np.int64)
@@ -97,7 +98,7 @@ class MilvusVectorStore:
         return scores[:, -1:], best_vector_per_entity(scores, rows)[1]
 
     def _filter(self, alive: np.ndarray | None) -> Filter:
-        """What admits the entities of a mask; kept, as the same one comes with each search."""
+        """The filter of a mask; cached, because searches pass the same mask again."""
         kept = self._last_filter
         if kept is None or kept.alive is not alive:
             kept = self._last_filter = Filter(alive, self.entities)
@@ -114,9 +115,10 @@ class MilvusVectorStore:
         return table.vectors_of(places)
 
     def _fetch(self, rows: np.ndarray) -> tuple[FileVectorStore, np.ndarray]:
-        """Fetch each entity once.
+        """Fetch the vectors of each entity once.
 
-        RETURNS (tuple[FileVectorStore, ndarray]): Their vectors, and their rows in it; -1: none.
+        RETURNS (tuple[FileVectorStore, ndarray]): The vectors, and the row in that store of each of
+            the given rows; -1 for none.
         """
         distinct, places = np.unique(rows, return_inverse=True)
         wanted = distinct[distinct >= 0].astype(self._owners.dtype)
@@ -134,7 +136,7 @@ class MilvusVectorStore:
         return self._collection.vectors(numbers, self._width), owners[numbers]
 
     def problems(self, manifest: Manifest) -> Iterator[str]:
-        """YIELDS (str): Where the collection contradicts the manifest, or the owners here."""
+        """YIELDS (str): How the collection contradicts the manifest or the owners file."""
         if len(self._owners) != manifest.vectors:
             yield f"there are {len(self._owners)} owners for {manifest.vectors} vectors"
             return
@@ -147,10 +149,10 @@ class MilvusVectorStore:
 
 
 class Filter:
-    """The entities that a search may find, as filter expressions.
+    """Filter expressions that admit the entities of a mask.
 
-    alive (ndarray): Which entities, bool; all of them where None.
-    entities (int): How many there are.
+    alive (ndarray): Bool mask over the entities; None admits all of them.
+    entities (int): Number of all entities; then of those admitted.
     """
 
     def __init__(self, alive: np.ndarray | None, entities: int) -> None:
@@ -159,12 +161,12 @@ class Filter:
         self.expressions = [""] if alive is None else list(expressions(alive))
 
 
-def expressions(alive: np.ndarray, most: int = MOST_NAMED) -> Iterator[str]:
-    """Filters that admit the entities of a mask, each of them once: one filter, but several where
-    it would have to name too many.
+def expressions(alive: np.ndarray, max_listed: int = MAX_LISTED) -> Iterator[str]:
+    """Filters that together admit the entities of a mask, each of them once: a single filter,
+    unless it would list too many entities.
 
     alive (ndarray): (N,), bool.
-    most (int): Most entities that one names.
+    max_listed (int): Maximum number of entities that one filter lists.
     YIELDS (str): Expressions over `entity`.
     """
     todo = [(0, len(alive))]
@@ -175,14 +177,14 @@ def expressions(alive: np.ndarray, most: int = MOST_NAMED) -> Iterator[str]:
         if not live:
             continue
         few = 2 * live <= len(part)
-        named = np.flatnonzero(part == few)
-        if len(named) > most:
+        listed = np.flatnonzero(part == few)
+        if len(listed) > max_listed:
             middle = (start + stop) // 2
             todo += [(middle, stop), (start, middle)]
         elif few:
-            yield f"entity in {(named + start).tolist()}"
+            yield f"entity in {(listed + start).tolist()}"
         else:
-            but = f"entity not in {(named + start).tolist()}" if len(named) else ""
+            but = f"entity not in {(listed + start).tolist()}" if len(listed) else ""
             whole = len(part) == len(alive)
             yield _all_of("" if whole else f"entity >= {start} and entity < {stop}", but)
 
@@ -192,7 +194,8 @@ def _all_of(*parts: str) -> str:
 
 
 def _complete(last: np.ndarray, scores: np.ndarray, k: int, entities: int) -> np.ndarray:
-    """Whether the k best of sorted scores (M, n) are those of all entities, (M,): there are so
-    many, and what was not found, which scores `last` (M, 1) at most, is below them."""
+    """RETURNS (ndarray): Whether the k best of sorted scores (M, n) are the best of all entities,
+    (M,): there are k of them, and no vector that was not found, which scores `last` (M, 1) at most,
+    can change them."""
     enough = np.isfinite(scores[:, : min(k, entities)]).all(axis=1)
     return enough & topk_is_final(last, scores[:, k - 1 : k])
