@@ -23,7 +23,7 @@ CHARS_AHEAD = 1 << 22
 
 def link_stream(
     nlp: Language,
-    rows: Iterable[LinkedText],
+    texts: Iterable[LinkedText],
     batch_size: int,
     *,
     on_linked: OnLinked = _ignore,
@@ -31,17 +31,17 @@ def link_stream(
 ) -> Iterator[list[LinkedText]]:
     """Link texts in the order they come.
 
-    rows (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches
+    texts (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches
         for each worker, some seconds' work at most; not at all with a `batch_size` of 1 and no
         workers.
     batch_size (int): Texts a batch.
     on_linked (Callable): Called with the number of texts just linked, for a progress bar.
     workers (Workers | None): Processes that have the same pipeline; in this process where None.
-    YIELDS (list[LinkedText]): The next of the rows, with the spans that the pipeline linked.
+    YIELDS (list[LinkedText]): The next of the texts, with the spans that the pipeline linked.
     """
     ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
     pace = AdaptiveChunkSize(max(1, batch_size // BATCHES_AHEAD), ahead)
-    chunks = _chunks(rows, pace, nlp.max_length)
+    chunks = _chunks(texts, pace, nlp.max_length)
     linked: Iterable[tuple[list[LinkedText], list[TextLinks], float]] = (
         ((chunk, *link_texts(nlp, _texts(chunk), batch_size, on_linked)) for chunk in chunks)
         if workers is None
@@ -52,17 +52,17 @@ def link_stream(
         yield [replace(row, spans=found) for row, found in zip(chunk, spans, strict=True)]
 
 
-def _texts(rows: Sequence[LinkedText]) -> list[str]:
-    return [row.text for row in rows]
+def _texts(texts: Sequence[LinkedText]) -> list[str]:
+    return [row.text for row in texts]
 
 
 def _chunks(
-    rows: Iterable[LinkedText], pace: AdaptiveChunkSize, max_length: int
+    texts: Iterable[LinkedText], pace: AdaptiveChunkSize, max_length: int
 ) -> Iterator[list[LinkedText]]:
-    """YIELDS (list[LinkedText]): The next rows; an ElqError for a text that can't be read."""
+    """YIELDS (list[LinkedText]): The next texts; an ElqError for a text that can't be read."""
     chunk: list[LinkedText] = []
     chars = 0
-    for row in rows:
+    for row in texts:
         check_text(row.text, max_length)
         chunk.append(row)
         chars += len(row.text)

@@ -1,7 +1,7 @@
-"""A JSON lines file that a run appends to, and that an interrupted run goes on with.
+"""A JSON lines file that a run appends to, and from which an interrupted run resumes.
 
-Beside it lies `FILE.run.json`: what the lines were made with. A run with other settings, or over
-other texts, is refused instead of mixed in.
+Beside it, `FILE.run.json` holds the settings of the run. Resuming with other settings or other
+texts raises an error instead of mixing the two.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from ..corpora.spans_jsonl import LinkedText, text_to_dict
 from ..errors import ElqError, Errors
 from ..files import OPENERS, parse_object, write_json
 
-# Bytes looked at at once for the end of the last whole line, and of a file that is hashed.
+# Bytes that are read at once.
 BLOCK = 1 << 20
 
 
 def open_output(
-    path: Path, made_with: Mapping[str, Any], rows: Iterator[LinkedText], *, overwrite: bool
+    path: Path, made_with: Mapping[str, Any], texts: Iterator[LinkedText], *, overwrite: bool
 ) -> tuple[IO[bytes], int]:
-    """Open an output: a new one, or one that an earlier run of the same began.
+    """Open a new output, or one that an earlier run with the same settings began.
 
     path (Path): The output.
-    made_with (Mapping[str, Any]): What decides the lines; values that JSON can hold.
-    rows (Iterator[LinkedText]): The input; what is in the output already is taken off it.
+    made_with (Mapping[str, Any]): The settings that determine the lines; JSON values.
+    texts (Iterator[LinkedText]): The input; what is in the output already is taken off it.
     overwrite (bool): Start over.
     RETURNS (tuple[IO[bytes], int]): The output, to be appended to, and how many lines it has.
-    RAISES (ElqError): If the output was made with something else, or of other texts.
+    RAISES (ElqError): If the output was made with other settings, or from other texts.
     """
     run = Path(f"{path}.run.json")
     made_with = json.loads(json.dumps(made_with))  # as it will be read back
     if path.suffix in OPENERS:
         raise ElqError(Errors.ELQ428.format(path=path))
-    if path.exists() and not path.is_file():  # a device or a pipe: nothing to go on with
+    if path.exists() and not path.is_file():  # a device or a pipe: nothing to resume
         return path.open("wb"), 0
     if overwrite:
         path.unlink(missing_ok=True)
@@ -49,20 +49,20 @@ def open_output(
     try:
         output.truncate(_end_of_lines(output))
         output.seek(0)
-        return output, _skip(path, output, rows)
+        return output, _skip(path, output, texts)
     except BaseException:
         output.close()
         raise
 
 
-def jsonl_line(row: LinkedText) -> bytes:
-    """RETURNS (bytes): The row as a line of spans JSONL."""
-    return json.dumps(text_to_dict(row), ensure_ascii=False).encode() + b"\n"
+def jsonl_line(linked: LinkedText) -> bytes:
+    """RETURNS (bytes): The linked as a line of spans JSONL."""
+    return json.dumps(text_to_dict(linked), ensure_ascii=False).encode() + b"\n"
 
 
 def hash_directory(directory: Path) -> str:
-    """What tells one saved pipeline, or knowledge base, from another: a hash of its files. The
-    large ones of a knowledge base count by the checksums in its manifest.
+    """Hash the files of a saved pipeline or knowledge base. The large files of a knowledge base
+    count by the checksums in its manifest.
 
     directory (Path): A pipeline or a knowledge base.
     RETURNS (str): 128 bits as hexadecimal digits.
@@ -78,7 +78,7 @@ def hash_directory(directory: Path) -> str:
 
 
 def _listed(manifest: Path) -> list[Path]:
-    """The files that a knowledge base's manifest has the checksums of."""
+    """The files whose checksums are in a knowledge base's manifest."""
     try:
         files = json.loads(manifest.read_text(encoding="utf8"))["files"]
         return [manifest.parent / name for name in files]
@@ -123,20 +123,20 @@ def _end_of_lines(output: IO[bytes]) -> int:
     return 0
 
 
-def _skip(path: Path, output: IO[bytes], rows: Iterator[LinkedText]) -> int:
-    """Compare the lines with the input's, up to the end of the output."""
+def _skip(path: Path, output: IO[bytes], texts: Iterator[LinkedText]) -> int:
+    """Compare the lines with the input, up to the end of the output."""
     done = 0
     while line := output.readline():
         done += 1
         where = f"{path}:{done}"
         record = parse_object(line.decode("utf8", errors="replace"), where)
-        row = next(rows, None)
-        if row is None or _unlinked(record) != _unlinked(text_to_dict(row)):
+        linked = next(texts, None)
+        if linked is None or _unlinked(record) != _unlinked(text_to_dict(linked)):
             raise ElqError(Errors.ELQ427.format(where=where))
     return done
 
 
 def _unlinked(record: Mapping[str, Any]) -> str:
-    """What a line has of the input. As text: NaN does not equal itself."""
+    """The part of a line that comes from the input, as a string because NaN != NaN."""
     kept = {name: value for name, value in record.items() if name != "spans"}
     return json.dumps(kept, sort_keys=True)

@@ -1,8 +1,8 @@
-"""Processes that link texts at the same time, each with a pipeline of its own.
+"""Processes that link texts in parallel, each with its own pipeline.
 
-Linking a text takes the encoder, which uses all cores, and then a third as long of Python, which
-uses one. `nlp.pipe(n_process=...)` would start its processes anew for each part of a stream, and
-send whole documents back.
+The encoder uses all cores; the Python code after it takes a third of that time and uses one.
+`nlp.pipe(n_process=...)` would restart its processes for each part of a stream, and send whole
+documents back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..errors import ElqError, Errors
 
 # The links of one text.
 TextLinks = tuple[LinkedSpan, ...]
-# Called with the number of texts that were linked since the last call.
+# Called with the number of texts linked since the last call.
 OnLinked = Callable[[int], object]
 
 # A worker's own pipeline.
@@ -34,17 +34,17 @@ _nlp: Language | None = None
 
 
 class Workers:
-    """To be used in a `with` statement: at its end the processes end."""
+    """A pool of linking processes; use it in a `with` statement, which ends them."""
 
     def __init__(self, load: Callable[[], Language], count: int) -> None:
         """
-        load (Callable): Loads the pipeline; it can be pickled.
-        count (int): How many processes share the cores that torch would use in this one.
+        load (Callable): Loads the pipeline; must be picklable.
+        count (int): Number of processes, which share the cores that torch would use here.
         """
         import torch
 
         threads = max(1, torch.get_num_threads() // count)
-        # Forked processes would inherit torch's threads in whatever state they are.
+        # Forked processes would inherit torch's threads in an undefined state.
         self._pool = ProcessPoolExecutor(
             count, get_context("spawn"), initializer=_begin, initargs=(load, threads)
         )
@@ -55,7 +55,7 @@ class Workers:
     ) -> Iterator[tuple[list[LinkedText], list[TextLinks], float]]:
         """Link texts, reading one chunk more than there are processes ahead.
 
-        on_linked (Callable): Called with the number of texts that were linked since.
+        on_linked (Callable): Called with the number of texts just linked.
         YIELDS (tuple[list[LinkedText], list[TextLinks], float]): Each chunk in turn, the links of
             its texts, and the seconds that linking took.
         RAISES (ElqError): If a process was killed.
@@ -104,10 +104,10 @@ def _begin(load: Callable[[], Language], threads: int) -> None:
     import torch
 
     global _nlp
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     torch.set_num_threads(threads)
     _nlp = load()
-    gc.freeze()  # or else every full collection walks through all that was imported and loaded
+    gc.freeze()  # full collections skip everything loaded so far
 
 
 def _link(texts: list[str], batch_size: int) -> tuple[list[TextLinks], float]:
@@ -116,7 +116,7 @@ def _link(texts: list[str], batch_size: int) -> tuple[list[TextLinks], float]:
 
 
 def _ignore(texts: int) -> None:
-    """Show nobody how far it is."""
+    """Report no progress."""
 
 
 def link_texts(
@@ -129,7 +129,7 @@ def link_texts(
     began = time.perf_counter()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     linked: list[TextLinks] = [()] * len(texts)
-    # Strings that only these texts have are forgotten at the end: nothing of a document is kept.
+    # Strings that occur only in these texts are freed at the end: no document is kept.
     with nlp.memory_zone():
         docs = nlp.pipe((texts[i] for i in order), batch_size=batch_size)
         for i, doc in zip(order, docs, strict=True):
@@ -140,7 +140,7 @@ def link_texts(
 
 
 def _give_back_memory() -> None:
-    """Where the C library is glibc: of freed arrays of ever other sizes it keeps more and more."""
+    """glibc hoards freed arrays of varying sizes; return that memory to the system."""
     trim = getattr(ctypes.pythonapi, "malloc_trim", None)
     if trim is not None:
         trim(0)

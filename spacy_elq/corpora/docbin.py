@@ -13,12 +13,10 @@ from ..files import atomic_file
 
 
 def read_docbin(path: Path, vocab: Vocab) -> Iterator[Doc]:
-    """Stream the documents of a `.spacy` file (its bytes are in memory, its documents are not).
+    """Stream the documents of a `.spacy` file, whose bytes are all in memory.
 
-    path (Path): The file.
-    vocab (Vocab): The vocabulary of the documents.
     YIELDS (Doc): The documents, with span groups and user data.
-    RAISES (ElqError): If the file is no DocBin.
+    RAISES (ElqError): If the file is not a DocBin.
     """
     try:
         docs = DocBin().from_disk(path)

@@ -1,4 +1,4 @@
-"""Entities by line number: how ELQ's files name them."""
+"""Entities by line number, as ELQ's files name them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class EntityLines:
 
     def __init__(self, path: str | Path) -> None:
         """
-        path (str | Path): ELQ's `entity.jsonl`, or the knowledge base directory made of it, which
-            opens at once: the file is read through first.
-        RAISES (ElqError): If there is nothing at that path, or it is no such file.
+        path (str | Path): ELQ's `entity.jsonl`, which is read completely first, or the knowledge
+            base directory built from it, which opens at once.
+        RAISES (ElqError): If the path does not exist, or is another kind of file.
         """
         self.path = Path(path)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -32,8 +32,8 @@ class EntityLines:
     def ids(self, lines: Sequence[int], where: str) -> list[str]:
         """The ids of the entities at some lines.
 
-        where (str): What a message calls the place that asks.
-        RAISES (ElqError): If there is no such line.
+        where (str): Names the place in messages.
+        RAISES (ElqError): If a line does not exist.
         """
         for line in lines:
             if not 0 <= line < self._count:

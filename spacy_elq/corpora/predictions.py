@@ -1,4 +1,4 @@
-"""What a pipeline linked, as rows: the output side of spans JSONL."""
+"""Links of a pipeline as linked texts: the output side of spans JSONL."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ..gold import gold_fields, gold_spans
 from ..types import Link
 from .spans_jsonl import LinkedSpan, LinkedText
 
-# Row field with the gold links of a row whose spans are predicted ones; objects as in "spans".
+# Field with the gold links of a text whose spans are predictions; objects as in "spans".
 GOLD_FIELD = "gold"
 
 
 def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
     """The linked entities of a document, in the order of the text.
 
-    doc (Doc): What the pipeline returned.
+    doc (Doc): The document that the pipeline returned.
     reference (Doc | None): The gold document, whose links become the field "gold" and whose other
         fields are kept.
     RETURNS (LinkedText): Spans with `label`, `score` (joint log-score), `prob` (of a calibrated
-        pipeline), `mention_score`, `title` and `candidates`, as far as the pipeline tells them.
+        pipeline), `mention_score`, `title` and `candidates`, as far as they are known.
     """
     spans = linked_spans(doc)
     if reference is None:
@@ -36,7 +36,7 @@ def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
 
 def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:
     """RETURNS (tuple[LinkedSpan, ...]): The linked entities of a document, in text order,
-    with what the pipeline tells about them."""
+    with their scores and candidates."""
     links = read_links(doc.spans.values())
     return tuple(
         LinkedSpan(
