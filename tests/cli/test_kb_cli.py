@@ -85,7 +85,7 @@ def test_build_refuses_bad_input(entities, kb, tmp_path):
     fails(run("build", entities, tmp_path / "new", "-q", "--index", "x"), "ELQ215")
     fails(run("build", entities, tmp_path / "new", "-q", "--encoder", "none"), "no such encoder")
     bad = write(tmp_path / "bad.jsonl", [*LINES, {"id": "Q1"}])
-    fails(run("build", bad, tmp_path / "new", "-q"), "bad.jsonl:4: the entity has no 'title'")
+    fails(run("build", bad, tmp_path / "new", "-q"), "bad.jsonl:4: 'title' is missing")
     assert not (tmp_path / "new").exists()
 
 
