@@ -20,7 +20,7 @@ from ..types import Entity
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from ..kb.build.builder import EntityEncoder
+    from ..kb.build.builder import EncodesEntities
 
 # Characters of a mention, end exclusive.
 CharSpan = tuple[int, int]
@@ -28,12 +28,12 @@ CharSpan = tuple[int, int]
 BATCH = 32
 
 
-def read_queries(path: Path, encoder: EntityEncoder, nlp: Language | None = None) -> Queries:
+def read_queries(path: Path, encoder: EncodesEntities, nlp: Language | None = None) -> Queries:
     """Make queries from a file.
 
     path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or lines
         of plain text.
-    encoder (EntityEncoder): Encodes the mentions as if they were entities, if there is no pipeline:
+    encoder (EncodesEntities): Encodes the mentions as if they were entities, if there is no pipeline:
         similar to the queries of a linker, but not the same.
     nlp (Language): A trained pipeline, whose linker makes the vectors: of the given mentions, or of
         those that it finds in plain text.

@@ -21,7 +21,7 @@ from ._common import (
 )
 
 if TYPE_CHECKING:
-    from ..kb.build.builder import EntityEncoder
+    from ..encoders.entity import EntityEncoder
     from ..kb.build.index_stage import QuerySource
     from ..kb.files.store import Manifest
     from ..kb.knowledge_base import FaissKB

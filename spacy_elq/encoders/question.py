@@ -1,9 +1,8 @@
 """Documents → wordpiece vectors, with the component's own transformer.
 
-The other source of vectors, a `transformer` component that several components share, is in
-`listener.py`. Both are thinc layers with one interface, `Model[list[Doc], list[EncodedBatch]]`. In
-training the vectors are part of torch's graph, and the layer's backprop, called after
-`loss.backward()`, carries on to where torch cannot reach.
+The other source of vectors, a shared `transformer` component, is in `listener.py`. Both are thinc
+layers of the type `Model[list[Doc], list[EncodedBatch]]`. In training, the vectors are part of
+torch's graph; the layer's backprop, called after `loss.backward()`, does the rest.
 """
 
 from __future__ import annotations

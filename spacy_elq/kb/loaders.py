@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spacy.vocab import Vocab
 
     from ..types import Entity
-    from .build.builder import EntityEncoder
+    from .build.builder import EncodesEntities
     from .knowledge_base import FaissKB
 
 
@@ -27,7 +27,7 @@ class KBLoader(Protocol):
     too: it embeds the entities, or must match the existing vectors.
     """
 
-    def __call__(self, vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB: ...
+    def __call__(self, vocab: Vocab, encoder: EncodesEntities | None = None) -> FaissKB: ...
 
 
 def kb_from_directory(path: str | Path | None, device: int = -1) -> KBLoader:
@@ -39,7 +39,7 @@ def kb_from_directory(path: str | Path | None, device: int = -1) -> KBLoader:
     RETURNS (KBLoader): Raises an error for an encoder other than the one that made the vectors.
     """
 
-    def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+    def load(vocab: Vocab, encoder: EncodesEntities | None = None) -> FaissKB:
         from .knowledge_base import FaissKB
 
         if path is None:
@@ -61,7 +61,7 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
     RETURNS (KBLoader): Needs an encoder.
     """
 
-    def load(vocab: Vocab, encoder: EntityEncoder | None = None) -> FaissKB:
+    def load(vocab: Vocab, encoder: EncodesEntities | None = None) -> FaissKB:
         from ..entities.reader import read_entities
         from ..files import check_file
 
@@ -86,7 +86,7 @@ def empty_kb() -> Callable[[Vocab, int], FaissKB]:
     return FaissKB
 
 
-def kb_of_no_entities(vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
+def kb_of_no_entities(vocab: Vocab, encoder: EncodesEntities) -> FaissKB:
     """RETURNS (FaissKB): An empty knowledge base in memory for entities of that encoder."""
     from .knowledge_base import FaissKB
 
@@ -95,7 +95,7 @@ def kb_of_no_entities(vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
     )
 
 
-def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
+def check_fingerprint(kb: FaissKB, encoder: EncodesEntities) -> None:
     """Raise an ElqError if another encoder made the vectors."""
     if kb.fingerprint != encoder.fingerprint:
         raise ElqError(
@@ -105,7 +105,7 @@ def check_fingerprint(kb: FaissKB, encoder: EntityEncoder) -> None:
         )
 
 
-def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
+def rebuild(kb: FaissKB, encoder: EncodesEntities) -> FaissKB:
     """Embed the entities of a knowledge base again, after a change of the encoder.
 
     RETURNS (FaissKB): A new one. Its temporary directory lives as long as it does. It is in memory
@@ -129,7 +129,7 @@ def rebuild(kb: FaissKB, encoder: EntityEncoder) -> FaissKB:
 
 
 def _build_temporary(
-    entities: Iterable[Entity], vocab: Vocab, encoder: EntityEncoder, **settings: Any
+    entities: Iterable[Entity], vocab: Vocab, encoder: EncodesEntities, **settings: Any
 ) -> FaissKB:
     import tempfile
 
@@ -142,7 +142,7 @@ def _build_temporary(
     return FaissKB.open(out, vocab).keep_temporary(directory)
 
 
-def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB:
+def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> FaissKB:
     from ..entities.reader import read_entities
     from .build.builder import build_kb
     from .files.locks import exclusive_lock
@@ -161,7 +161,7 @@ def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -
     return kb
 
 
-def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EntityEncoder) -> FaissKB | None:
+def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> FaissKB | None:
     """RETURNS (FaissKB | None): The knowledge base in a cache, if it has these entities and this
         encoder.
     RAISES (ElqError): If the directory holds a knowledge base that was not made as a cache."""

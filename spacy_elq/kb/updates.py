@@ -15,7 +15,7 @@ from .live.view import View
 from .search.file_vectors import merge
 
 if TYPE_CHECKING:
-    from .build.builder import EntityEncoder
+    from .build.builder import EncodesEntities
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:
@@ -48,14 +48,14 @@ def lookup_entities(view: View, records: Sequence[Entity | Mapping[str, Any]]) -
 
 
 def embed_changed(
-    encoder: EntityEncoder, view: View, new: Sequence[Entity], old: Sequence[Entity]
+    encoder: EncodesEntities, view: View, new: Sequence[Entity], old: Sequence[Entity]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed changed entities. Entities whose text stays the same keep their vectors, which is
     faster.
 
     view (View): Holds the vectors of the old entities.
     new, old (Sequence[Entity]): The same entities after and before the change.
-    RETURNS (tuple[ndarray, ndarray]): Vectors and owners, as `EntityEncoder.encode` of the new
+    RETURNS (tuple[ndarray, ndarray]): Vectors and owners, as `EncodesEntities.encode` of the new
         entities.
     """
     same = np.array([_text(a) == _text(b) for a, b in zip(new, old, strict=True)], dtype=bool)

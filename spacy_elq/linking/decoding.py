@@ -1,9 +1,8 @@
-"""Logits → spans → links: the published inference (ELQ, section 3.4), in plain numpy.
+"""Logits → spans → thresholds: the published inference (ELQ, section 3.4), in plain numpy.
 
-Positions are wordpieces of a window, [CLS] = 0, and both ends of a span are inclusive. What the
-published code does beside the paper (strict comparisons, spans one wordpiece wider than the
-limit, the fallback when no span passes) is kept: in exact mode the output is the
-published implementation's.
+Positions are wordpieces of a window, [CLS] = 0, and both ends of a span are inclusive. Details of
+the published code that are not in the paper are kept: strict comparisons, spans one wordpiece wider
+than the limit, and the fallback when no span passes.
 """
 
 from __future__ import annotations

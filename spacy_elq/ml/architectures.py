@@ -40,11 +40,11 @@ def build_elq(
     context_window (int): Add to a mention's direction a learned share of the direction of the text
         around it, up to this many wordpieces on either side; needs `cosine`. 0 is the published
         model.
-    nil (bool): Let a mention's entities compete with there being none in the knowledge base, with a
-        learned score; needs `cosine`. False is the published model.
-    pretrained (Optional[str]): Begin with trained weights: "starter", which come with the package
-        and are changes to MiniLM, or the path of a file that `elq weights` wrote. None begins with
-        the encoder's own weights and untrained heads.
+    nil (bool): Let a mention's entities compete with NIL, which has a learned score; needs
+        `cosine`. False is the published model.
+    pretrained (str | None): Trained weights to start from: "starter" (changes to MiniLM, in this
+        package), or the path of a file written by `elq weights`. None starts from the encoder's
+        weights and untrained heads.
     """
     options = {"cosine": cosine, "scale": scale, "name_features": name_features}
     options |= {"context_window": context_window, "nil": nil}

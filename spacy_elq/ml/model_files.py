@@ -67,10 +67,10 @@ def read_model(model: ElqModel, path: Path) -> None:
 
 
 def model_from_bytes(model: ElqModel, data: bytes) -> None:
-    """Read what `model.to_bytes` returned; heads are made where there are none yet. The encoder's
-    settings stay as they are: they are the component's.
+    """Read the result of `model.to_bytes`, and create the heads if there are none yet. The encoder
+    keeps its settings, which belong to the component.
 
-    RAISES (ElqError): If the model is configured otherwise than the one that was saved.
+    RAISES (ElqError): If the saved model was configured differently.
     """
     if not is_initialized(model):
         # The first node is the root; its width is that of the heads.

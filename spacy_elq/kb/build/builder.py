@@ -43,7 +43,7 @@ FIRST_BATCH = 64
 OwnedVectors = tuple[np.ndarray, np.ndarray]
 
 
-class EntityEncoder(Protocol):
+class EncodesEntities(Protocol):
     """Turns entities into vectors.
 
     width (int): Width h of the vectors.
@@ -87,9 +87,9 @@ class VectorSource:
     """The vectors of the entities that a knowledge base is built from, batch by batch.
 
     batch (Callable): `batch(entities, start)` returns the vectors of consecutive entities, the
-        first of which is number `start`, as `EntityEncoder.encode` does. An interrupted build
+        first of which is number `start`, as `EncodesEntities.encode` does. An interrupted build
         resumes with a batch in the middle.
-    width, fingerprint, normalized: As for `EntityEncoder`.
+    width, fingerprint, normalized: As for `EncodesEntities`.
     dtype (str): Type of the stored vectors if the build does not set one; "auto" to decide by
         their number.
     entities (int | None): Number of entities that there are vectors of, if known.
@@ -106,7 +106,7 @@ class VectorSource:
     identity: str = ""
 
     @classmethod
-    def from_encoder(cls, encoder: EntityEncoder) -> VectorSource:
+    def from_encoder(cls, encoder: EncodesEntities) -> VectorSource:
         """RETURNS (VectorSource): The vectors that an encoder makes."""
         return cls(
             lambda entities, start: encoder.encode(entities),
@@ -144,7 +144,7 @@ class VectorSource:
 def build_kb(
     entities: Iterable[Entity],
     out: str | Path,
-    vectors: EntityEncoder | VectorSource,
+    vectors: EncodesEntities | VectorSource,
     *,
     index: str = AUTO,
     index_file: Path | None = None,
@@ -164,7 +164,7 @@ def build_kb(
 
     entities (Iterable[Entity]): Read once.
     out (str | Path): The directory to create.
-    vectors (EntityEncoder | VectorSource): An encoder that embeds the entities, or a source of
+    vectors (EncodesEntities | VectorSource): An encoder that embeds the entities, or a source of
         vectors that exist already.
     index (str): "auto", "exact", a FAISS factory string such as "HNSW32", or the address of a
         vector store such as "milvus:URI#NAME"; see `VectorBackend`.
