@@ -33,7 +33,7 @@ def read_queries(path: Path, encoder: EncodesEntities, nlp: Language | None = No
 
     path (Path): Mention vectors (.npy, float32 (M, h)), texts with mentions (spans JSONL), or lines
         of plain text.
-    encoder (EncodesEntities): Encodes the mentions as if they were entities, if there is no pipeline:
+    encoder (EncodesEntities): Encodes mentions as if they were entities, if there is no pipeline:
         similar to the queries of a linker, but not the same.
     nlp (Language): A trained pipeline, whose linker makes the vectors: of the given mentions, or of
         those that it finds in plain text.

@@ -9,6 +9,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..annotate import without_overlaps
+from ..encoders.question import encoder_settings
 from ..encoders.windows import WINDOW_KEY
 from ..entities.elq import LINE_FIELD
 from ..errors import ElqError, Errors
@@ -43,7 +44,7 @@ def predict_links(elq: ElqLinker, docs: Sequence[Doc]) -> list[list[PieceLink]]:
     RETURNS (list[list[PieceLink]]): The links of each document, best first, as `pred_triples` and
         `scores` in the published output.
     """
-    if not get_encoder(elq.model).attrs.get("truncate"):
+    if not getattr(encoder_settings(get_encoder(elq.model)), "truncate", False):
         raise ElqError(Errors.ELQ518)
     settings = elq.settings
     mentions = elq.rank_mentions(docs)
