@@ -20,12 +20,11 @@ OPEN_NAMES = re.compile(rf"^{NAMES},$")
 class SpacyDocstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = to_google(obj.docstring.value, *_fields(obj))
+            obj.docstring.value = to_google(obj.docstring.value, *_names(obj))
 
 
-def to_google(docstring: str, fields: set[str], heading: str) -> str:
-    """fields (set[str]): The names that entries without a type may have.
-    heading (str): The section of named entries.
+def to_google(docstring: str, parameters: set[str], fields: set[str]) -> str:
+    """parameters, fields (set[str]): Entries with these names may lack a type.
     RETURNS (str): The docstring in Google's form."""
     prose: list[str] = []
     entries: list[tuple[list[str], str | None, list[str]]] = []
@@ -33,7 +32,7 @@ def to_google(docstring: str, fields: set[str], heading: str) -> str:
     for line in _joined(docstring.splitlines()):
         found = ENTRY.match(line)
         names = re.split(r",\s+", found["names"]) if found else []
-        if found and (found["type"] or {name.lstrip("*") for name in names} <= fields):
+        if found and (found["type"] or {name.lstrip("*") for name in names} <= parameters | fields):
             texts = [found["text"]]
             entries.append((names, found["type"], texts))
             continue
@@ -41,9 +40,13 @@ def to_google(docstring: str, fields: set[str], heading: str) -> str:
             texts = prose
         texts.append(line if texts is prose else line.strip())
     sections: dict[str, list[str]] = {}
+
+    def kind(name: str) -> str:
+        return "Args" if name.lstrip("*") in parameters or not fields else "Attributes"
+
     for names, type_, lines in entries:
         for name in names:
-            section = sections.setdefault(SECTIONS.get(name, heading), [])
+            section = sections.setdefault(SECTIONS.get(name) or kind(name), [])
             typed = f" ({type_})" if type_ else ""
             title = f"{type_}" if name in SECTIONS else f"{name}{typed}"
             section += [f"    {title}: {lines[0]}", *(f"        {line}" for line in lines[1:])]
@@ -63,8 +66,9 @@ def _joined(lines: list[str]) -> list[str]:
     return result
 
 
-def _fields(obj: griffe.Object) -> tuple[set[str], str]:
-    if isinstance(obj, griffe.Function):
-        return {parameter.name.lstrip("*") for parameter in obj.parameters}, "Args"
-    is_record = isinstance(obj, griffe.Class) and "__init__" not in obj.members
-    return set(obj.members), "Attributes" if is_record else "Args"
+def _names(obj: griffe.Object) -> tuple[set[str], set[str]]:
+    """RETURNS (tuple[set[str], set[str]]): Names of an object's parameters, and of its members."""
+    function = obj.members.get("__init__") if isinstance(obj, griffe.Class) else obj
+    found = function.parameters if isinstance(function, griffe.Function) else []
+    fields = set(obj.members) if isinstance(obj, griffe.Class) else set()
+    return {parameter.name.lstrip("*") for parameter in found}, fields

@@ -66,7 +66,12 @@ VARIABLES: dict[str, Any] = {
     "model": Model,
     "Doc": Doc,
 }
-OWN_VARIABLES = {"elq": "ElqLinker", "kb": "FaissKB", "entity": "Entity", "manifest": "Manifest"}
+OWN_VARIABLES = {
+    "elq": ("ElqLinker", "LinkerSettings"),
+    "kb": ("FaissKB",),
+    "entity": ("Entity",),
+    "manifest": ("Manifest",),
+}
 # Not of this project: the published ELQ's (those with underscores aside), and other programs'.
 OTHERS_OPTIONS = {
     "--interactive": "the published ELQ",
@@ -179,7 +184,7 @@ def options() -> frozenset[str]:
 
 @cache
 def configs() -> tuple[Mapping[str, Any], ...]:
-    default = {"components": Config().from_str(DEFAULT_CONFIG)}
+    default = {"components": {"elq": DEFAULT_CONFIG.get("elq", DEFAULT_CONFIG)}}
     pipeline = Language().config
     files = [
         Config().from_disk(path, interpolate=False) for path in (ROOT / "configs").glob("*.cfg")
@@ -220,9 +225,9 @@ def resolves(name: str) -> bool:
         return rest[-1] in vocabulary()
     if root in VARIABLES and hasattr(VARIABLES[root], rest[0]):
         return True
-    class_ = OWN_VARIABLES.get(root, root)
-    if class_ in classes() and has_member(class_, rest[0]):
-        return True
+    for class_ in OWN_VARIABLES.get(root, (root,)):
+        if class_ in classes() and has_member(class_, rest[0]):
+            return True
     if in_config(parts):
         return True
     is_own = False
