@@ -209,11 +209,14 @@ def in_config(keys: list[str]) -> bool:
 
 @cache
 def has_member(class_: str, name: str) -> bool:
-    return name in classes()[class_] or any(
-        hasattr(getattr(importlib.import_module(module), class_, None), name)
-        for module, text in sources().items()
-        if f"class {class_}(" in text  # inherited ones
-    )
+    if name in classes()[class_]:
+        return True
+    for module, text in sources().items():
+        if f"class {class_}(" in text:  # inherited ones
+            found = getattr(importlib.import_module(module), class_, None)
+            if hasattr(found, name) or name in getattr(found, "model_fields", ()):
+                return True
+    return False
 
 
 @cache
