@@ -58,7 +58,7 @@ DOCSTRING_TYPE = re.compile(r"^\s*[\w*]+(?:, [\w*]+)* \(([^:]+)\):", re.MULTILIN
 # What the usual variables of the documentation hold.
 VARIABLES: dict[str, Any] = {
     "doc": Doc,
-    "nlp": Language,
+    "nlp": Language(),
     "span": Span,
     "ent": Span,
     "token": Token,
