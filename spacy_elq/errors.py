@@ -377,7 +377,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "unique: change one of the two, or leave them out."
     )
     ELQ355 = (
-        "`freeze` names '{name}', which is no part of the transformer; its parts are: {parts}. "
+        "`freeze` names '{name}', which is not a part of the transformer; its parts are: {parts}. "
         'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'
     )
     ELQ356 = (
@@ -394,8 +394,8 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ405 = "--part {part} is not of the form NAME=FILE."
     ELQ406 = "{path} holds no texts, so there is nothing to measure."
     ELQ407 = (
-        "{path} is no knowledge base directory, so the pipeline can't refer to it. Build one with: "
-        "python -m spacy elq kb build {path} my_kb"
+        "{path} is not a knowledge base directory, so the pipeline can't refer to it. Build one "
+        "with: python -m spacy elq kb build {path} my_kb"
     )
     ELQ408 = (
         "--predictions can't write {path}: {problem}. Choose another directory, or give the sets "
@@ -404,7 +404,7 @@ class Errors(metaclass=ErrorsWithCodes):
     # ELQ42x: link
     ELQ420 = (
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
-        "(a text a line), .csv or .tsv, or - for standard input."
+        "(one text per line), .csv or .tsv, or - for standard input."
     )
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (
@@ -452,26 +452,26 @@ class Errors(metaclass=ErrorsWithCodes):
         "Check that the texts name entities by the ids of the knowledge base, or lower --floor."
     )
     ELQ444 = (
-        "{path} is no directory of a pipeline, so nothing can be stored in it. Name the directory "
-        "(not a package), or leave out --save."
+        "{path} is not the directory of a pipeline, so nothing can be stored in it. Name the "
+        "directory (not a package), or leave out --save."
     )
     ELQ445 = (
         "`calibration` is {found}. It must be null or what `spacy elq tune` stores: a method "
         "('isotonic' with ascending scores and probs, or 'platt' with slope and intercept)."
     )
     # ELQ446-ELQ479: what commands are given, and where they write
-    ELQ446 = "{path} is an input, and would be written over. Choose another path for the output."
+    ELQ446 = "{path} is an input, and would be overwritten. Choose another path for the output."
     ELQ447 = (
-        "{path} is there already and is no HTML page. `elq report` takes one gold file, then the "
-        "page to write: choose another path, or remove the file first."
+        "{path} exists and is not an HTML page. `elq report` takes one gold file, then the page to "
+        "write: choose another path, or remove the file first."
     )
     ELQ448 = (
-        "{path} lies in {out}, which would be replaced, and the entities lost with it. Choose "
+        "{path} is inside {out}, which would be replaced, so the entities would be lost. Choose "
         "another OUT, or move the entities first."
     )
     ELQ449 = (
-        "Entities are written as JSON lines, which is not what {path} ends in. Give a name that "
-        "ends in .jsonl, .jsonl.gz, .jsonl.bz2 or .jsonl.xz."
+        "Entities are written as JSON lines, but {path} has another suffix. Give a name that ends "
+        "in .jsonl, .jsonl.gz, .jsonl.bz2 or .jsonl.xz."
     )
     ELQ450 = (
         "A database can't be read or written ({reason}). Check that the disk is not full and that "
@@ -482,8 +482,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "Whole numbers must fit 64 bits, and objects may be nested at most 500 deep."
     )
     ELQ453 = (
-        "The pipeline has several linkers of this package: {names}. This works on one: take the "
-        "others out with nlp.remove_pipe(name), and save the pipeline under another name."
+        "The pipeline has several linkers of this package: {names}. This works on one: remove the "
+        "others with nlp.remove_pipe(name), and save the pipeline under another name."
     )
     ELQ457 = "{option} does nothing without {other}. Give both, or neither."
     ELQ458 = (

@@ -34,7 +34,7 @@ def link_stream(
     texts (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches
         for each worker, some seconds' work at most; not at all with a `batch_size` of 1 and no
         workers.
-    batch_size (int): Texts a batch.
+    batch_size (int): Texts per batch.
     on_linked (Callable): Called with the number of texts just linked, for a progress bar.
     workers (Workers | None): Processes that have the same pipeline; in this process where None.
     YIELDS (list[LinkedText]): The next of the texts, with the spans that the pipeline linked.

@@ -1,4 +1,4 @@
-"""What all commands share: how they end, what they print where, how they load a pipeline.
+"""What all commands share: exit codes, output streams, loading a pipeline.
 
 Results go to stdout, everything else to stderr. Bad input ends a command with one line and exit
 status 1, an interrupt with one line and 130.
@@ -27,9 +27,9 @@ T = TypeVar("T")
 # Options that several commands take.
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
 GpuOption = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
-EntityUriOption = Annotated[str, typer.Option(help="For nif: what precedes an entity's id")]
+EntityUriOption = Annotated[str, typer.Option(help="For nif: prefix of an entity's id")]
 FormatOption = Annotated[
-    str, typer.Option("--from", "-f", help="Format of DATA, if not told by names")
+    str, typer.Option("--from", "-f", help="Format of DATA; default: by its name")
 ]
 ThresholdOption = Annotated[
     float | None,
@@ -39,10 +39,10 @@ TopKOption = Annotated[
     int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
 ]
 INTERRUPTED = 130
-# Unknown entities that are named.
+# Number of unknown entities that a note names.
 UNKNOWN_SHOWN = 3
-# Texts a batch, where no option says it: enough for batches of the encoder that are large and have
-# little padding; of spaCy's own 1000, all links would be held at once.
+# Texts per batch, if no option sets it: enough for the encoder to form large batches with little
+# padding. With spaCy's default of 1000, all of their links would be in memory at once.
 BATCH_SIZE = 256
 
 
@@ -51,8 +51,8 @@ def handle_errors(
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Make a function a well-behaved command.
 
-    kept (str): What is said about the output if the command is interrupted; where it depends on
-        how far the command came, that raises KeyboardInterrupt with a message.
+    kept (str): The message about the output if the command is interrupted. If that depends on the
+        progress, the command raises KeyboardInterrupt with a message of its own.
     RETURNS (Callable): The decorator.
     """
 
@@ -62,7 +62,7 @@ def handle_errors(
             try:
                 command(*args, **kwargs)
             except BrokenPipeError:
-                raise  # click ends quietly when the reader of a pipe has gone
+                raise  # click exits quietly when the reader of a pipe is gone
             except (ElqError, OSError) as err:
                 typer.echo(f"Error: {error_line(err)}", err=True)
                 raise typer.Exit(1) from None
@@ -86,7 +86,7 @@ def error_line(err: Exception) -> str:
 
 
 def echo_note(message: str, *, quiet: bool) -> None:
-    """Tell the user something that is no result."""
+    """Print a message that is not a result, on stderr."""
     if not quiet:
         typer.echo(message, err=True)
 
@@ -147,10 +147,10 @@ def read_gold_docs(
 ) -> list[Doc]:
     """Read an evaluation set.
 
-    path (Path): A file of any format of `elq convert`.
-    nlp (Language): Whose tokenizer is used.
-    read_as (str): Its format; by suffix where empty.
-    entity_uri (str): What precedes an entity's id in NIF.
+    path (Path): A file in any format of `elq convert`.
+    nlp (Language): The pipeline whose tokenizer is used.
+    read_as (str): Its format; if empty, by its suffix.
+    entity_uri (str): Prefix of an entity's id in NIF.
     RETURNS (list[Doc]): Gold documents.
     RAISES (ElqError): If there are none.
     """
@@ -167,7 +167,7 @@ def read_gold_docs(
 def note_unknown_entities(
     elq: Any | None, references: Iterable[Doc], name: str, *, quiet: bool
 ) -> None:
-    """Tell which gold entities a linker can't find, since its knowledge base has not got them."""
+    """Report gold entities that a linker can't find because its knowledge base lacks them."""
     from ..gold import gold_spans
 
     find = getattr(getattr(elq, "kb", None), "entity", None)
@@ -182,7 +182,7 @@ def note_unknown_entities(
 
 
 def require_elq(nlp: Language, name: str) -> Any:
-    """RETURNS (Any): The component "elq" of a pipeline; `name` is what messages call it.
+    """RETURNS (Any): The component "elq" of a pipeline; `name` is its name in messages.
     RAISES (ElqError): If it has none."""
     from ..pipeline.component import find_elq
 
@@ -193,7 +193,7 @@ def require_elq(nlp: Language, name: str) -> Any:
 
 
 def override_settings(elq: Any, threshold: float | None, top_k: int | None) -> None:
-    """Change settings of the linker that were given on the command line.
+    """Apply the settings of the linker that were given on the command line.
 
     RAISES (ElqError): If a value is not allowed.
     """
@@ -204,18 +204,18 @@ def override_settings(elq: Any, threshold: float | None, top_k: int | None) -> N
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """RETURNS (bool): Whether two paths are of one file that is there."""
+    """RETURNS (bool): Whether two paths name the same existing file."""
     return one.exists() and other.exists() and one.samefile(other)
 
 
 def refuse_to_overwrite(output: Path, inputs: Iterable[Path | None]) -> None:
-    """Raise an ElqError if an output would be written over one of the inputs that were given."""
+    """Raise an ElqError if an output would overwrite one of the inputs."""
     if any(path is not None and is_same_file(path, output) for path in inputs):
         raise ElqError(Errors.ELQ446.format(path=output))
 
 
 def dataset_names(paths: Iterable[Path]) -> list[str]:
-    """RETURNS (list[str]): A short name for each data file; whole paths where names clash."""
+    """RETURNS (list[str]): A short name for each data file; whole paths if names clash."""
     chosen = list(paths)
     names = [path.name for path in chosen]
     return names if len(set(names)) == len(names) else [str(path) for path in chosen]

@@ -35,11 +35,11 @@ TEXT               link a text
 
 
 class Conversation:
-    """What is answered to a line: to a text its links, to a /command what it says.
+    """Answers to lines: a text gets its links, a /command its effect.
 
     nlp (Language): The pipeline.
     elq (ElqLinker): Its linker.
-    display (Display): How answers look.
+    display (Display): Formats answers.
     say (Callable[[str], None]): Prints an answer.
     """
 
@@ -60,7 +60,7 @@ class Conversation:
         }
 
     def answer(self, line: str) -> bool:
-        """RETURNS (bool): Whether the conversation goes on."""
+        """RETURNS (bool): Whether the conversation continues."""
         line = line.strip()
         name, _, argument = line.partition(" ")
         if name in ("/quit", "/exit"):
@@ -126,7 +126,7 @@ class Conversation:
 
 
 def converse(nlp: Language, elq: Any) -> None:
-    """Answer lines that are typed, until Ctrl-D or /quit."""
+    """Answer typed lines until Ctrl-D or /quit."""
     conversation = Conversation(nlp, elq, Display(), print)
     print(f"{len(elq.kb)} entities. Type a text; /help lists the commands.")
     with _history():
@@ -135,7 +135,7 @@ def converse(nlp: Language, elq: Any) -> None:
 
 
 def _turn(conversation: Conversation) -> bool:
-    """One line and its answer. Ctrl-C drops the line, or stops the answer."""
+    """Read and answer one line. Ctrl-C drops the line, or stops the answer."""
     try:
         return conversation.answer(input(PROMPT))
     except EOFError:
@@ -147,7 +147,8 @@ def _turn(conversation: Conversation) -> bool:
 
 
 def _number(argument: str, kind: Callable[[str], Any]) -> Any:
-    """RETURNS (Any): None for no argument; an ElqError for one that is no such number."""
+    """RETURNS (Any): The number, None without an argument.
+    RAISES (ElqError): If it is not such a number."""
     try:
         return kind(argument) if argument else None
     except ValueError:
@@ -156,7 +157,7 @@ def _number(argument: str, kind: Callable[[str], Any]) -> Any:
 
 @contextmanager
 def _history() -> Iterator[None]:
-    """Line editing, with the lines of earlier conversations, where Python has readline."""
+    """Line editing with the history of earlier conversations, if Python has readline."""
     try:
         import readline
     except ImportError:  # Windows
@@ -169,7 +170,7 @@ def _history() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # a home that cannot be written is no reason to fail
+        with suppress(OSError):  # a read-only home directory is not a reason to fail
             path.parent.mkdir(parents=True, exist_ok=True)
             readline.write_history_file(path)
 

@@ -26,12 +26,12 @@ def save_scores(path: Path, results: Sequence[Result], **settings: Any) -> None:
 
 
 def read_scores(path: Path) -> list[Result]:
-    """Read results that `save_scores` wrote, or of other origin.
+    """Read results that `save_scores` or another program wrote.
 
     path (Path): JSON: "results", a list of objects with `data` (name of the set), `system` and
         `scores` (`elq_weak_p` and the like); `part`, `texts` and `speed` may be left out.
     RETURNS (list[Result]): The results.
-    RAISES (ElqError): If the file is another one.
+    RAISES (ElqError): If the file does not contain scores.
     """
     try:
         results = srsly.read_json(path)["results"]
@@ -48,13 +48,13 @@ def _result(record: dict[str, Any]) -> Result:
 
 
 def of_set(results: Iterable[Result], name: str) -> list[Result]:
-    """RETURNS (list[Result]): Those of a whole set, which they may name without its suffix."""
+    """RETURNS (list[Result]): The results of a whole set; they may name it without its suffix."""
     names = (name, str(Path(name).with_suffix("")))
     return [r for r in results if not r.part and r.data in names]
 
 
 def format_scores(results: Sequence[Result]) -> str:
-    """Format results as a table, without the measures that no result has.
+    """Format results as a table; measures that no result has are left out.
 
     results (Sequence[Result]): From `evaluate_set` or `read_scores`.
     RETURNS (str): A header, and a line for each result; a set is named on its first line only.

@@ -25,17 +25,15 @@ def convert_command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="File to read")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write")],
     read_as: Annotated[
-        str, typer.Option("--from", "-f", help="Format of IN, if its name does not tell")
+        str, typer.Option("--from", "-f", help="Format of IN; default: by its name")
     ] = "",
     write_as: Annotated[
-        str, typer.Option("--to", "-t", help="Format of OUT, if its name does not tell")
+        str, typer.Option("--to", "-t", help="Format of OUT; default: by its name")
     ] = "",
-    lang: Annotated[
-        str, typer.Option("--lang", "-l", help="Language whose tokenizer is used")
-    ] = "en",
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Language, for the tokenizer")] = "en",
     entities: Annotated[
         Path | None,
-        typer.Option(help="For the elq formats: ELQ's entity.jsonl, or the KB made of it"),
+        typer.Option(help="For the elq formats: ELQ's entity.jsonl, or the KB built from it"),
     ] = None,
     tokenizer: Annotated[
         str, typer.Option(help='For the elq formats: "minilm", a model directory or a hub id')
@@ -67,7 +65,7 @@ def convert_command(
         "spans widened to whole tokens": stats.misaligned,
         "spans of white space only, left out": stats.blank,
         "mentions without an entity, left out": stats.unlinked,
-        "mentions at whose place the text is another one": stats.displaced,
+        "mentions that differ from the text at their offsets": stats.displaced,
     }
     for what, count in changes.items():
         if count:

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: python -m spacy elq evaluate training/model-best dev.jsonl --output scores.json"
 
 
-@handle_errors("No scores were written; of sets that were done, the links are in --predictions.")
+@handle_errors("No scores were written; the links of finished sets are in --predictions.")
 def evaluate_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
-    data: Annotated[list[Path], typer.Argument(help="Gold files, of any format of `elq convert`")],
+    data: Annotated[list[Path], typer.Argument(help="Gold files in any format of `elq convert`")],
     read_as: FormatOption = "",
     entity_uri: EntityUriOption = WIKIDATA,
     output: Annotated[
@@ -53,10 +53,10 @@ def evaluate_command(
     threshold: ThresholdOption = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="Entities JSONL: measure an alias dictionary of them as well"),
+        typer.Option(help="Entities JSONL: also measure an alias dictionary of them"),
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(help="Gold file whose links the alias dictionary counts")
+        Path | None, typer.Option(help="Gold file in which the alias dictionary counts links")
     ] = None,
     min_link_probability: Annotated[
         float,
@@ -64,15 +64,15 @@ def evaluate_command(
     ] = 0.0,
     part: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Report the texts that FILE holds as a part too"),
+        typer.Option(metavar="NAME=FILE", help="Also report the texts in FILE as a part"),
     ] = None,
     beside: Annotated[
         Path | None,
-        typer.Option(help="Scores that --output wrote earlier, to print beside: set by set"),
+        typer.Option(help="Scores from an earlier --output, to print for comparison, set by set"),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Directory for the links, a file for each set"),
+        typer.Option(help="Directory for the links, one file per set"),
     ] = None,
     write_as: Annotated[
         str,
@@ -81,13 +81,13 @@ def evaluate_command(
         ),
     ] = "",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Texts a batch")
+        int, typer.Option("--batch-size", "-b", min=1, help="Texts per batch")
     ] = BATCH_SIZE,
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
-    ranks, links a text, texts a second."""
+    ranks, links per text, texts per second."""
     from ..corpora.convert import write_any
     from ..corpora.predictions import text_from_prediction
     from ..evaluation.evaluate import evaluate_set
@@ -144,7 +144,7 @@ def evaluate_command(
 
 
 def _check_pairs(*pairs: tuple[str, bool, str, bool]) -> None:
-    """Raise an ElqError for an option that is given without another that it belongs to."""
+    """Raise an ElqError for an option that needs another one, which is missing."""
     for option, given, other, other_given in pairs:
         if given and not other_given:
             raise ElqError(Errors.ELQ457.format(option=option, other=other))
@@ -160,8 +160,8 @@ def _split_part(part: str) -> tuple[str, Path]:
 def _targets(
     directory: Path, names: Sequence[str], write_as: str, inputs: Sequence[Path]
 ) -> list[Path]:
-    """RETURNS (list[Path]): Where the links of each set go.
-    RAISES (ElqError): If that would write over an input, or over another set's links."""
+    """RETURNS (list[Path]): The file for the links of each set.
+    RAISES (ElqError): If that would overwrite an input or another set's links."""
     from ..corpora.convert import suffix_of
 
     targets = [directory / f"{Path(name).stem}{suffix_of(write_as)}" for name in names]
@@ -189,7 +189,7 @@ def _baseline(
 
 
 class _Kept:
-    """Passes documents through, and keeps them."""
+    """Passes documents through and keeps them."""
 
     def __init__(self, watch: Callable[[Iterable[Doc]], Iterator[Doc]]) -> None:
         self.watch = watch

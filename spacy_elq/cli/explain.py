@@ -30,7 +30,7 @@ def explain_command(
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="Number of spans shown besides links")
+        int, typer.Option("--limit", min=0, help="Number of spans shown besides links")
     ] = 20,
     candidates: Annotated[
         int,

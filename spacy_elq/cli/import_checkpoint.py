@@ -16,30 +16,28 @@ EXAMPLE = (
 )
 
 
-@handle_errors("What was converted is kept beside the output; run the same command again to go on.")
+@handle_errors("Converted parts are kept beside the output; run the same command again to resume.")
 def import_checkpoint_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory of the pipeline to make")],
     weights: Annotated[Path, typer.Option("--weights", "-w", help="State dict, elq_*.bin")],
     params: Annotated[Path, typer.Option("--params", "-p", help="Settings, elq_*_params.txt")],
-    entities: Annotated[
-        Path, typer.Option("--entities", "-e", help="entity.jsonl, or id2title.json")
-    ],
+    entities: Annotated[Path, typer.Option("--entities", help="entity.jsonl, or id2title.json")],
     vectors: Annotated[
         Path | None,
         typer.Option("--vectors", "-v", help="Entity vectors, *.t7; default: embed the entities"),
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option("--index", "-i", help="FAISS index of the vectors; default: exact search"),
+        typer.Option("--index", help="FAISS index of the vectors; default: exact search"),
     ] = None,
     encoder: Annotated[
         str,
         typer.Option(
-            help="Directory or hub id of tokenizer and configuration; default: that of the settings"
+            help="Directory or hub id of tokenizer and configuration; default: from the settings"
         ),
     ] = "",
     threshold: Annotated[
-        float, typer.Option("--threshold", "-t", help="Joint log-score that a link must exceed")
+        float, typer.Option("--threshold", help="Joint log-score that a link must exceed")
     ] = -2.9,
     threshold_type: Annotated[
         str,
@@ -49,15 +47,15 @@ def import_checkpoint_command(
         float, typer.Option(help="Mention score, for the types other than joint")
     ] = -0.6931,
     max_context_length: Annotated[
-        int, typer.Option(min=0, help="Wordpieces of a text; default: that of the settings")
+        int, typer.Option(min=0, help="Wordpieces of a text; default: from the settings")
     ] = 0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", "-O", help="Replace a pipeline that is there")
+        bool, typer.Option("--overwrite", "-O", help="Replace an existing pipeline")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a pipeline of a published ELQ checkpoint; it links exactly as the published code. Goes
-    on where an interrupted import of the same files stopped."""
+    """Make a pipeline from a published ELQ checkpoint; it links exactly as the published code
+    does. Resumes an interrupted import of the same files."""
     from ..interop.checkpoint import CheckpointFiles, LinkingOptions, import_checkpoint
 
     files = CheckpointFiles(weights, params, entities, vectors, index, encoder)

@@ -68,7 +68,6 @@ def build_command(
         str,
         typer.Option(
             "--index",
-            "-i",
             help='"auto", "exact", a FAISS factory string, or the address of a vector store, '
             'such as "milvus:URI#NAME" for a Milvus server or a Milvus Lite file',
         ),
@@ -191,7 +190,7 @@ def search_command(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, or a description")],
     k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Neighbours to show")] = 10,
     types: Annotated[
-        list[str] | None, typer.Option("--type", "-t", help="Only entities of this type; repeat")
+        list[str] | None, typer.Option("--type", help="Only entities of this type; repeat")
     ] = None,
     encoder: Encoder = "minilm",
     quiet: QuietOption = False,

@@ -40,7 +40,7 @@ EXAMPLE = (
     "or without any text, on a terminal: type questions"
 )
 STDIN = STDOUT = "-"
-GO_ON = "Whole lines are kept in --output; run the same command again to go on."
+GO_ON = "Whole lines are kept in --output; run the same command again to resume."
 
 
 @handle_errors(GO_ON)
@@ -59,14 +59,14 @@ def link_command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Spans JSONL, - for stdout; goes on where a run was interrupted"
+            "--output", "-o", help="Spans JSONL, - for stdout; resumes an interrupted run"
         ),
     ] = None,
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", "-b", min=1, help="Texts a batch; 1 answers line by line"),
+        typer.Option("--batch-size", "-b", min=1, help="Texts per batch; 1 answers line by line"),
     ] = BATCH_SIZE,
     n_process: Annotated[
         int, typer.Option("--n-process", "-n", min=1, help="Processes that share the cores")
@@ -77,8 +77,8 @@ def link_command(
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Link texts: those given, those of a file, or of standard input; on a terminal, those that
-    are typed. Writes spans JSONL, a line a text, in the order and with the fields of the input."""
+    """Link texts: arguments, a file, or standard input; on a terminal, texts as they are typed.
+    Writes spans JSONL, one line per text, in the order and with the fields of the input."""
     if texts and source is not None:
         raise ElqError(Errors.ELQ423)
     if texts == [STDIN]:
@@ -89,7 +89,7 @@ def link_command(
     load = partial(_load, pipeline, gpu_id, threshold, top_k)
     nlp = load()
     elq = require_elq(nlp, pipeline)
-    gc.freeze()  # or else every full collection walks through all that was imported and loaded
+    gc.freeze()  # otherwise each full collection walks through everything loaded so far
     if output is not None and str(output) == STDOUT:
         output = None
     if _is_conversation(texts, source, output):
@@ -148,17 +148,17 @@ def _read(texts: list[str] | None, source: Path | None) -> Iterator[LinkedText]:
 
 
 def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
-    """What decides the output, beside the input."""
+    """What determines the output, apart from the input."""
     from ..bulk.resume import hash_directory
 
     made_with = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
-    if elq.kb_path is not None:  # outside of the pipeline's directory
+    if elq.kb_path is not None:  # outside the pipeline's directory
         made_with["kb"] = hash_directory(Path(elq.kb_path))
     return {"spacy_elq": __version__, "pipeline": hash_directory(nlp.path), **made_with}
 
 
 def _count_lines(source: Path | None) -> int | None:
-    """How many texts a file has, for the progress bar; None where that takes reading it whole."""
+    """The number of texts in a file, for the progress bar; None if that takes reading it all."""
     if source is None or source.suffix not in (".jsonl", ".txt"):
         return None
     with source.open("rb") as file:
@@ -174,7 +174,7 @@ def _write(
     quiet: bool,
 ) -> int:
     """link (Callable): `link_stream` with all arguments but `on_linked`.
-    RETURNS (int): How many texts were linked."""
+    RETURNS (int): The number of texts linked."""
     from tqdm import tqdm
 
     from ..bulk.resume import jsonl_line

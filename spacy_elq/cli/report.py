@@ -40,19 +40,19 @@ FLOOR = -8.0
 @handle_errors("The page was left as it was.")
 def report_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
-    data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
+    data: Annotated[Path, typer.Argument(help="Gold file in any format of `elq convert`")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write")],
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="Texts to show, 0 for all")
-    ] = 200,
-    kb_url: Annotated[str, typer.Option(help="Address of an entity, {} is its id")] = WIKIDATA_PAGE,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Texts to show, 0 for all")] = 200,
+    kb_url: Annotated[
+        str, typer.Option(help="Address of an entity; {} stands for its id")
+    ] = WIKIDATA_PAGE,
     read_as: FormatOption = "",
     entity_uri: EntityUriOption = WIKIDATA,
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
     """Write one HTML page about a pipeline on a gold file: scores, curves over the threshold,
-    kinds of errors, and the texts with their links beside the gold ones, to filter and search."""
+    kinds of errors, and the texts with predicted and gold links, to filter and search."""
     from spacy.training import Example
 
     from ..evaluation.evaluate import keep_countable, rank_gold, seen_ids
@@ -90,7 +90,7 @@ def report_command(
 
 
 def _check_page(path: Path) -> None:
-    """Raise an ElqError if there is a file of something else: a second gold file, for one."""
+    """Raise an ElqError if the file exists and is not a report, but a second gold file, say."""
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if not file.read(15).lower().startswith(b"<!doctype html"):
@@ -111,7 +111,7 @@ def _score_set(elq: Any, examples: Sequence[Example]) -> ScoredSet:
 
 
 def _titles(elq: Any) -> Callable[[str], str]:
-    """Entity id → its name in the linker's knowledge base, the id itself where there is none."""
+    """Entity id → its title in the linker's knowledge base, or the id itself."""
     kb = getattr(elq, "kb", None)
 
     def title(entity_id: str) -> str:

@@ -13,26 +13,29 @@ EXAMPLE = "Example: python -m spacy elq start my_linker --kb entities.jsonl"
 
 
 @handle_errors(
-    "What was embedded, but for the last seconds, is kept beside OUT; run the same command again "
-    "to go on."
+    "All but the last seconds of embedding are kept beside OUT; run the same command again "
+    "to resume."
 )
 def start_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory of the pipeline to make")],
     kb: Annotated[
-        Path, typer.Option("--kb", "-k", help="File of entities, or a knowledge base directory")
+        Path, typer.Option("--kb", help="File of entities, or a knowledge base directory")
     ],
-    lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer")] = "en",
-    from_: Annotated[str, typer.Option("--from", help="Format of the file of entities")] = "",
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="Language of the texts, for the tokenizer")
+    ] = "en",
+    from_: Annotated[str, typer.Option("--from", "-f", help="Format of the file of entities")] = "",
     refer: Annotated[
-        bool, typer.Option("--refer", help="Leave the knowledge base directory where it is")
+        bool,
+        typer.Option("--refer", help="Refer to the knowledge base directory instead of copying it"),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", "-O", help="Replace a pipeline that is there")
+        bool, typer.Option("--overwrite", "-O", help="Replace an existing pipeline")
     ] = False,
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a pipeline that links to your own entities, with no training."""
+    """Make a pipeline that links to your own entities, without training."""
     from ..pipeline.start import start
 
     use_gpu(gpu_id)

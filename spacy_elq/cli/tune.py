@@ -34,17 +34,17 @@ EXAMPLE = (
     "Example: python -m spacy elq tune training/model-best dev.jsonl --precision 0.9 "
     "--output tuning --save"
 )
-# Between the rows of the table.
+# Step between the rows of the table.
 STEP = 0.5
 
 
 @handle_errors("The pipeline was left as it was.")
 def tune_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
-    data: Annotated[Path, typer.Argument(help="Gold file, of any format of `elq convert`")],
+    data: Annotated[Path, typer.Argument(help="Gold file in any format of `elq convert`")],
     precision: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Choose the threshold for this precision, not for F1"),
+        typer.Option(min=0, max=1, help="Choose the threshold for this precision instead of F1"),
     ] = None,
     output: Annotated[
         Path | None,
@@ -55,16 +55,17 @@ def tune_command(
     ] = False,
     method: Annotated[str, typer.Option(help="Calibration: isotonic or platt")] = "isotonic",
     match: Annotated[
-        str, typer.Option(help="What is right: weak (overlapping place) or strong (same place)")
+        str,
+        typer.Option(help="What counts as right: weak (overlapping spans) or strong (same span)"),
     ] = "weak",
-    floor: Annotated[float, typer.Option(help="Lowest joint log-score that is looked at")] = -8.0,
+    floor: Annotated[float, typer.Option(help="Lowest joint log-score considered")] = -8.0,
     read_as: FormatOption = "",
     entity_uri: EntityUriOption = WIKIDATA,
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
-    """Choose a threshold on a development set, from one pass over it, and calibrate scores to
-    probabilities (span._.elq.prob). Needs the extra "tune"."""
+    """Choose a threshold on a development set in one pass, and calibrate scores to probabilities
+    (span._.elq.prob). Needs the extra "tune"."""
     from ..evaluation.threshold_curve import links_above, read_scored_links
     from ..evaluation.tuning import check_installed, save_settings, settings_file, tune_threshold
 
@@ -120,7 +121,7 @@ def _write(tuning: Tuning, output: Path, origin: dict[str, str]) -> list[str]:
 
 
 def _table(curve: Curve, marked: dict[float, str]) -> str:
-    """The curve at round thresholds, and at those that have a name."""
+    """The curve at round thresholds and at the named ones."""
     from ._table import format_table
 
     first = math.ceil(curve.thresholds[-1] / STEP)

@@ -1,8 +1,8 @@
-"""The alias dictionary: what linking by names alone achieves, to compare the linker with.
+"""The alias dictionary: a baseline that links by names alone.
 
-The longest match of the folded words of a text with the names of the entities; a name means the
-entity that it was most often linked to in the training texts, a name not seen there the first
-entity that has it as its title, else as an alias.
+It takes the longest match of a text's folded words with the names of the entities. A name means the
+entity that it was linked to most often in the training texts; a name that was not linked there
+means the first entity that has it as its title, or else as an alias.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..types import DEFAULT_LABEL, Entity, Link
 class AliasDictionary:
     """Links every mention of a known name, without looking at the context.
 
-    entities (Iterable[Entity]): The knowledge base; an earlier entity wins where nothing else
+    entities (Iterable[Entity]): The knowledge base; an earlier entity wins if nothing else
         decides.
     training_docs (Iterable[Doc]): Reference documents whose gold mentions are counted.
-    min_link_probability (float): Names whose occurrences in the training texts are linked less
-        often than this share are left alone; 0 links every match. Names that do not occur there
-        are linked whatever the value.
+    min_link_probability (float): Names are left alone if a smaller share of their occurrences in
+        the training texts is linked; 0 links every match. Names that do not occur there are always
+        linked.
     spans_key (str): The span group that `annotate` writes.
     """
 
@@ -65,7 +65,7 @@ class AliasDictionary:
         return self._link_probability.get(name, 1.0)
 
     def annotate(self, doc: Doc) -> Doc:
-        """Write the links where the component writes its own: `doc.ents` and a span group.
+        """Write the links to the same places as the component: `doc.ents` and a span group.
 
         doc (Doc): The document, changed in place.
         RETURNS (Doc): The same document.

@@ -1,4 +1,4 @@
-"""Measure a pipeline on sets of gold-linked texts, beside the alias dictionary."""
+"""Measure a pipeline on sets of gold texts, with the alias dictionary for comparison."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Result:
     """The scores of one system on one set, or on a part of it.
 
     part (str): Name of the part; empty for the whole set.
-    texts (int | None): Number of texts, None where it is not known.
+    texts (int | None): Number of texts, None if unknown.
     scores (Mapping[str, Any]): `elq_*`; for whole sets also `ents_*` (mentions with exact bounds)
-        and `nel_*` (entity of those), as spaCy counts them.
-    speed (float | None): Texts a second, whole sets only.
+        and `nel_*` (their entities), as spaCy counts them.
+    speed (float | None): Texts per second, for whole sets only.
     """
 
     data: str
@@ -56,11 +56,11 @@ def evaluate_set(
     nlp (Language): The pipeline.
     data (str): The set's name.
     references (Sequence[Doc]): Gold documents.
-    baseline (AliasDictionary | None): Measured beside the pipeline where given.
+    baseline (AliasDictionary | None): Measured too, if given.
     parts (Mapping[str, Collection[str]] | None): Further parts to report, by their texts. The parts
         "unseen" (a gold entity did not occur in training) and "ambiguous" (a gold mention is the
-        name of several entities) are reported wherever the pipeline knows them.
-    batch_size (int): Texts a batch.
+        name of several entities) are reported if the pipeline knows them.
+    batch_size (int): Texts per batch.
     watch (Callable): Wraps the stream of linked documents, for example in a progress bar.
     RETURNS (list[Result]): The linker's results, then the alias dictionary's: whole set first.
     """
@@ -80,15 +80,15 @@ def evaluate_set(
 
 
 def seen_ids(nlp: Language) -> frozenset[str] | None:
-    """RETURNS (frozenset[str] | None): The entities that the linker saw in training, None where
+    """RETURNS (frozenset[str] | None): The entities that the linker saw in training, None if
     it was not trained."""
     ids = getattr(find_elq(nlp), "cfg", {}).get("seen_ids")
     return frozenset(ids) if ids else None
 
 
 def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
-    """Have the linker, if there is one, note the ranks of gold entities on the predicted
-    documents. Not part of linking, so kept out of timed runs."""
+    """Let the linker, if there is one, store the ranks of gold entities on the predicted
+    documents. This is not part of linking, so timed runs leave it out."""
     elq = find_elq(nlp)
     if elq is not None:
         elq.note_gold_ranks(examples)
@@ -107,13 +107,13 @@ def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
 
 
 def is_unseen(references: Iterable[Doc], seen: Collection[str]) -> list[bool]:
-    """RETURNS (list[bool]): Whether a document has a gold entity outside of `seen`."""
-    known = {id_.lower() for id_ in seen}  # as scores compare ids
+    """RETURNS (list[bool]): Whether each document has a gold entity outside of `seen`."""
+    known = {id_.lower() for id_ in seen}  # as the scores compare ids
     return [any(span.kb_id_.lower() not in known for span in gold_spans(doc)) for doc in references]
 
 
 def is_ambiguous(references: Iterable[Doc], kb: KnowledgeBase) -> list[bool]:
-    """RETURNS (list[bool]): Whether a document has a gold mention that is the name of several
+    """RETURNS (list[bool]): Whether each document has a gold mention that is the name of several
     entities of the knowledge base."""
     return [
         any(len(named) > 1 for named in kb.get_candidates_batch(gold_spans(doc)))
@@ -127,7 +127,7 @@ def _members(
     seen: frozenset[str] | None,
     parts: Mapping[str, Collection[str]],
 ) -> dict[str, list[bool]]:
-    """Part name → which documents belong to it; only parts that can be told."""
+    """Part name → which documents belong to it; unknown parts are left out."""
     members: dict[str, list[bool]] = {}
     if seen is not None:
         members["unseen"] = is_unseen(references, seen)
@@ -145,7 +145,7 @@ def _run(
     batch_size: int,
     watch: Callable[[Iterator[Doc]], Iterable[Doc]],
 ) -> tuple[list[Doc], float]:
-    """The pipeline's documents, and texts a second once it is warm."""
+    """The pipeline's documents, and texts per second once it is warm."""
     for _ in nlp.pipe(texts[:batch_size], batch_size=batch_size):
         pass
     start = time.perf_counter()
@@ -188,7 +188,7 @@ class Column:
     form: str = ".3f"
 
     def show(self, scores: Mapping[str, Any]) -> str:
-        """RETURNS (str): The measure as text, "-" where it is not known."""
+        """RETURNS (str): The measure as text, "-" if it is unknown."""
         return format(scores[self.key], self.form) if self.key in scores else "-"
 
 

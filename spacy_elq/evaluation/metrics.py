@@ -1,11 +1,11 @@
 """The published ELQ measures, on plain (id, start, end) triples.
 
 A prediction matches a gold mention *weakly* if it names the same entity and overlaps it, *strongly*
-if it also has the same bounds. How many match is the length of the longest common subsequence of
-both lists, each sorted by the end of its mentions (stable: mentions of equal end stay in the order
-they came in). So every mention is matched at most once, and matches never cross: where two weak
-matches do, as with gold X[0,10) Y[2,5) and predicted X[0,4) Y[2,6), only one counts. Lists without
-overlapping mentions never lose a strong match that way.
+if it also has the same bounds. The number of matches is the length of the longest common
+subsequence of both lists, each sorted by the end of its mentions (a stable sort). So every mention
+is matched at most once, and matches never cross: if two weak matches would, as with gold X[0,10)
+Y[2,5) and predicted X[0,4) Y[2,6), only one counts. Lists without overlapping mentions never lose a
+strong match that way.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def count_matches(gold: Sequence[Triple], predicted: Sequence[Triple], match: Ma
     gold (Sequence[Triple]): The gold mentions of one text.
     predicted (Sequence[Triple]): The predicted mentions of the same text.
     match (Match): Which pairs are equal.
-    RETURNS (int): How many are matched, one to one.
+    RETURNS (int): The number of matches, one to one.
     """
     columns = sorted(predicted, key=_end)
     # best[j]: matches among the gold mentions so far and the first j predictions.
@@ -71,7 +71,7 @@ def _end(triple: Triple) -> int:
 class PRF:
     """Counts summed over texts, and the precision, recall and F1 of the sums.
 
-    correct (int): Predictions that are right.
+    correct (int): Correct predictions.
     found (int): Gold mentions that were found; equals `correct` in one-to-one counts.
     predicted (int): Predictions.
     gold (int): Gold mentions.
@@ -101,7 +101,7 @@ class PRF:
 
     @property
     def f(self) -> float:
-        """RETURNS (float): Harmonic mean of precision and recall, 0 where both are."""
+        """RETURNS (float): Harmonic mean of precision and recall, 0 if both are 0."""
         return _ratio(2 * self.p * self.r, self.p + self.r)
 
 
@@ -144,7 +144,7 @@ class LinkMetrics:
 
     @property
     def links_per_text(self) -> float:
-        """RETURNS (float): Predictions a text."""
+        """RETURNS (float): Predictions per text."""
         return _ratio(self.weak.predicted, self.texts)
 
 

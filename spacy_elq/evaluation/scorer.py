@@ -20,9 +20,9 @@ def make_elq_scorer(overlapping: bool = False) -> Callable[..., dict[str, Any]]:
 
     overlapping (bool): Score `doc.spans[spans_key]`, in which links may overlap, instead of the
         linked entities `doc.ents`.
-    RETURNS (Callable): (examples, **kwargs) → scores. The component's settings come as kwargs;
-        read are `seen_ids` (entities seen in training; adds `elq_seen_*` and `elq_unseen_*`) and
-        `spans_key`.
+    RETURNS (Callable): (examples, **kwargs) → scores. The component's settings come as
+        kwargs; the scorer reads `seen_ids` (entities seen in training; adds `elq_seen_*` and
+        `elq_unseen_*`) and `spans_key`.
     """
 
     return partial(_score, overlapping)
@@ -40,14 +40,14 @@ def score_links(
     does not count (`gold.is_countable`) are left out.
 
     examples (Iterable[Example]): Gold mentions in the reference documents.
-    seen_ids (Collection[str] | None): Entities seen in training, None where unknown.
+    seen_ids (Collection[str] | None): Entities seen in training, None if unknown.
     spans_key (str): The span group to score; `doc.ents` if empty.
     RETURNS (dict[str, Any]): elq_weak_p/r/f and elq_strong_p/r/f (the published measures),
         elq_mention_p/r/f (a mention counts as found if a link overlaps it, whatever the entity),
-        elq_links_per_text; where known, elq_r1 and elq_r10 (share of gold mentions whose entity
+        elq_links_per_text; if known, elq_r1 and elq_r10 (share of gold mentions whose entity
         ranks first, or among ten, given the mention), elq_topic_r (share of texts whose topic is
         among the linked entities), and the weak and strong F1 of links to entities seen and not
-        seen in training. Unknown ones are left out.
+        seen in training. Unknown scores are left out.
     """
     counts = _Counts(None if seen_ids is None else frozenset(id_.lower() for id_ in seen_ids))
     for example in examples:
@@ -64,10 +64,10 @@ def predicted_spans(doc: Doc, spans_key: str = "") -> list[Span]:
 
 @dataclass
 class _Counts:
-    """Everything that the scores are computed from.
+    """The counts from which the scores are computed.
 
     seen (frozenset[str] | None): Entities seen in training, in lower case: matches ignore case.
-    ranks (list[int | None]): Of the gold mentions whose rank is known.
+    ranks (list[int | None]): Ranks of gold entities, for mentions whose rank is known.
     topics (list[bool]): Whether a text's topic was linked, for the texts that have one.
     """
 

@@ -1,8 +1,8 @@
 """Precision and recall at every threshold, from one pass over the texts.
 
-Overlaps are resolved best first, so whether a link stays depends on better links alone: those that
-stay at a threshold are those that stay at a lower one and are above it. One pass with a low floor
-tells all thresholds, and the component would give the same links.
+Overlaps are resolved best first, so whether a link stays depends only on better links: the links
+that stay at a threshold are those that stay at a lower threshold and score above this one. One pass
+with a low threshold therefore gives the links of all higher ones, exactly as the component would.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class ScoredLinks:
 
 @dataclass(frozen=True)
 class Curve:
-    """Counts at N thresholds, the highest first: point i has the links of the i best scores.
+    """Counts at N thresholds, highest first: point i has the links with the i best scores.
 
-    scores (ndarray): The scores that links have, float64 (N - 1,), descending.
+    scores (ndarray): The distinct scores of links, float64 (N - 1,), descending.
     floor (float): Below all of them.
     correct, predicted (ndarray): Links, int64 (N,).
     gold (int): Gold mentions.
@@ -56,7 +56,7 @@ class Curve:
     @property
     def thresholds(self) -> np.ndarray:
         """RETURNS (ndarray): A threshold for each point, float64 (N,), descending: halfway between
-        scores, so that one computed in another batch stays on its side."""
+        scores, so that a score computed in another batch stays on the same side."""
         below = np.append(self.scores[1:], self.floor)
         middle = (self.scores + below) / 2
         highest = self.scores[0] if len(self.scores) else self.floor
@@ -78,15 +78,15 @@ class Curve:
         return 2 * self.correct / np.maximum(self.predicted + self.gold, 1)
 
     def at(self, threshold: float) -> int:
-        """RETURNS (int): The point whose links are those above a threshold."""
+        """RETURNS (int): The point with the links above a threshold."""
         return int(np.searchsorted(-self.scores, -threshold, side="left"))
 
     def best(self) -> int:
-        """RETURNS (int): The point of the highest F1; of several, that of the highest threshold."""
+        """RETURNS (int): The point with the highest F1, and of several, the highest threshold."""
         return int(self.f.argmax())
 
     def at_precision(self, wanted: float) -> int:
-        """RETURNS (int): The point of the highest recall whose precision is at least `wanted`.
+        """RETURNS (int): The point with the highest recall and a precision of at least `wanted`.
         RAISES (ElqError): If there is none."""
         reached = np.flatnonzero((self.p >= wanted) & (self.predicted > 0))
         if not len(reached):
@@ -95,17 +95,17 @@ class Curve:
 
 
 def joint_score_decides(elq: Any) -> bool:
-    """RETURNS (bool): Whether the joint score of found mentions alone decides a linker's links."""
+    """RETURNS (bool): Whether only the joint score of found mentions decides a linker's links."""
     return bool(elq.threshold_type == JOINT and elq.mentions == FIND)
 
 
 @contextmanager
 def links_above(elq: Any, floor: float) -> Iterator[None]:
-    """Have a linker put all links above a floor into its span group, for a while.
+    """Inside the `with` block, let a linker put all links above a floor into its span group.
 
     elq (ElqLinker): The component.
     floor (float): Joint log-score.
-    RAISES (ElqError): If its links are not decided by that score alone.
+    RAISES (ElqError): If something else than that score decides its links.
     """
     if not joint_score_decides(elq):
         raise ElqError(
@@ -120,9 +120,9 @@ def links_above(elq: Any, floor: float) -> Iterator[None]:
 
 
 def read_scored_links(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
-    """Links above the floor, as far as the set counts them.
+    """Read the links above the floor that the set counts.
 
-    doc (Doc): What the pipeline returned.
+    doc (Doc): The pipeline's output.
     reference (Doc): The gold document.
     spans_key (str): The linker's span group.
     RETURNS (ScoredLinks): Gold mentions and links, by characters.
@@ -137,19 +137,19 @@ def read_scored_links(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
 
 
 def compute_curve(texts: Sequence[ScoredLinks], floor: float, match: Match = weak_match) -> Curve:
-    """Count at every threshold that makes a difference.
+    """Count the links at every threshold that makes a difference.
 
     texts (Sequence[ScoredLinks]): Links above `floor`.
     floor (float): The lowest threshold.
     match (Match): What counts as correct.
-    RETURNS (Curve): One point for each score that links have, and one without links.
+    RETURNS (Curve): One point for each distinct score, and one without links.
     """
     ranked = sorted(
         ((score, i) for i, text in enumerate(texts) for score in text.scores), reverse=True
     )
     above = [0] * len(texts)
     matched = [0] * len(texts)
-    # A score → correct and predicted links of at least that score.
+    # Score → correct and predicted links with at least that score.
     counts: dict[float, tuple[int, int]] = {}
     correct = 0
     for rank, (score, i) in enumerate(ranked, start=1):
@@ -166,7 +166,7 @@ def compute_curve(texts: Sequence[ScoredLinks], floor: float, match: Match = wea
 
 
 def is_correct(texts: Iterable[ScoredLinks], match: Match = weak_match) -> np.ndarray:
-    """RETURNS (ndarray): Whether each link, text after text, matches a gold mention, bool (N,)."""
+    """RETURNS (ndarray): Whether each link, text by text, matches a gold mention, bool (N,)."""
     return np.array(
         [any(match(gold, link) for gold in text.gold) for text in texts for link in text.links],
         dtype=bool,

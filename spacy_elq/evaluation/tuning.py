@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 FOLDS = 5
-# Of stored numbers; spaCy's JSON keeps no more than ten.
+# Digits of stored numbers; spaCy's JSON keeps no more than ten.
 DIGITS = 6
 MATCHES = {"weak": weak_match, "strong": strong_match}
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, and what it is worth.
+    """A calibration and its errors.
 
     calibration (Calibration): Fitted on all links above the floor.
-    before, after (Reliability): Of the links above the chosen threshold: exp(score), and calibrated
-        probabilities, each of a fit that did not see the link's text.
-    all_before, all_after (Reliability): The same of all links above the floor.
+    before, after (Reliability): For the links above the chosen threshold: exp(score), and
+        calibrated probabilities, each from a fit that did not see the link's text.
+    all_before, all_after (Reliability): The same for all links above the floor.
     """
 
     calibration: Calibration
@@ -62,11 +62,11 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a development set says.
+    """The outcome of tuning on a development set.
 
     curve (Curve): Precision and recall at every threshold.
     chosen (int): The point of the curve for the goal.
-    calibrated (Calibrated | None): None where right or wrong links are too few to learn from.
+    calibrated (Calibrated | None): None if there are too few right or wrong links to learn from.
     """
 
     curve: Curve
@@ -79,8 +79,8 @@ class Tuning:
         return round(float(self.curve.thresholds[self.chosen]), DIGITS)
 
     def to_dict(self) -> dict[str, Any]:
-        """RETURNS (dict[str, Any]): The curve, the choice and the calibration, where there is one,
-        as JSON values."""
+        """RETURNS (dict[str, Any]): The curve, the choice and the calibration, if there is one, as
+        JSON values."""
         curve = self.curve
         calibrated = {} if self.calibrated is None else self.calibrated.to_dict()
         return {
@@ -103,14 +103,14 @@ def tune_threshold(
     method: str = ISOTONIC,
     match: str = "weak",
 ) -> Tuning:
-    """Choose a threshold, and calibrate; a warning says where the links are too few for that.
+    """Choose a threshold, and calibrate; a warning says if there are too few links for that.
 
     texts (Sequence[ScoredLinks]): A development set, links above `floor`.
     floor (float): The lowest threshold.
     precision (float | None): Precision to reach, at the highest recall; without it, the highest F1.
     method (str): "isotonic" or "platt".
-    match (str): What is right: "weak", the same entity at an overlapping place; "strong", at the
-        same place.
+    match (str): What counts as right: "weak", the same entity and overlapping spans; "strong",
+        the same entity and span.
     RAISES (ElqError): If the precision is out of reach, or no link is right.
     """
     if method not in METHODS:
@@ -130,7 +130,7 @@ def _calibrate(
 ) -> Calibrated | None:
     scores = np.array([score for text in texts for score in text.scores])
     right = is_correct(texts, match)
-    # Texts come in the order of a file, which may have a structure that a stride avoids.
+    # Texts come in file order, which may have a structure; a stride spreads it over the folds.
     folds = np.repeat(np.arange(len(texts)) % FOLDS, [len(text.scores) for text in texts])
     if any(len(np.unique(right[folds != fold])) < 2 for fold in range(FOLDS)):
         counts = {"links": len(right), "right": int(right.sum())}
@@ -151,7 +151,7 @@ def fit_calibration(scores: np.ndarray, right: np.ndarray, method: str) -> Calib
     """Fit a calibration.
 
     scores (ndarray): Joint log-scores, float (N,).
-    right (ndarray): Whether the link is right, bool (N,); some are and some are not.
+    right (ndarray): Whether each link is right, bool (N,); must contain both values.
     method (str): "isotonic" or "platt".
     RAISES (ElqError): If scikit-learn is missing.
     """
@@ -162,7 +162,7 @@ def fit_calibration(scores: np.ndarray, right: np.ndarray, method: str) -> Calib
         raise ElqError(Errors.ELQ442) from None
     if method == PLATT:
         model = LogisticRegression(C=np.inf).fit(scores[:, None], right)
-        # A higher score never means less.
+        # A higher score never gets a lower probability.
         slope = max(round(float(model.coef_[0, 0]), DIGITS), 0.0)
         intercept = round(float(model.intercept_[0]), DIGITS)
         return Calibration(PLATT, slope=slope, intercept=intercept)
@@ -173,9 +173,9 @@ def fit_calibration(scores: np.ndarray, right: np.ndarray, method: str) -> Calib
 
 
 def check_installed(*, pictures: bool) -> None:
-    """Raise an ElqError now where tuning would miss a package later.
+    """Raise an ElqError now if tuning would miss a package later.
 
-    pictures (bool): Whether the curves are to be drawn, too.
+    pictures (bool): Whether the curves will be drawn too.
     """
     for module in ("sklearn.isotonic", *(["matplotlib.figure"] if pictures else [])):
         try:
@@ -185,8 +185,8 @@ def check_installed(*, pictures: bool) -> None:
 
 
 def settings_file(directory: Path, name: str) -> Path:
-    """RETURNS (Path): Where a saved pipeline has the settings of a component.
-    RAISES (ElqError): If the directory is none of such a pipeline."""
+    """RETURNS (Path): The file of a component's settings in a saved pipeline.
+    RAISES (ElqError): If the directory does not contain such a pipeline."""
     stored = directory / name / "cfg"
     if not stored.is_file():
         raise ElqError(Errors.ELQ444.format(path=directory))
@@ -194,13 +194,13 @@ def settings_file(directory: Path, name: str) -> Path:
 
 
 def save_settings(nlp: Language, directory: Path, name: str) -> None:
-    """Write the settings of a component into the directory its pipeline was loaded from; its
-    weights and its knowledge base are left as they are.
+    """Write the settings of a component into the directory from which its pipeline was loaded. Its
+    weights and its knowledge base do not change.
 
     nlp (Language): The pipeline.
-    directory (Path): Where it was loaded from.
+    directory (Path): The directory from which it was loaded.
     name (str): The component.
-    RAISES (ElqError): If that is no directory of this pipeline.
+    RAISES (ElqError): If the directory does not contain this pipeline.
     """
     stored = settings_file(directory, name)
     with tempfile.TemporaryDirectory() as temporary:
@@ -211,7 +211,7 @@ def save_settings(nlp: Language, directory: Path, name: str) -> None:
 
 
 def _held_out(scores: np.ndarray, right: np.ndarray, folds: np.ndarray, method: str) -> np.ndarray:
-    """Probabilities of links, each by a calibration fitted on the links of the other folds."""
+    """Probabilities of links, each from a calibration fitted on the links of the other folds."""
     probs = np.empty(len(scores))
     for fold in range(FOLDS):
         inside = folds == fold

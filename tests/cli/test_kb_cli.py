@@ -342,5 +342,6 @@ def test_vectors_in_milvus_lite(entities, tmp_path, lite):
     assert run("search", kb, "London", "-k", "1", "-q").stdout.splitlines()[-1].startswith("1.000")
     assert "recall  1.000" in run("check", kb, "-q").stdout
     fails(
-        run("build", entities, tmp_path / "new", "-q", "-i", "milvus:http://localhost:1"), "ELQ262"
+        run("build", entities, tmp_path / "new", "-q", "--index", "milvus:http://localhost:1"),
+        "ELQ262",
     )

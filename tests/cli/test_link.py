@@ -238,7 +238,7 @@ def test_explain_as_json(trained_path):
 def test_explain_tells_as_many_spans_as_are_asked_for(trained_path):
     text = " ".join(row["text"] for row in TEXTS)
     counts = [
-        len(json.loads(run("explain", trained_path, text, "--json", "-n", n).stdout)["spans"])
+        len(json.loads(run("explain", trained_path, text, "--json", "--limit", n).stdout)["spans"])
         for n in (0, 50, 90)
     ]
     assert counts[0] == counts[1] < 90 <= counts[2]
