@@ -15,9 +15,9 @@ from .workers import OnLinked, TextLinks, _ignore, link_texts
 if TYPE_CHECKING:
     from .workers import Workers
 
-# Batches that are read ahead at most, to be sorted by length.
+# Maximum number of batches read ahead, to be sorted by length.
 BATCHES_AHEAD = 8
-# Characters that are read ahead at most, but for one text.
+# Maximum number of characters read ahead; a single text may have more.
 CHARS_AHEAD = 1 << 22
 
 
@@ -29,15 +29,14 @@ def link_stream(
     on_linked: OnLinked = _ignore,
     workers: Workers | None = None,
 ) -> Iterator[list[LinkedText]]:
-    """Link texts in the order they come.
+    """Link texts, keeping their order.
 
-    texts (Iterable[LinkedText]): The texts, with fields that are kept. Read ahead by some batches
-        for each worker, some seconds' work at most; not at all with a `batch_size` of 1 and no
-        workers.
+    texts (Iterable[LinkedText]): The texts; their fields are kept. Some batches for each worker are
+        read ahead, at most some seconds' work; none with a `batch_size` of 1 and no workers.
     batch_size (int): Texts per batch.
     on_linked (Callable): Called with the number of texts just linked, for a progress bar.
-    workers (Workers | None): Processes that have the same pipeline; in this process where None.
-    YIELDS (list[LinkedText]): The next of the texts, with the spans that the pipeline linked.
+    workers (Workers | None): Processes that have the same pipeline; None to link in this process.
+    YIELDS (list[LinkedText]): The next texts, with the spans that the pipeline linked.
     """
     ahead = batch_size * BATCHES_AHEAD if batch_size > 1 else 1
     pace = AdaptiveChunkSize(max(1, batch_size // BATCHES_AHEAD), ahead)

@@ -16,7 +16,7 @@ from ..corpora.spans_jsonl import LinkedText, text_to_dict
 from ..errors import ElqError, Errors
 from ..files import OPENERS, parse_object, write_json
 
-# Bytes that are read at once.
+# Bytes read at once.
 BLOCK = 1 << 20
 
 
@@ -27,7 +27,7 @@ def open_output(
 
     path (Path): The output.
     made_with (Mapping[str, Any]): The settings that determine the lines; JSON values.
-    texts (Iterator[LinkedText]): The input; what is in the output already is taken off it.
+    texts (Iterator[LinkedText]): The input; the texts that the output has already are skipped.
     overwrite (bool): Start over.
     RETURNS (tuple[IO[bytes], int]): The output, to be appended to, and how many lines it has.
     RAISES (ElqError): If the output was made with other settings, or from other texts.
@@ -56,7 +56,7 @@ def open_output(
 
 
 def jsonl_line(linked: LinkedText) -> bytes:
-    """RETURNS (bytes): The linked as a line of spans JSONL."""
+    """RETURNS (bytes): A linked text as a line of spans JSONL."""
     return json.dumps(text_to_dict(linked), ensure_ascii=False).encode() + b"\n"
 
 
