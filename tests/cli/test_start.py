@@ -65,6 +65,7 @@ def test_a_new_pipe_links_to_entities_that_are_added():
     check(nlp)
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_a_file_of_entities(started):
     nlp = spacy.load(started)
     check(nlp)

@@ -129,6 +129,7 @@ def test_heads(published, save, tmp_path, method, aggregation):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_options(published, tmp_path):
     options = LinkingOptions(-1.5, "top_entity_by_mention", -0.5, 20)
     _, elq = do_import(published.files, tmp_path / "out", options=options)

@@ -74,6 +74,7 @@ def predictions(nlp):
     return [doc.ents[0].kb_id_ for doc in docs]
 
 
+@pytest.mark.slow
 def test_trains_saves_and_loads(trained, tmp_path):
     assert predictions(trained) == list(TEXTS.values())
     trained.to_disk(tmp_path / "pipeline")
