@@ -99,6 +99,7 @@ def test_processes_give_what_this_one_gives(nlp, workers):
         ]
 
 
+@pytest.mark.slow
 def test_processes_read_some_texts_ahead(nlp, workers):
     drawn = []
     stream = link_stream(nlp, (drawn.append(row) or row for row in rows(90)), 1, workers=workers)

@@ -326,6 +326,7 @@ def lite():
     manager.server_manager_instance.release_all()
 
 
+@pytest.mark.slow
 def test_vectors_in_milvus_lite(entities, tmp_path, lite):
     kb, more = tmp_path / "kb", write(tmp_path / "more.jsonl", [{"id": "Q84", "title": "London"}])
     index = f"milvus:{tmp_path / 'vectors.db'}#places"
