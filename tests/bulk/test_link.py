@@ -32,6 +32,7 @@ def flat(chunks):
     return [row for chunk in chunks for row in chunk]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_gives_what_single_calls_give_in_the_order_of_the_input(nlp, batch_size):
     some = rows(80)
