@@ -151,7 +151,7 @@ def test_an_interrupt_says_what_is_kept(data, pipeline, tmp_path, monkeypatch):
     result = run("evaluate", pipeline, data, other, "--predictions", links, "-q")
     assert result.exit_code == 130
     assert [path.name for path in links.iterdir()] == ["dev.jsonl"]
-    assert "of sets that were done, the links are in --predictions" in result.stderr
+    assert "the links of finished sets are in --predictions" in result.stderr
 
 
 def test_the_formats_of_predictions_are_those_of_the_table():
