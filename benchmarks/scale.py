@@ -75,7 +75,7 @@ def fingerprint(width: int) -> str:
 
 
 def anonymous_mb() -> float:
-    """RETURNS (float): Memory of this process that is no file's."""
+    """RETURNS (float): Anonymous memory of this process (not file-backed)."""
     text = Path("/proc/self/smaps_rollup").read_text()
     return int(re.search(r"Anonymous:\s+(\d+)", text)[1]) / 1000
 
@@ -113,7 +113,7 @@ def median_ms(run: Callable[[int], object], times: int) -> float:
 
 def measure(path: Path, queries: np.ndarray) -> dict[str, float]:
     """RETURNS (dict): What an open knowledge base costs and finds."""
-    import faiss  # noqa: F401 (its import is no part of the opening)
+    import faiss  # noqa: F401 (importing it is not part of opening)
     import torch
     from spacy.vocab import Vocab
 

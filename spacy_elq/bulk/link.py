@@ -48,11 +48,11 @@ def link_stream(
     )
     for chunk, spans, seconds in linked:
         pace.record(len(chunk), seconds)
-        yield [replace(row, spans=found) for row, found in zip(chunk, spans, strict=True)]
+        yield [replace(text, spans=found) for text, found in zip(chunk, spans, strict=True)]
 
 
 def _texts(texts: Sequence[LinkedText]) -> list[str]:
-    return [row.text for row in texts]
+    return [text.text for text in texts]
 
 
 def _chunks(
@@ -61,10 +61,10 @@ def _chunks(
     """YIELDS (list[LinkedText]): The next texts; an ElqError for a text that can't be read."""
     chunk: list[LinkedText] = []
     chars = 0
-    for row in texts:
-        check_text(row.text, max_length)
-        chunk.append(row)
-        chars += len(row.text)
+    for text in texts:
+        check_text(text.text, max_length)
+        chunk.append(text)
+        chars += len(text.text)
         if len(chunk) >= pace.size or chars >= CHARS_AHEAD:
             yield chunk
             chunk, chars = [], 0

@@ -62,7 +62,7 @@ class Workers:
         """
         waiting: deque[tuple[list[LinkedText], Future[tuple[list[TextLinks], float]]]] = deque()
         for chunk in chunks:
-            texts = [row.text for row in chunk]
+            texts = [text.text for text in chunk]
             waiting.append((chunk, self._submit(texts, batch_size)))
             if len(waiting) > self.count + 1:
                 yield self._next(waiting, on_linked)

@@ -43,7 +43,7 @@ def read_scores(path: Path) -> list[Result]:
 def _result(record: dict[str, Any]) -> Result:
     result = Result(**record)
     if not isinstance(result.scores, dict):
-        raise TypeError('"scores" is no object')
+        raise TypeError('"scores" is not an object')
     return result
 
 

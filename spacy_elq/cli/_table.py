@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Columns of what has no width. Tables are no wider than their content.
+# Width in columns of an output without a width. Tables are no wider than their content.
 UNLIMITED = 1_000_000
 # Styles of the first cell of the rows, and of the mentions in a text, in turn.
 COLORS = ("green", "cyan", "yellow", "magenta", "blue")

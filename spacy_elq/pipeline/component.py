@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
+# Held while a setting is replaced; of the module, since components are pickled and locks are not.
+CHANGING = threading.Lock()
 
 
 class ElqLinker(TrainablePipe):
@@ -109,7 +112,8 @@ class ElqLinker(TrainablePipe):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in LinkerSettings.model_fields:
-            self.settings = self.settings.changed(**{name: value})
+            with CHANGING:  # or a change by another thread could be lost
+                self.settings = self.settings.changed(**{name: value})
         else:
             super().__setattr__(name, value)
 

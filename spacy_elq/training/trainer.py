@@ -47,7 +47,7 @@ MAX_SOFTMAX = 500_000
 
 
 class EntitySource(Protocol):
-    """Where the entities of a training come from; `LinkedKB` is one.
+    """A source of entities for training; `LinkedKB` is one.
 
     kb (FaissKB): May be replaced between two batches, as when it is embedded again.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import spacy
 from spacy_elq import ElqError
 from spacy_elq.encoders.question import change_encoder, encoder_settings
 from spacy_elq.ml.model import get_encoder
+from spacy_elq.pipeline.linker_settings import LinkerSettings
 
 from ..helpers import TEXTS
 
@@ -175,3 +177,29 @@ def test_a_length_that_is_out_of_range(saved, value):
     with pytest.raises(ElqError, match=r"ELQ1(12|22).*max_length"):
         elq.max_length = value
     assert elq.max_length == 64
+
+
+def test_threads_that_set_different_settings_lose_none(make_nlp, monkeypatch):
+    elq = make_nlp().get_pipe("elq")
+    changed, begun, other_is_done = LinkerSettings.changed, threading.Event(), threading.Event()
+
+    def slowly(settings, **values):
+        result = changed(settings, **values)
+        if "threshold" in values:
+            begun.set()
+            other_is_done.wait(0.2)  # the other thread has to wait for this one
+        return result
+
+    def set_top_k():
+        elq.top_k = 3
+        other_is_done.set()
+
+    monkeypatch.setattr(LinkerSettings, "changed", slowly)
+    first = threading.Thread(target=setattr, args=(elq, "threshold", -7.5))
+    first.start()
+    assert begun.wait(10)
+    second = threading.Thread(target=set_top_k)
+    second.start()
+    first.join()
+    second.join()
+    assert (elq.threshold, elq.top_k) == (-7.5, 3)

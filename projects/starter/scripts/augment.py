@@ -155,7 +155,7 @@ class Augmenter:
         return _in_place(first, names)
 
     def about_a_stranger(self, row: LinkedText) -> Iterator[LinkedText]:
-        """A question about somebody or something that is no entity."""
+        """A question about somebody or something that is not an entity."""
         if self.random.random() < 0.6:
             people = list(self.people.values())
             name = f"{self.random.choice(people)[0]} {self.random.choice(people)[-1]}"

@@ -25,8 +25,8 @@ UNFINISHED_INFO = "index.part.json"
 
 
 class VectorFile:
-    """A matrix (V, h) in a .npy file, read block by block. Each block is mapped anew, because the
-    pages of a lasting mapping would stay in memory.
+    """A matrix (V, h) in a .npy file, read block by block. Each block is mapped by
+    itself, because the pages of a lasting mapping would stay in memory.
 
     path (Path): The file.
     """

@@ -332,7 +332,7 @@ class Delta:
 
     def renewed(self) -> Delta:
         """RETURNS (Delta): This delta; if most of its rows are dead, one without them, which
-        numbers its rows anew."""
+        renumbers its rows."""
         if self._end - self._living <= max(MANY, self._living):
             return self
         return Delta.of(self.width, self.base_rows, self.changes())
