@@ -24,6 +24,7 @@ from ..settings import Settings
 from ..types import Entity
 from .fast_bert import last_layer
 from .model_paths import MINILM, resolve_model_path
+from .precision import InferenceSettings, autocast
 from .windows import MIN_LENGTH, TOKENIZER_LOCK, batch_by_length, pad
 
 if TYPE_CHECKING:
@@ -64,17 +65,20 @@ class EntityEncoder:
         source: str = MINILM,
         settings: EntityEncoderSettings | None = None,
         *,
+        inference: InferenceSettings | None = None,
         max_batch_items: int = 16384,
         device: str | None = None,
     ) -> None:
         """
         source (str): "minilm", a directory with a transformers model, or a hub id.
         settings (EntityEncoderSettings): How text becomes vectors.
+        inference (InferenceSettings): How they are computed; can be assigned.
         max_batch_items (int): Maximum number of wordpieces of a padded batch.
         device (str): Torch device; thinc's device by default.
         """
         self.source = source
         self.settings = settings or EntityEncoderSettings()
+        self.inference = inference or InferenceSettings()
         self.max_batch_items = max_batch_items
         self.device = device
         self._fingerprint: str | None = None
@@ -165,8 +169,8 @@ class EntityEncoder:
         import torch
 
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        _ = self.transformer  # load outside inference mode, or the weights can't be trained
-        with torch.inference_mode():
+        device = self.transformer.device  # loads outside inference mode, or could not be trained
+        with torch.inference_mode(), autocast(self.inference.precision, device.type):
             for batch in batch_by_length(ids, self.max_batch_items):
                 output = self.forward([ids[i] for i in batch])
                 vectors[batch] = output.float().cpu().numpy()

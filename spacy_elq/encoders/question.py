@@ -8,9 +8,8 @@ torch's graph; the layer's backprop, called after `loss.backward()`, does the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import srsly
@@ -22,13 +21,13 @@ from ..errors import ElqError, Errors
 from ..settings import Count, Settings
 from .fast_bert import last_layer
 from .model_paths import resolve_model_path
+from .precision import InferenceSettings, autocast
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Precision = Literal["fp32", "bf16"]
 OWN_ENCODER = "elq-encoder"
 # Attribute of an encoder: its settings.
 SETTINGS = "settings"
@@ -45,7 +44,7 @@ class ListenerSettings(Settings):
     max_batch_items: Count = 4096
 
 
-class EncoderSettings(ListenerSettings):
+class EncoderSettings(InferenceSettings, ListenerSettings):
     """What may be changed between two calls of an encoder with its own transformer.
 
     max_length (int): Maximum number of wordpieces of a window, special tokens included. Longer
@@ -54,14 +53,12 @@ class EncoderSettings(ListenerSettings):
     overlap (int): Wordpieces that neighbouring windows of a long document share: at least twice
         the longest mention.
     truncate (bool): Read only the first window of a long document, as the published ELQ does.
-    precision (str): "fp32", or "bf16" for matrix products in bfloat16, in inference; training has
-        its own setting.
+    precision (str): See `InferenceSettings`; training has its own.
     """
 
     max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 48
     overlap: Annotated[int, Field(ge=0)] = 22
     truncate: bool = False
-    precision: Precision = "fp32"
 
 
 @dataclass
@@ -92,7 +89,7 @@ def transformer_encoder(transformer: Model, settings: EncoderSettings) -> Encode
         init=_own_init,
         layers=[transformer],
         dims={"nO": None},
-        attrs={SETTINGS: settings, "train_precision": "fp32"},
+        attrs={SETTINGS: settings, "train_precision": "auto"},
     )
 
 
@@ -193,18 +190,9 @@ def encode_windows(
 ) -> EncodedBatch:
     """Run a transformer on one padded batch, in its current mode (training or evaluation)."""
     ids, mask = pad([window.ids for window in windows], pad_id)
-    with autocast(bert.device.type, precision):
+    with autocast(precision, bert.device.type):
         vectors = last_layer(bert, ids, mask)
     return EncodedBatch(windows, mask, vectors.float())
-
-
-def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:
-    """RETURNS (ContextManager): Computes matrix products in bfloat16; weights stay float32."""
-    if precision == "fp32":
-        return nullcontext()
-    import torch
-
-    return torch.autocast(device_type, dtype=torch.bfloat16)
 
 
 def _nothing_left() -> None:

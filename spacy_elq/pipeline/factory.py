@@ -10,6 +10,7 @@ from thinc.api import Model
 
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings
 from ..encoders.model_paths import MINILM
+from ..encoders.precision import InferenceSettings
 from ..encoders.question import EncoderSettings
 from ..settings import takes
 from ..training.training_settings import TrainingSettings
@@ -41,7 +42,11 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "kb_path": None,
     "scorer": {"@scorers": "spacy-elq.elq_scorer.v1", "overlapping": False},
     "model": MODEL,
-    "entity_encoder": {"source": MINILM, **EntityEncoderSettings().model_dump()},
+    "entity_encoder": {
+        "source": MINILM,
+        **EntityEncoderSettings().model_dump(),
+        **InferenceSettings().model_dump(),
+    },
     "training": TrainingSettings().model_dump(),
 }
 
@@ -76,7 +81,8 @@ def make_elq(
     model (Model): The question encoder and its heads, `spacy-elq.ELQ.v1`.
     kb_path (str | None): Directory of a knowledge base that stays outside the pipeline: saving the
         pipeline then writes none of it. Without it, the knowledge base is saved with the pipeline.
-    entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings`.
+    entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings` and
+        of `encoders.precision.InferenceSettings`.
     training (dict): The fields of `training_settings.TrainingSettings`.
     scorer (Callable | None): The scoring method.
     **settings: The fields of `linker_settings.LinkerSettings`.
@@ -94,4 +100,7 @@ def make_elq(
 
 
 def _make_entity_encoder(source: str, **settings: Any) -> EntityEncoder:
-    return EntityEncoder(source, EntityEncoderSettings(**settings))
+    inference = {k: settings.pop(k) for k in InferenceSettings.model_fields if k in settings}
+    return EntityEncoder(
+        source, EntityEncoderSettings(**settings), inference=InferenceSettings(**inference)
+    )

@@ -16,6 +16,7 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from ..encoders.entity import EntityEncoder, load_entity_encoder
+from ..encoders.precision import InferenceSettings
 from ..encoders.question import change_encoder, encoder_settings
 from ..errors import ElqError, Errors
 from ..files import atomic_file
@@ -135,15 +136,16 @@ def _to_json(value: Any) -> bytes:
 
 def all_settings(pipe: Pipe) -> dict[str, Any]:
     """RETURNS (dict): The present settings of a component and, by dotted names, of its parts."""
-    parts = {
-        "": pipe.settings,
-        ENCODER: encoder_settings(get_encoder(pipe.model)),
-        ENTITY_ENCODER: pipe.entity_encoder.settings,
-        TRAINING: pipe.training,
-    }
+    parts = [
+        ("", pipe.settings),
+        (ENCODER, encoder_settings(get_encoder(pipe.model))),
+        (ENTITY_ENCODER, pipe.entity_encoder.settings),
+        (ENTITY_ENCODER, pipe.entity_encoder.inference),
+        (TRAINING, pipe.training),
+    ]
     values = {
         f"{part}{name}": value
-        for part, settings in parts.items()
+        for part, settings in parts
         for name, value in settings.model_dump().items()
     }
     return {**values, "kb_path": pipe.linked_kb.path}
@@ -162,6 +164,7 @@ def _restore_settings(pipe: Pipe, stored: Mapping[str, Any]) -> None:
     pipe.settings = LinkerSettings(**{name: restored[name] for name in LinkerSettings.model_fields})
     pipe.linked_kb.path = restored["kb_path"]
     change_encoder(get_encoder(pipe.model), **_of_part(ENCODER, restored))
+    pipe.entity_encoder.inference = _inference(restored)
     pipe.training = TrainingSettings(**_of_part(TRAINING, restored))
     pipe.set_seen(stored["seen_ids"])
 
@@ -179,8 +182,16 @@ def _read_entity_encoder(pipe: Pipe, path: Path, stored: Mapping[str, Any]) -> N
         return
     encoder = load_entity_encoder(str(path))
     saved = encoder.settings.model_dump()
-    configured = _of_part(ENTITY_ENCODER, restore(pipe.configured, stored.get("changed", {})))
-    for name, value in configured.items():
-        if value != saved[name]:
-            raise ElqError(Errors.ELQ133.format(name=name, value=value, saved=saved[name]))
+    restored = restore(pipe.configured, stored.get("changed", {}))
+    configured = _of_part(ENTITY_ENCODER, restored)
+    for name, value in saved.items():
+        if configured[name] != value:
+            raise ElqError(Errors.ELQ133.format(name=name, value=configured[name], saved=value))
+    encoder.inference = _inference(restored)
     pipe.entity_encoder = encoder
+
+
+def _inference(restored: Mapping[str, Any]) -> InferenceSettings:
+    """RETURNS (InferenceSettings): Those of the entity encoder."""
+    entity_encoder = _of_part(ENTITY_ENCODER, restored)
+    return InferenceSettings(**{k: entity_encoder[k] for k in InferenceSettings.model_fields})

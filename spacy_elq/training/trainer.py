@@ -15,7 +15,8 @@ from spacy.tokens import Doc
 from thinc.api import Optimizer
 
 from ..encoders.entity import EntityEncoder
-from ..encoders.question import autocast, encode_windows, get_tokenizer, get_transformer
+from ..encoders.precision import autocast, uses_bf16
+from ..encoders.question import encode_windows, get_tokenizer, get_transformer
 from ..errors import ElqError, Errors
 from ..gold import gold_spans
 from ..kb.search.exact_index import as_tensor
@@ -249,7 +250,7 @@ class Trainer:
         records = self.view.records(rows.tolist())
         with (
             _training(self.entities.entity_encoder.transformer),
-            autocast(queries.device.type, self.settings.precision),
+            autocast(self.settings.precision, queries.device.type),
         ):
             entities = self.entities.entity_encoder.forward_entities(records)
         entities = entities.float().to(queries.device)
@@ -339,7 +340,8 @@ class Trainer:
                 raise ElqError(Errors.ELQ114.format(entities=view.n_rows, most=MAX_SOFTMAX))
             vectors, owners = view.vector_matrix()
             device = next(self.heads.parameters()).device
-            dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
+            in_bf16 = uses_bf16(self.settings.precision, device.type)
+            dtype = torch.bfloat16 if in_bf16 else torch.float32
             self._view = view
             self._matrix = EntityMatrix(
                 as_tensor(vectors).to(device, dtype),

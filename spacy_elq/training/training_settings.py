@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..encoders.question import Precision
+from ..encoders.precision import Precision
 from ..errors import ElqError, Errors
 from ..settings import Count, Settings
 
@@ -40,7 +40,8 @@ class TrainingSettings(Settings):
         weights of the name features.
     freeze (list[str]): Modules or parameters that are not trained: of the question encoder, and of
         the entity encoder if that is trained.
-    precision (str): "bf16" runs the transformer's matrix products in bfloat16; "fp32".
+    precision (str): Of the transformer's matrix products: "bf16" or "fp32"; "auto" as in
+        `InferenceSettings`.
     exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
         copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
         mentions of a text if it is the gold entity of one.
@@ -58,7 +59,7 @@ class TrainingSettings(Settings):
     head_lr_factor: Factor = 5.0
     name_lr_factor: Factor = 50.0
     freeze: list[str] = Field(default=["embeddings", "pooler"])
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     exact: bool = False
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ ENCODER = [
     ("overlap", 24, 2, 4),
     ("truncate", False, True, True),
     ("max_batch_items", 4096, 100, 50),
-    ("precision", "fp32", "bf16", "bf16"),
+    ("precision", "auto", "bf16", "fp32"),
 ]
 
 
