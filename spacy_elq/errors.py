@@ -565,6 +565,10 @@ class Warnings(metaclass=ErrorsWithCodes):
         "The knowledge base {path} can't be written, or belongs to an installed package, so "
         "changes stay in memory. Save them with `to_disk`, to another directory."
     )
+    ELQ275 = (
+        "The names in {path} are of an older release, and were made anew in memory, for {count} "
+        "entities. Run this once: python -m spacy elq kb compact {path}"
+    )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
     )

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..forks import fork_safe
+from ..spelling import Spelling, read
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -77,28 +79,62 @@ def cut_windows(
     """
     if not texts:
         return []
-    with TOKENIZER_LOCK:
-        encoded = tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=max_length,
-            stride=0 if truncate else min(overlap, max_length // 2 - 1),
-            return_overflowing_tokens=not truncate,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
+    encode = partial(
+        _encode,
+        tokenizer,
+        truncation=True,
+        max_length=max_length,
+        stride=0 if truncate else min(overlap, max_length // 2 - 1),
+        return_overflowing_tokens=not truncate,
+    )
+    spellings = [read(text) for text in texts]
+    encoded = encode(spellings)
+    spaced = _space_unknown(tokenizer.unk_token_id, spellings, encoded)
+    if spaced is not spellings:
+        spellings, encoded = spaced, encode(spaced)
     windows = []
-    # Read the encodings directly: offset lists built by the tokenizer would cost more time.
-    for i, encoding in enumerate(encoded.encodings):
-        ids = encoding.ids
+    for text, encoding in encoded:
         special = np.asarray(encoding.special_tokens_mask, dtype=bool)
         if special.all():
             continue
-        chars = np.asarray(encoding.offsets, dtype=np.int32)
-        chars[special] = NO_CHARS
-        text = encoded["overflow_to_sample_mapping"][i] if not truncate else i
-        windows.append(Window(text if docs is None else docs[text], ids, chars))
+        chars = np.full((len(special), 2), NO_CHARS, dtype=np.int32)
+        chars[~special] = spellings[text].original(np.asarray(encoding.offsets)[~special])
+        windows.append(Window(text if docs is None else docs[text], encoding.ids, chars))
     return assign_cores(windows)
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, spellings: Sequence[Spelling], **options: Any
+) -> list[tuple[int, Any]]:
+    """RETURNS (list[tuple[int, Any]]): The encodings, each with the index of its text: lists
+    of offsets built by the tokenizer would cost more time."""
+    texts = [spelling.text for spelling in spellings]
+    with TOKENIZER_LOCK:
+        encoded = tokenizer(
+            texts, return_attention_mask=False, return_token_type_ids=False, **options
+        )
+    owners = encoded.get("overflow_to_sample_mapping", range(len(texts)))
+    return list(zip(owners, encoded.encodings, strict=True))
+
+
+def _space_unknown(
+    unknown: int | None, spellings: list[Spelling], encoded: Sequence[tuple[int, Any]]
+) -> list[Spelling]:
+    """Make each character its own wordpiece where the tokenizer knows no word, in scripts without
+    spaces: a name is a part of what it takes for a word.
+
+    unknown (int | None): Id of the wordpiece for words that the tokenizer does not know.
+    RETURNS (list[Spelling]): The same object if nothing is to be changed.
+    """
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for text, encoding in encoded:
+        if not spellings[text].text.isascii() and unknown in encoding.ids:
+            places = zip(encoding.ids, encoding.offsets, strict=True)
+            ranges.setdefault(text, []).extend(place for id_, place in places if id_ == unknown)
+    spaced = {text: spellings[text].spaced(places) for text, places in ranges.items()}
+    if all(spellings[text] is spelling for text, spelling in spaced.items()):
+        return spellings
+    return [spaced.get(text, spelling) for text, spelling in enumerate(spellings)]
 
 
 def doc_windows(

@@ -82,7 +82,7 @@ class AliasDictionary:
 
     def _matches(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Folded name, start and end of the longest match at each position, left to right."""
-        tokens = [word for word in words(text) if word.folded]
+        tokens = words(text)
         first = 0
         while first < len(tokens):
             for last in range(min(first + self._longest, len(tokens)), first, -1):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from ..encoders.windows import NO_CHARS, Window
+from ..kb.files.names import Word, continues_korean
+from ..kb.files.names import words as find_words
+from ..spelling import is_symbol, last_base
 
 # Unicode categories.
-_OPENING, _EMOJI = ("Ps", "Pi", "Pd"), "So"
-# Scripts without spaces between words, in which any character may begin or end a mention.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
-)
+_OPENING = ("Ps", "Pi", "Pd")
 
 
 def boundary_masks(
@@ -44,44 +41,48 @@ def boundary_masks(
         end[:] = special_tokens | (begin != NO_CHARS)
         start[:] = end & (special_tokens | (begin >= window.core[0])) & (begin < window.core[1])
         if words:
-            text = texts[window.doc]
-            within = _within_words(text, window)
-            start[within] = False
-            end[within - 1] = False
-            start &= ~_test_chars(text, begin, _never_begins)
-            end &= ~_test_chars(text, window.chars[:, 1] - 1, _never_ends)
+            _exclude_within_words(texts[window.doc], window, start, end)
     return starts, ends
 
 
-def _within_words(text: str, window: Window) -> np.ndarray:
-    """Positions of wordpieces that continue the word of the preceding wordpiece."""
-    begin, end = window.chars[1:, 0], window.chars[:-1, 1]
-    joined = np.flatnonzero((begin == end) & (begin != NO_CHARS)) + 1
-    continues = [
-        _is_word(text[i - 1]) and _is_word(text[i]) for i in window.chars[joined, 0].tolist()
-    ]
-    return joined[np.array(continues, dtype=bool)]
+def _exclude_within_words(text: str, window: Window, starts: np.ndarray, ends: np.ndarray) -> None:
+    """Unmark the wordpieces of a window at which no mention begins or ends, bool (T,) each."""
+    begin, end = window.chars.T
+    split = find_words(text)
+    starts &= ~_inside_words(split, begin)
+    if not text.isascii():
+        korean = [word.start for i, word in enumerate(split) if continues_korean(split, i)]
+        starts &= ~np.isin(begin, korean)
+    starts &= ~_test_chars(begin, text.__getitem__, _never_begins)
+    ends &= ~_inside_words(split, end)
+    ends &= ~_test_chars(end, partial(last_base, text), _never_ends)
+    shared = np.flatnonzero((begin[1:] < end[:-1]) & (begin[1:] != NO_CHARS)) + 1
+    starts[shared] = ends[shared - 1] = False  # wordpieces of one character
 
 
-def _test_chars(text: str, places: np.ndarray, test: Callable[[str], bool]) -> np.ndarray:
-    """RETURNS (ndarray): The test's result for the character at each place, False for negative
+def _inside_words(split: Sequence[Word], places: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): Whether each place between characters lies inside a word, bool (N,)."""
+    if not split:
+        return np.zeros(len(places), dtype=bool)
+    _, starts, ends = zip(*split, strict=True)
+    before = np.searchsorted(starts, places) - 1  # the last word that begins before the place
+    return (before >= 0) & (places < np.array(ends)[before])
+
+
+def _test_chars(
+    places: np.ndarray, find: Callable[[int], str], test: Callable[[str], bool]
+) -> np.ndarray:
+    """RETURNS (ndarray): The test's result for the character of each place, False for negative
     places, bool (N,)."""
-    return np.array([i >= 0 and test(text[i]) for i in places.tolist()], dtype=bool)
+    return np.array([i >= 0 and test(find(i)) for i in places.tolist()], dtype=bool)
 
 
 @lru_cache(maxsize=1 << 12)
 def _never_begins(char: str) -> bool:
-    category = unicodedata.category(char)
-    return category[0] == "P" or category == _EMOJI
+    return unicodedata.category(char)[0] == "P" or is_symbol(char)
 
 
 @lru_cache(maxsize=1 << 12)
 def _never_ends(char: str) -> bool:
     """True unless names end so, as "Yahoo!", "Inc." and "Heathers (musical)" do."""
-    return char in ",;:" or unicodedata.category(char) in (*_OPENING, _EMOJI)
-
-
-def _is_word(char: str) -> bool:
-    """True for letters, digits, and marks such as vowel signs, in scripts with spaces."""
-    is_part = char.isalnum() or unicodedata.category(char)[0] == "M"
-    return is_part and not _UNSPACED.match(char)
+    return char in ",;:" or unicodedata.category(char) in _OPENING or is_symbol(char)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby, islice, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,8 +95,9 @@ def propose_spans(
     for chunk in _chunks(texts):
         mentions = None if given is None else given[chunk]
         located: set[tuple[int, int]] = set()
-        for batch, matches in _scored_batches(model, kb, docs[chunk], texts[chunk]):
-            grid = name_feature_grid(matches, settings.max_mention_length + 1)
+        widths = settings.max_mention_length + 1
+        for batch, matches in _scored_batches(model, kb, docs[chunk], texts[chunk], widths):
+            grid = name_feature_grid(matches, widths)
             anywhere = everywhere or mentions is not None
             logits = _span_logits(batch, texts[chunk], grid, heads, settings, anywhere=anywhere)
             windows = batch.encoded.windows
@@ -124,17 +125,19 @@ def _chunks(texts: Sequence[str]) -> Iterator[slice]:
 
 
 def _scored_batches(
-    model: ElqModel, kb: NameTable, docs: Sequence[Doc], texts: Sequence[str]
+    model: ElqModel, kb: NameTable, docs: Sequence[Doc], texts: Sequence[str], max_words: int
 ) -> Iterator[tuple[ScoredBatch, list[NameMatches]]]:
     """Run the model on documents and look up the names in their windows.
 
+    max_words (int): Maximum number of words of a name: each has a wordpiece at least.
     YIELDS (tuple[ScoredBatch, list[NameMatches]]): A padded batch, and the names in each window.
     """
     batches = model.predict(list(docs))
     # Most batches are small: look up the names of all batches at once.
     windows = [window for batch in batches for window in batch.encoded.windows]
-    with_names = get_heads(model).names is not None
-    matches = iter(find_name_matches(kb, texts, windows) if with_names else [{} for _ in windows])
+    matches: Iterator[NameMatches] = repeat({})
+    if get_heads(model).names is not None:
+        matches = iter(find_name_matches(kb, texts, windows, max_words))
     for batch in batches:
         yield batch, list(islice(matches, len(batch.encoded.windows)))
 

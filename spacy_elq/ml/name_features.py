@@ -15,7 +15,16 @@ from typing import Protocol
 import numpy as np
 
 from ..encoders.windows import NO_CHARS, WHOLE_TEXT, Window
-from ..kb.files.names import ALIAS, TITLE, Word, exact_hash, loose_keys, verbatim_hash, words
+from ..kb.files.names import (
+    ALIAS,
+    TITLE,
+    Word,
+    begins_name,
+    exact_hash,
+    loose_keys,
+    verbatim_hash,
+    words,
+)
 
 # Features of a span that is a name. verbatim: with the same punctuation; title, alias: a title, or
 # only an alias; loose: equal except for a plural s, an article or spaces; inside: within a longer
@@ -24,8 +33,8 @@ MENTION_FEATURES = ("verbatim", "title", "alias", "loose", "inside", "length")
 # Features of an entity that the mention names: by its title, by an alias, or loosely.
 LOOSE = 2
 ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
-# Maximum number of words of a name that is looked up.
-MAX_WORDS = 10
+# Default of the maximum number of words of a name that is looked up.
+MAX_WORDS = 11
 # Maximum number of punctuation wordpieces that a name may include on either side.
 MAX_MARKS = 3
 
@@ -94,17 +103,18 @@ class _Places:
 
 
 def find_name_matches(
-    kb: NameTable, texts: Sequence[str], windows: Sequence[Window]
+    kb: NameTable, texts: Sequence[str], windows: Sequence[Window], max_words: int = MAX_WORDS
 ) -> list[NameMatches]:
     """Find the names in each window.
 
     texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
+    max_words (int): Maximum number of words of a name.
     RETURNS (list[NameMatches]): The names in each window.
     """
     split = {i: words(texts[i]) for i in {window.doc for window in windows}}
     in_window = [_words_in(window, split[window.doc]) for window in windows]
     matches: list[NameMatches] = [{} for _ in windows]
-    names = _find_names(kb, in_window)
+    names = _find_names(kb, in_window, max_words)
     if not len(names.window):
         return matches
     places = _place(names, in_window, windows, texts)
@@ -159,17 +169,17 @@ def _words_in(window: Window, split: list[Word]) -> list[Word]:
     return split[first : bisect_right(split, real[-1, 1], key=lambda word: word.end)]
 
 
-def _find_names(kb: NameTable, texts: Sequence[list[Word]]) -> _Names:
+def _find_names(kb: NameTable, texts: Sequence[list[Word]], max_words: int) -> _Names:
     folded = [[word.folded for word in text] for text in texts]
     keys: list[int] = []
     first_words: list[tuple[int, int]] = []
     first_runs: list[int] = []  # index of the run that consists of this word alone
-    for i, text in enumerate(folded):
-        for first, word in enumerate(text):
-            if word:  # empty for the s of a possessive, which begins no name
+    for i, text in enumerate(texts):
+        for first in range(len(text)):
+            if begins_name(text, first):
                 first_words.append((i, first))
                 first_runs.append(len(keys))
-                keys += loose_keys(text[first : first + MAX_WORDS])
+                keys += loose_keys(folded[i][first : first + max_words])
     places, entries = kb.find_names(np.array(keys, dtype=np.uint64))
     is_first = np.diff(places, prepend=-1) > 0
     begins = np.flatnonzero(is_first)
@@ -204,13 +214,13 @@ def _place(
         for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
     ]
     before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
-    # Wordpieces from the end of the preceding word to the start of the following word.
-    first_end = starts.searchsorted(begin, "right")
+    # Wordpieces from the end of the preceding word to the start of the following word. Several may
+    # have the same characters: of those, a name has all.
+    first_end = ends.searchsorted(begin, "right") + 1
     first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
-    # Tokenizers may drop a mark at the end of a word.
-    last = np.minimum(ends.searchsorted(end), starts.searchsorted(end) - 1)
+    last = starts.searchsorted(end) - 1
     last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
-    ways = np.maximum(last_end - last, 0)
+    ways = np.where(last < first_end - 1, 0, np.maximum(last_end - last, 0))
     counts = np.maximum(first_end - first, 0) * ways
     name = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)

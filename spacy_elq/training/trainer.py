@@ -105,7 +105,7 @@ class Trainer:
         (batch,) = batches
         targets = find_targets(batch.encoded.windows, references, self.view.row, self.problems)
         self.n_gold += sum(len(gold_spans(doc)) for doc in references)
-        hits = self._hits(batch, docs)
+        hits = self._hits(batch, docs, decoding.max_mention_length + 1)
         mention = self._mention_loss(batch, docs, targets, hits, decoding)
         entity = self._entity_loss(batch, targets, hits)
         loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
@@ -154,12 +154,12 @@ class Trainer:
         rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.name_lr_factor}
         return TorchStepper(modules, rates)
 
-    def _hits(self, batch: ScoredBatch, docs: Sequence[Doc]) -> list[NameMatches]:
+    def _hits(self, batch: ScoredBatch, docs: Sequence[Doc], max_words: int) -> list[NameMatches]:
         """The names in each window, except in the texts that name dropout hits."""
         windows = batch.encoded.windows
         if self.heads.names is None:
             return [{} for _ in windows]
-        hits = find_name_matches(self.view, [doc.text for doc in docs], windows)
+        hits = find_name_matches(self.view, [doc.text for doc in docs], windows, max_words)
         hidden = torch.rand(len(docs)) < self.settings.name_dropout
         return [
             {} if hidden[window.doc] else of_window

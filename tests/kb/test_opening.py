@@ -1,16 +1,20 @@
 """Opening: files that are damaged, files that are replaced meanwhile, settings, devices."""
 
+import json
+import sqlite3
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.files.store import Manifest
+from spacy_elq.kb.files.store import NAMES_VERSION, Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.search.faiss_index import FaissIndex
 from spacy_elq.kb.search.file_vectors import FileVectorStore
+from spacy_elq.types import Entity
 
 from .helpers import ENTITIES, NEW
 
@@ -65,6 +69,35 @@ def test_settings_of_a_later_release_are_passed_over(tmp_path, encoder):
     replace(manifest, search=search).write(tmp_path / "kb")
     table = FaissKB.open(tmp_path / "kb", Vocab()).view.base.table
     assert (table.index.effort, table.rerank) == (search["effort"], search["depth"])
+
+
+def test_names_of_an_older_release_are_made_anew(directory, encoder, vocab):
+    kb = FaissKB.open(directory, vocab)
+    expected = [[e.id for e in kb.named(entity.title)] for entity in ENTITIES]
+    new, more = Entity("new", "Łódź"), Entity("more", "Þórr")
+    kb.add([new], *encoder.encode([new]))
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest.pop("names_version") == NAMES_VERSION
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    keys = np.load(directory / "name_keys.npy")
+    np.save(directory / "name_keys.npy", np.zeros_like(keys))
+    with sqlite3.connect(directory / "delta.sqlite") as delta:
+        delta.execute("UPDATE changes SET names = zeroblob(length(names))")
+    delta.close()
+
+    def check(kb):
+        assert [[e.id for e in kb.named(entity.title)] for entity in ENTITIES] == expected
+        assert [e.id for e in kb.named("lodz")] == ["new"]
+
+    with pytest.warns(UserWarning, match="ELQ275.*kb compact"):
+        kb = FaissKB.open(directory, vocab)
+    check(kb)
+    kb.add([more], *encoder.encode([more]))
+    assert kb.compact(progress=False)
+    check(kb)
+    check(FaissKB.open(directory, vocab))
+    assert [e.id for e in kb.named("Thorr")] == ["more"]
+    assert not kb.compact(progress=False)
 
 
 def test_searches_stay_on_the_gpu(directory, encoder, monkeypatch):

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Where mentions may begin and end."""
 
 import numpy as np
@@ -51,6 +52,26 @@ def test_marks_are_parts_of_words():
 def test_neither_at_emoji(allowed):
     begins, finals, *_ = allowed("\u26bd a \U0001f525\U0001f525 b")
     assert begins == finals == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text, begins, ends",
+    [
+        ("ab🏀cd", "ac", "bd"),
+        ("❤️ab 👍🏽cd⛹️", "ac", "bd"),
+        ("1️⃣ab", ["1️⃣", "a"], ["1️⃣", "b"]),
+        ("x\u00ady z\u200b", "xz", "yz"),
+        ("ﬁ 𝓪𝓫", ["ﬁ", "𝓪"], ["ﬁ", "𝓫"]),
+        ("ab™, Ⓐⓑ©", ["a", "Ⓐ"], ["b", "ⓑ"]),
+        ("ab東c", ["a", "東", "c"], ["b", "東", "c"]),
+        ("トヨ กรุ", ["ト", "ヨ", "ก", "รุ"], ["ト", "ヨ", "ก", "รุ"]),
+        ("a서울에 서", ["a", "서", "서"], ["a", "서", "울", "에", "서"]),
+    ],
+)
+def test_words_are_those_of_names(allowed, text, begins, ends):
+    found = allowed(text)
+    assert found[0] == list(begins)
+    assert found[1] == list(ends)
 
 
 def test_anywhere_without_word_boundaries(allowed):

@@ -72,8 +72,8 @@ def test_a_name_within_a_longer_one_is_marked(find):
     assert only["new york"][2]["inside"] == 1
 
 
-def test_a_mark_at_the_end_that_the_tokenizer_leaves_out(find):
-    assert find("is beyonce\u0301 here")["beyonce"][:2] == (["E"], [0])
+def test_a_mark_at_the_end_belongs_to_the_name(find):
+    assert find("is beyonce\u0301 here")["beyonce\u0301"][:2] == (["E"], [0])
 
 
 def test_punctuation_decides_verbatim_only(find):

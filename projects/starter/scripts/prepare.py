@@ -56,7 +56,7 @@ def find_mention(question: str, entity: LinkedText) -> tuple[int, int] | None:
     split = words(question)
     best = None
     for i, first in enumerate(split):
-        for last in (word for word in split[i:] if word.folded):  # not the s of a possessive
+        for last in split[i:]:
             if fold(question[first.start : last.end]) in names and (
                 best is None or last.end - first.start > best[1] - best[0]
             ):

@@ -1,8 +1,9 @@
 """Compare names, and find the entities that have a name.
 
 Two names are the same if their words are the same after folding, which removes case, accents and
-compatibility forms; characters between words are ignored. The vowel signs of Indic and Thai scripts
-are not accents: changing them makes another word.
+compatibility forms, and writes letters as those do who lack them on their keyboard ("Lodz");
+characters between words are ignored. The vowel signs of Indic and Thai scripts are not accents:
+changing them makes another word. In scripts without spaces, each character is a word.
 """
 
 from __future__ import annotations
@@ -18,22 +19,40 @@ from typing import NamedTuple
 import numpy as np
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 
+from ...spelling import WORD, compiled, read
 from ...types import Entity
 from .store import NAME_ENTRIES, NAME_KEYS
 
 _ASCII_WORD = re.compile(r"[^\W_]+|&")
-# Variation selectors: the only marks above `_LAST_MARK`.
-_VARIANTS = "\U000e0100-\U000e01ef"
-_LAST_MARK = 0x1FFFF
 # Marks that writers may leave out: accents of Latin, Greek and Cyrillic letters, Hebrew points,
 # Arabic vowels, and marks of symbols.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
     "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
-    f"\u0897-\u089f\u08ca-\u08e1\u08e3-\u08ff{_VARIANTS}]+"
+    "\u0897-\u089f\u08ca-\u08e1\u08e3-\u08ff]+"
 )
-_APOSTROPHES = "'\u2019"
+# Letters that Unicode does not decompose, after case folding, as ICU's "Latin-ASCII" writes them;
+# Arabic letters that keyboards mix up; what compatibility forms leave in a word.
+_LETTERS: dict[int, str | int | None] = {
+    **str.maketrans(
+        "łøđðıħŧŋĸƀɓƈɖɗɛƒɠǥƙɨɔɵƥɽƭʉʋƴƶəǝ\u06cc\u0649\u06a9\u0629",
+        "loddihtnqbbcddefggkiooprtuvyzee\u064a\u064a\u0643\u0647",
+        "\u0640\u2044",
+    ),
+    **{ord("æ"): "ae", ord("œ"): "oe", ord("þ"): "th"},
+}
+_APOSTROPHES = "'`\u2018\u2019\u201b\u2032"
+# The s of a possessive, or of a name such as "Macy's".
+POSSESSIVE = "'s"
+# Marks that are typed one for another.
+_MARKS = str.maketrans(
+    {
+        **dict.fromkeys("`\u2018\u2019\u201a\u201b\u2032", "'"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015", "-"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
+    }
+)
 _ARTICLES = ("the", "a", "an")
 
 # Kinds of names.
@@ -62,30 +81,52 @@ def fold_word(word: str) -> str:
         return "and"
     if word.isascii():
         return word.lower()
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", word)).casefold()
-
-
-@lru_cache(maxsize=1)
-def _any_word() -> re.Pattern[str]:
-    """RETURNS (re.Pattern): A word in any script. Marks continue a word, but `re` has no class for
-    them. Collecting them takes some 20 ms, so this happens on first use."""
-    is_mark = [unicodedata.category(chr(code))[0] == "M" for code in range(_LAST_MARK + 1)]
-    edges = np.flatnonzero(np.diff(is_mark, prepend=False, append=False)).reshape(-1, 2)
-    marks = "".join(f"{chr(first)}-{chr(end - 1)}" for first, end in edges.tolist())
-    return re.compile(rf"[^\W_]+(?:[{marks}{_VARIANTS}]+[^\W_]*)*|&")
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", word)).casefold()
+    return bare.translate(_LETTERS)
 
 
 def words(text: str) -> list[Word]:
-    """RETURNS (list[Word]): The words of a text. The s of a possessive folds to nothing."""
-    pattern = _ASCII_WORD if text.isascii() else _any_word()
-    return [
-        Word("" if _is_possessive(text, m) else fold_word(m[0]), m.start(), m.end())
-        for m in pattern.finditer(text)
-    ]
+    """RETURNS (list[Word]): The words of a text, without those that fold to nothing. The s of a
+    possessive folds to `POSSESSIVE`."""
+    if text.isascii():
+        return [Word(_fold(text, m), *m.span()) for m in _ASCII_WORD.finditer(text)]
+    spelling = read(text)
+    found = list(compiled(WORD).finditer(spelling.text))
+    folded = [_fold(spelling.text, match) for match in found]
+    spans = np.array([match.span() for match in found], dtype=np.int64).reshape(-1, 2)
+    places = spelling.original(spans).tolist()
+    return [Word(word, *place) for word, place in zip(folded, places, strict=True) if word]
 
 
-def _is_possessive(text: str, match: re.Match[str]) -> bool:
-    return match[0] in "sS" and match.start() > 0 and text[match.start() - 1] in _APOSTROPHES
+def _fold(text: str, match: re.Match[str]) -> str:
+    start = match.start()
+    is_possessive = (
+        match[0] in ("s", "S")
+        and start > 1
+        and text[start - 1] in _APOSTROPHES
+        and not text[start - 2].isspace()
+    )
+    return POSSESSIVE if is_possessive else fold_word(match[0])
+
+
+def begins_name(split: Sequence[Word], i: int) -> bool:
+    """RETURNS (bool): Whether a name may begin at a word: not at the s of a possessive, nor at a
+    Korean syllable that follows another one, since names end before particles but begin words."""
+    return split[i].folded != POSSESSIVE and not continues_korean(split, i)
+
+
+def continues_korean(split: Sequence[Word], i: int) -> bool:
+    """RETURNS (bool): Whether a word is a Korean syllable, right after another one."""
+    return (
+        i > 0
+        and split[i - 1].end == split[i].start
+        and _is_korean(split[i].folded)
+        and _is_korean(split[i - 1].folded)
+    )
+
+
+def _is_korean(folded: str) -> bool:
+    return "\u1100" <= folded[0] <= "\u11ff"  # syllables are folded to their letters
 
 
 def loose_key(folded: Sequence[str]) -> int:
@@ -102,14 +143,22 @@ def loose_keys(folded: Sequence[str]) -> list[int]:
     keys: list[int] = []
     text, kept = "", 0
     for word in folded:
+        if word == POSSESSIVE:  # "Macy's" and "Macy", "Macy's Day" and "Macys Day" are the same
+            keys.append(keys[-1] if keys else 0)
+            text += "s"
+            continue
         if word:
             # A leading article only counts if it is the whole name.
             text = word if kept == 1 and text in _ARTICLES else text + word
             kept += 1
         has_plural_s = len(text) > 3 and text[-1] == "s" and text[-2] != "s"
-        # Not get_string_id: it maps spaCy's symbols ("det") to numbers that releases may change.
-        keys.append(hash_string(text[:-1] if has_plural_s else text) if text else 0)
+        keys.append(_key(text[:-1] if has_plural_s else text))
     return keys
+
+
+def _key(text: str) -> int:
+    # Not get_string_id: it maps spaCy's symbols ("det") to numbers that releases may change.
+    return hash_string(text) if text else 0
 
 
 def exact_hash(folded: Sequence[str]) -> int:
@@ -119,14 +168,17 @@ def exact_hash(folded: Sequence[str]) -> int:
 
 
 def verbatim_hash(text: str) -> int:
-    """RETURNS (int): A 32-bit hash of all characters of a name, without case."""
-    return hash_string(" ".join(text.casefold().split())) & 0xFFFFFFFF
+    """RETURNS (int): A 32-bit hash of all characters of a name, without case, and without
+    differences that depend on the keyboard, such as typographic quotes and dashes."""
+    if not text.isascii():
+        text = read(text).text
+    return hash_string(" ".join(text.translate(_MARKS).casefold().split())) & 0xFFFFFFFF
 
 
 def name_words(name: str) -> list[str]:
     """RETURNS (list[str]): The folded words of a name. A name without words, such as "!!!", is one
     "word", stripped and casefolded; a blank string has none."""
-    folded = [word.folded for word in words(name) if word.folded]
+    folded = [word.folded for word in words(name)]
     bare = name.strip().casefold()
     return folded or ([bare] if bare else [])
 
@@ -147,16 +199,20 @@ def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, tuple[int, int
 
 def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
     """RETURNS (list[ndarray]): For each name, the rows of the entities that have exactly its words,
-    int32, ascending."""
+    int32, ascending; if there are none and it is a possessive, of those that it belongs to."""
     folded = [name_words(name) for name in names]
     keys = np.fromiter(map(loose_key, folded), dtype=np.uint64, count=len(folded))
     places, entries = find(keys)
     limits = np.searchsorted(places, np.arange(len(folded) + 1)).tolist()
     found = (entries[start:end] for start, end in pairwise(limits))
-    return [
-        np.unique(entry["row"][entry["exact"] == exact_hash(name)])
-        for name, entry in zip(folded, found, strict=True)
-    ]
+    return [_exact_rows(name, entries) for name, entries in zip(folded, found, strict=True)]
+
+
+def _exact_rows(name: Sequence[str], entries: np.ndarray) -> np.ndarray:
+    rows = np.unique(entries["row"][entries["exact"] == exact_hash(name)])
+    if not len(rows) and name and name[-1] == POSSESSIVE:  # which has the same loose key
+        return _exact_rows(name[:-1], entries)
+    return rows
 
 
 def filter_live(
@@ -184,17 +240,22 @@ class NameIndex:
         self.entries = entries
 
     @classmethod
-    def build(cls, directory: Path, entities: Iterable[tuple[int, Entity]]) -> NameIndex:
-        """Write the index of all names of entities.
+    def of(cls, entities: Iterable[tuple[int, Entity]]) -> NameIndex:
+        """Make the index of all names of entities, in memory.
 
-        directory (Path): The directory for the two files.
         entities (Iterable): Row and record of each entity.
         """
         found = (pair for row, entity in entities for pair in name_entries(row, entity))
         table = np.fromiter(found, dtype=[("key", "<u8"), ("entry", ENTRY)])
         table = np.unique(table)  # sorted by key, then row
-        np.save(directory / NAME_KEYS, table["key"])
-        np.save(directory / NAME_ENTRIES, table["entry"])
+        return cls(table["key"], table["entry"])
+
+    @classmethod
+    def build(cls, directory: Path, entities: Iterable[tuple[int, Entity]]) -> NameIndex:
+        """Write the index into the two files of a directory; see `of`."""
+        index = cls.of(entities)
+        np.save(directory / NAME_KEYS, index.keys)
+        np.save(directory / NAME_ENTRIES, index.entries)
         return cls.open(directory)
 
     @classmethod

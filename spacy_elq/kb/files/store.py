@@ -19,6 +19,10 @@ from ...files import atomic_file
 from .atomic import recover
 
 FORMAT_VERSION = 1
+# Fields that the first manifests lacked.
+FIRST_RELEASE = {"names_version": 1}
+# Version of the keys and hashes in the files of names, which `names.py` computes.
+NAMES_VERSION = 2
 MANIFEST = "manifest.json"
 CATALOGUE = "entities.sqlite"
 VECTORS = "vectors.npy"
@@ -51,6 +55,8 @@ class Manifest:
     digest (str): Checksum of the entities that the files were built from.
     generation (int): Number of compactions.
     files (dict): File name → {"size": bytes, "sha256": hex digest}.
+    names_version (int): `NAMES_VERSION` of the release that wrote the names of these files and of
+        the changes on top of them. Others make them anew in memory when they open the directory.
     """
 
     entities: int = 0
@@ -68,6 +74,7 @@ class Manifest:
     generation: int = 0
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+    names_version: int = NAMES_VERSION
 
     def to_json(self) -> str:
         """RETURNS (str): The text of manifest.json."""
@@ -80,7 +87,7 @@ class Manifest:
         path (Path): Directory that error messages name.
         """
         try:
-            values = json.loads(text)
+            values = {**FIRST_RELEASE, **json.loads(text)}
             version = values["format_version"]
             if version != FORMAT_VERSION:
                 raise ElqError(

@@ -10,7 +10,7 @@ from ..build.builder import VectorSource, build_kb
 from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
 from ..build.vector_writers import discard_upload
-from ..files.store import AUTO, EXACT, Manifest, generation_name, now
+from ..files.store import AUTO, EXACT, NAMES_VERSION, Manifest, generation_name, now
 from ..search.vector_store import find_backend
 from .directory import KBDirectory
 from .view import View
@@ -25,9 +25,9 @@ def compact(directory: KBDirectory, *, progress: bool) -> bool:
     RETURNS (bool): Whether there was anything to do.
     """
     with directory.locked():
-        if not directory.delta:
-            return False
         old = directory.manifest
+        if not directory.delta and old.names_version == NAMES_VERSION:
+            return False
         manifest = _build(directory, old, old.generation + 1, progress=progress)
         replace(manifest, generation=old.generation + 1).write(directory.path)
     directory.refresh()
@@ -51,6 +51,7 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
             digest="",
             created=now(),
             files={},
+            names_version=NAMES_VERSION,
         )
     queries = kept_queries(directory.base.path, old) if directory.base else None
     return build_kb(

@@ -75,8 +75,18 @@ class Change(NamedTuple):
     def of(cls, entity: Entity, base_row: int | None, vectors: np.ndarray) -> Change:
         """RETURNS (Change): The addition of an entity, or the replacement of an old one."""
         record = json.dumps(entity_to_dict(entity), ensure_ascii=False)
-        names = np.array(list(name_entries(0, entity)), dtype=NAME)
-        return cls(entity.id, base_row, record, names.tobytes(), vectors.astype("<f4").tobytes())
+        names = _packed_names(entity)
+        return cls(entity.id, base_row, record, names, vectors.astype("<f4").tobytes())
+
+    def with_new_names(self) -> Change:
+        """RETURNS (Change): This change, with the names as this release computes them."""
+        if self.record is None:
+            return self
+        return self._replace(names=_packed_names(entity_from_dict(json.loads(self.record))))
+
+
+def _packed_names(entity: Entity) -> bytes:
+    return np.array(list(name_entries(0, entity)), dtype=NAME).tobytes()
 
 
 class _Rows:

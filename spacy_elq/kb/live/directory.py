@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import ElqError, Errors
-from ..files.store import DELTA, MANIFEST, Manifest
+from ..files.store import DELTA, MANIFEST, NAMES_VERSION, Manifest
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
 from .delta import Change, Delta
@@ -57,7 +57,7 @@ class KBDirectory:
         if base is not None and self._device >= 0:
             base.use_gpu(self._device)
         log = ChangeLog(manifest.home(self.path) / DELTA, manifest.identity)
-        delta = Delta.of(manifest.width, manifest.entities, log.read())
+        delta = Delta.of(manifest.width, manifest.entities, _read(log, manifest))
         self.manifest, self.base, self.delta = manifest, base, delta
         self._log, self._stamp = log, stamp
 
@@ -91,7 +91,7 @@ class KBDirectory:
         return True
 
     def _catch_up(self) -> bool:
-        changes = self._log.read()
+        changes = _read(self._log, self.manifest)
         self._apply(changes)
         return bool(changes)
 
@@ -151,6 +151,14 @@ class KBDirectory:
                     return
             if not self.refresh():
                 raise ElqError(Errors.ELQ222.format(path=self.path))
+
+
+def _read(log: ChangeLog, manifest: Manifest) -> list[Change]:
+    """RETURNS (list[Change]): The unread changes, with names as this release writes them."""
+    changes = log.read()
+    if manifest.names_version != NAMES_VERSION:
+        return [change.with_new_names() for change in changes]
+    return changes
 
 
 def _kind(manifest: Manifest) -> tuple[int, str, bool]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import mmap
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import ElqError, Errors
+from ...errors import ElqError, Errors, Warnings
 from ...files import link_or_copy
 from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
 from ..files.names import NameIndex
-from ..files.store import CATALOGUE, EXACT, INDEX, OWNERS, VECTORS, Manifest
+from ..files.store import CATALOGUE, EXACT, INDEX, NAMES_VERSION, OWNERS, VECTORS, Manifest
 from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
 from .vector_store import VectorStore, find_backend
@@ -45,11 +46,12 @@ class StoredKB:
         path = manifest.home(path.absolute())
         hold = SharedLock(path)
         try:
+            catalogue = Catalogue(path / CATALOGUE)
             return cls(
                 path=path,
                 manifest=manifest,
-                catalogue=Catalogue(path / CATALOGUE),
-                names=NameIndex.open(path),
+                catalogue=catalogue,
+                names=_open_names(path, manifest, catalogue),
                 table=open_vector_store(path, manifest),
                 hold=hold,
             )
@@ -75,6 +77,13 @@ class StoredKB:
         for name in self.manifest.files:
             link_or_copy(self.path / name, home / name)
         self.manifest.write(directory)
+
+
+def _open_names(path: Path, manifest: Manifest, catalogue: Catalogue) -> NameIndex:
+    if manifest.names_version == NAMES_VERSION:
+        return NameIndex.open(path)
+    warnings.warn(Warnings.ELQ275.format(path=path, count=manifest.entities), stacklevel=2)
+    return NameIndex.of(enumerate(catalogue))
 
 
 def open_vector_store(path: Path, manifest: Manifest) -> VectorStore:
