@@ -14,6 +14,7 @@ from ..errors import ElqError, Errors
 from ..files import check_file, read_lines
 from ..kb.build.tune_index import MAX_QUERIES, Queries
 from ..kb.files.names import ENTRY
+from ..kb.files.npy import read_array
 from ..kb.search.file_vectors import check_queries
 from ..types import Entity
 
@@ -59,9 +60,9 @@ def read_queries(path: Path, encoder: EncodesEntities, nlp: Language | None = No
 
 def _read_vectors(path: Path, width: int) -> np.ndarray:
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = read_array(path)
         finite = np.isfinite(vectors).all()
-    except (OSError, ValueError, TypeError, EOFError) as err:
+    except (OSError, ValueError) as err:
         raise ElqError(Errors.ELQ257.format(path=path, reason=err)) from None
     if not finite:
         raise ElqError(Errors.ELQ257.format(path=path, reason="it holds NaN or infinite values"))

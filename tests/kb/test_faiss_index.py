@@ -4,6 +4,7 @@ import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import train_index as train
+from spacy_elq.kb.build import try_index
 from spacy_elq.kb.build.train_index import VectorFile, build_index, check_faiss_spec
 from spacy_elq.kb.search.faiss_index import FaissIndex
 
@@ -176,3 +177,30 @@ def test_an_index_is_copied_to_the_gpu(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         copied.search(random(2, 16), 3)[1], index.search(random(2, 16), 3)[1]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("HNSW0", "HNSW1", "HNSW-1", "IVF0,Flat", "IVF0_HNSW0,Flat", "RR0,Flat", "RQ0x0"),
+        *("PQ0", "PQ3x99", "PQ4x0", "IVF4,PQ7", "IVF4(PQ0),Flat", "OPQ0,PQ4", "SQ99"),
+        *("IVF99999999999999999999,Flat", "HNSW99999999999", "PCAR999999999,Flat"),
+        *("", " ", "garbage", "Flat,Flat", "a\0b", "\udcff", "IVF4", "x" * 300_000),
+    ],
+)
+def test_no_factory_string_ends_the_process(spec):
+    with pytest.raises(ElqError, match="ELQ215"):
+        check_faiss_spec(spec, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ["PQ4", "IVF100000,PQ4x4fs", "OPQ4,PQ4", "HNSW2"])
+def test_unusual_factory_strings_are_tried(spec):
+    assert check_faiss_spec(spec, 8) == spec
+
+
+def test_usual_factory_strings_need_no_trial(monkeypatch):
+    monkeypatch.setattr(try_index, "_try", None)
+    for spec in ("RR8,IVF64,RaBitQ", "IVF64,SQ8", "IVF9,Flat", "HNSW32", "SQfp16", "Flat"):
+        assert check_faiss_spec(spec, 8) == spec

@@ -1,6 +1,7 @@
 import json
 import os
 import threading
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from spacy_elq.kb.build.vector_writers import NpyAppender
 from spacy_elq.kb.files import atomic, locks
 from spacy_elq.kb.files.atomic import atomic_directory
 from spacy_elq.kb.files.store import Manifest, check_replaceable
+from spacy_elq.kb.knowledge_base import FaissKB
 
 
 def edit(directory, **changes):
@@ -235,3 +237,56 @@ def test_a_lock_keeps_others_out_until_its_end(tmp_path):
     thread.join(10)
     assert order == ["first", "other"]
     assert not path.exists()
+
+
+HUGE = 10**30
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(
+            (name, value)
+            for name in ("entities", "vectors", "width", "generation")
+            for value in (-3, HUGE, 1.5, 8.0, "8", None, True, [], float("nan"), float("inf"))
+        ),
+        *(("dtype", value) for value in ("float64", "object", "", 3, None)),
+        *((name, value) for name in ("index", "digest", "created") for value in (3, None, [])),
+        *(("normalized", value) for value in (1, "true", None)),
+        *(("search", value) for value in ([], None, "exact")),
+        *(("files", value) for value in ([], None, {}, {"vectors.npy": 3}, {"vectors.npy": {}})),
+        *(("files", {"vectors.npy": {"size": size, "sha256": "0" * 64}}) for size in (-1, 1.5)),
+        *(("files", {"evil.py": {"size": 1, "sha256": "0" * 64}}),),
+    ],
+)
+def test_impossible_values_of_a_manifest_are_refused(directory, vocab, name, value):
+    edit(directory, **{name: value})
+    with pytest.raises(ElqError, match="ELQ223"):
+        FaissKB.open(directory, vocab)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("entities", 46), ("vectors", 3), ("width", 9), ("dtype", "float16")]
+)
+def test_numbers_of_a_manifest_must_fit_the_files(directory, vocab, name, value):
+    edit(directory, **{name: value})
+    with pytest.raises(ElqError, match="ELQ223"):
+        FaissKB.open(directory, vocab)
+
+
+@pytest.mark.parametrize("missing", [f.name for f in fields(Manifest) if f.name != "names_version"])
+def test_every_value_of_a_manifest_is_needed(directory, vocab, missing):
+    values = json.loads((directory / "manifest.json").read_text())
+    del values[missing]
+    (directory / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(ElqError, match=f"ELQ223.*no '{missing}'"):
+        FaissKB.open(directory, vocab)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format_version": ' + "1" * 5000 + "}", '{"a": 1}', "\0" * 50, "null"]
+)
+def test_a_manifest_that_is_not_one(directory, vocab, text):
+    (directory / "manifest.json").write_text(text)
+    with pytest.raises(ElqError, match="ELQ2"):
+        FaissKB.open(directory, vocab)

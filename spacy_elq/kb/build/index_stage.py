@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import ElqError, Errors
+from ..files.npy import read_array
 from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
 from ..search.faiss_index import SearchSettings
 from ..search.file_vectors import check_queries
@@ -82,7 +83,7 @@ def make_index(
         log(f"index: {plan.spec} ({plan.reason})", progress)
         if plan.spec == EXACT:
             break
-        vectors = VectorFile(work / VECTORS)
+        vectors = VectorFile(work / VECTORS, manifest.dtype)
         path = build_index(work, vectors, plan.spec, device=options.device, progress=progress)
         settings = _tune(work, path, manifest, options)
         log(f"search: {describe(settings)}", progress)
@@ -130,7 +131,10 @@ def kept_queries(directory: Path, manifest: Manifest) -> Queries | None:
     None if they were synthetic."""
     if QUERIES not in manifest.files:
         return None
-    vectors = np.load(directory / QUERIES, allow_pickle=False)
+    try:
+        vectors = read_array(directory / QUERIES)
+    except (ValueError, OSError) as err:
+        raise ElqError(Errors.ELQ223.format(path=directory, problem=err)) from None
     return Queries(vectors, str(manifest.search.get("queries", "")))
 
 

@@ -11,8 +11,10 @@ from tqdm import tqdm
 
 from ...errors import ElqError, Errors
 from ...files import atomic_file
+from ..files.npy import map_array
 from ..files.store import AUTO, EXACT
 from ..search.faiss_index import last_line, many_threads, to_gpu
+from .try_index import check_factory_string
 
 # k-means learns from this many vectors per list, but from no more than this many bytes of them.
 POINTS_PER_LIST = 64
@@ -29,14 +31,16 @@ class VectorFile:
     itself, because the pages of a lasting mapping would stay in memory.
 
     path (Path): The file.
+    dtype (str): Type of its numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: str = "float32") -> None:
         self.path = path
+        self.dtype = dtype
         self.shape = self._map().shape
 
     def _map(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return map_array(self.path, self.dtype)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -53,7 +57,7 @@ def check_faiss_spec(spec: str, width: int) -> str:
     RETURNS (str): The same.
     """
     if spec not in (AUTO, EXACT):
-        factory(width, spec)
+        check_factory_string(spec, width)
     return spec
 
 

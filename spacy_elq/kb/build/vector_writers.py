@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import ElqError, Errors
 from ...files import write_json
+from ..files.npy import header_of
 from ..files.store import OWNERS, VECTORS, Manifest
 from ..search.vector_store import VectorWriter, find_backend
 
@@ -84,7 +85,7 @@ class NpyAppender:
     def flush(self) -> None:
         """Wait until all rows are on disk, under a header that counts them."""
         self._file.seek(0)
-        self._file.write(_header((self.rows, *self.row_shape), self.dtype))
+        self._file.write(header_of((self.rows, *self.row_shape), self.dtype, HEADER_BYTES))
         self._file.seek(0, os.SEEK_END)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -102,14 +103,6 @@ class _VectorFileWriter(NpyAppender):
 
     def write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
         self.append(vectors)
-
-
-def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """Version 1.0 of the format, padded so that a larger shape fits in its place."""
-    text = repr({"descr": dtype.str, "fortran_order": False, "shape": shape})
-    size = HEADER_BYTES - len(np.lib.format.MAGIC_PREFIX) - 4
-    padded = text.ljust(size - 1).encode("latin1") + b"\n"
-    return np.lib.format.MAGIC_PREFIX + b"\x01\x00" + size.to_bytes(2, "little") + padded
 
 
 def reserve_store(work: Path, manifest: Manifest, rows: int) -> Manifest:

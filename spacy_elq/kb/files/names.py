@@ -21,6 +21,7 @@ from spacy.strings import hash_string  # type: ignore[attr-defined]
 
 from ...spelling import WORD, compiled, read
 from ...types import Entity
+from .npy import map_array
 from .store import NAME_ENTRIES, NAME_KEYS
 
 _ASCII_WORD = re.compile(r"[^\W_]+|&")
@@ -261,8 +262,8 @@ class NameIndex:
     @classmethod
     def open(cls, directory: Path) -> NameIndex:
         """Map the files that `build` wrote."""
-        keys = np.load(directory / NAME_KEYS, mmap_mode="r", allow_pickle=False)
-        entries = np.load(directory / NAME_ENTRIES, mmap_mode="r", allow_pickle=False)
+        keys = map_array(directory / NAME_KEYS, "<u8")
+        entries = map_array(directory / NAME_ENTRIES, ENTRY, keys.shape)
         return cls(np.asarray(keys), np.asarray(entries))
 
     def __len__(self) -> int:

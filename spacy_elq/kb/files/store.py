@@ -11,8 +11,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from ...errors import ElqError, Errors
 from ...files import atomic_file
@@ -35,6 +39,18 @@ DELTA = "delta.sqlite"
 IMMUTABLE = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX, QUERIES)
 EXACT = "exact"
 AUTO = "auto"
+# Rows are kept as int32.
+MAX_ROWS = 2**31 - 1
+MAX_WIDTH = 1 << 16
+
+Rows = Annotated[int, Field(ge=0, le=MAX_ROWS)]
+
+
+class FileInfo(TypedDict):
+    """Size in bytes and checksum (hex) of a file."""
+
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
@@ -54,15 +70,15 @@ class Manifest:
     created (str): UTC time of the build, ISO 8601.
     digest (str): Checksum of the entities that the files were built from.
     generation (int): Number of compactions.
-    files (dict): File name → {"size": bytes, "sha256": hex digest}.
+    files (dict): File name → its size and checksum.
     names_version (int): `NAMES_VERSION` of the release that wrote the names of these files and of
         the changes on top of them. Others make them anew in memory when they open the directory.
     """
 
-    entities: int = 0
-    vectors: int = 0
-    width: int = 0
-    dtype: str = "float32"
+    entities: Rows = 0
+    vectors: Rows = 0
+    width: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0
+    dtype: Literal["float32", "float16"] = "float32"
     index: str = EXACT
     search: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -71,8 +87,8 @@ class Manifest:
     snapshot: str = ""
     created: str = ""
     digest: str = ""
-    generation: int = 0
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    generation: Rows = 0
+    files: dict[str, FileInfo] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     names_version: int = NAMES_VERSION
 
@@ -89,17 +105,20 @@ class Manifest:
         try:
             values = {**FIRST_RELEASE, **json.loads(text)}
             version = values["format_version"]
-            if version != FORMAT_VERSION:
-                raise ElqError(
-                    Errors.ELQ205.format(path=path, found=version, supported=FORMAT_VERSION)
-                )
-            # Fields of a later release that keeps the format version are not an error.
-            manifest = cls(**{f.name: values[f.name] for f in fields(cls)})
-            _check_types(manifest)
+            if version == FORMAT_VERSION:
+                for item in fields(cls):  # their defaults are not for files
+                    values[item.name]
+                # Fields of a later release that keeps the format version are not an error.
+                manifest = _validator().validate_json(json.dumps(values), strict=True)
         except KeyError as err:
             raise _unreadable(path, f"no {err}") from None
-        except (json.JSONDecodeError, TypeError, AttributeError) as err:
+        except ValidationError as err:
+            raise _unreadable(path, first_problem(err)) from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as err:
             raise _unreadable(path, err) from None
+        if version != FORMAT_VERSION:
+            raise ElqError(Errors.ELQ205.format(path=path, found=version, supported=FORMAT_VERSION))
+        _check_names(manifest, path)
         return manifest
 
     @classmethod
@@ -161,14 +180,35 @@ def _unreadable(path: Path, reason: object) -> ElqError:
     return _damaged(path, f"its manifest can't be read ({reason})")
 
 
-def _check_types(manifest: Manifest) -> None:
-    for item in fields(Manifest):
-        value, expected = getattr(manifest, item.name), type(getattr(Manifest(), item.name))
-        if not isinstance(value, expected):
-            raise TypeError(f"{item.name} is not of type {expected.__name__}")
-    for name, info in manifest.files.items():
-        if Path(name).name != name or not isinstance(info, dict) or {"size", "sha256"} - {*info}:
-            raise TypeError(f"the entry of file {name!r} is broken")
+@cache
+def _validator() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def first_problem(err: ValidationError) -> str:
+    """RETURNS (str): What pydantic says about the first wrong value, on one line."""
+    found = err.errors()[0]
+    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+
+
+def _check_names(manifest: Manifest, path: Path) -> None:
+    """Raise an ElqError unless the manifest lists the files of a knowledge base, all that it needs
+    and no other."""
+    unknown = manifest.files.keys() - set(IMMUTABLE)
+    if unknown:
+        raise _unreadable(path, f"the file {min(unknown)!r} is not one of a knowledge base")
+    missing = _needed(manifest) - manifest.files.keys()
+    if missing:
+        raise _unreadable(path, f"it does not list the file {min(missing)}")
+
+
+def _needed(manifest: Manifest) -> set[str]:
+    if not manifest.entities and not manifest.vectors:
+        return set()
+    needed = {CATALOGUE, OWNERS, NAME_KEYS, NAME_ENTRIES}
+    if ":" in manifest.index:  # the address of a vector store
+        return needed
+    return needed | ({VECTORS} if manifest.index == EXACT else {VECTORS, INDEX})
 
 
 def generation_name(generation: int) -> str:
@@ -190,7 +230,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def describe_files(path: Path) -> dict[str, dict[str, Any]]:
+def describe_files(path: Path) -> dict[str, FileInfo]:
     """RETURNS (dict): Size and checksum of each immutable file in a directory, for a manifest."""
     present = [path / name for name in IMMUTABLE if (path / name).exists()]
     return {file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in present}

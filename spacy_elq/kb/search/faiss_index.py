@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ...errors import ElqError, Errors
+from ..files.store import MAX_ROWS, first_problem
 from .exact_index import best
 
 # FAISS uses one thread for fewer queries than this: starting another one takes longer.
@@ -27,6 +32,8 @@ FEWEST_LISTS, SHORTEST_QUEUE = 4, 64
 _IMPORTED_BY = os.getpid()
 # Fields of `SearchSettings` whose key in the manifest differs.
 _KEYS = {"rerank": "depth"}
+# How FAISS begins an error.
+_PLACE = re.compile(r"^Error in .*\.(?:cpp|h):\d+: ")
 # Methods that crash the process, or silently do nothing, on a mapped index.
 _CHANGES = ("add", "add_with_ids", "remove_ids", "reset", "train", "merge_from")
 
@@ -135,9 +142,9 @@ def to_gpu(index: Any, device: int) -> Any:
         raise ElqError(Errors.ELQ225.format(device=device, reason=last_line(err))) from None
 
 
-def last_line(err: Exception) -> str:
+def last_line(err: Exception | str) -> str:
     """RETURNS (str): The message of a FAISS error, without its place in the source code."""
-    return (str(err).strip() or type(err).__name__).splitlines()[-1]
+    return _PLACE.sub("", (str(err).strip() or type(err).__name__).splitlines()[-1])
 
 
 def _refuse_changes(*args: Any, **kwargs: Any) -> NoReturn:
@@ -225,6 +232,10 @@ def _threads_for(queries: int) -> AbstractContextManager[None]:
     return _threads(1) if queries < MANY_QUERIES else many_threads()
 
 
+Count = Annotated[int, Field(ge=0, le=MAX_ROWS)]
+Measure = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """How an index is searched and how well that works, as kept in the manifest.
@@ -240,24 +251,34 @@ class SearchSettings:
     exact_ms (float): Median milliseconds per query of an exact search.
     """
 
-    effort: int
-    rerank: int = 0
-    recall: float = -1.0
+    effort: Count
+    rerank: Count = 0
+    recall: Measure = -1.0
     queries: str = ""
-    sample: int = 0
-    ms: float = 0.0
-    exact_ms: float = 0.0
+    sample: Count = 0
+    ms: Measure = 0.0
+    exact_ms: Measure = 0.0
 
     @classmethod
     def from_manifest(cls, values: dict[str, Any], effort: int) -> SearchSettings:
         """Read what `to_manifest` returned.
 
         effort (int): The effort set in the index file, used if the manifest has none.
+        RAISES (ValueError): If a value is not what it should be.
         """
         known = {_KEYS.get(item.name, item.name): item.name for item in fields(cls)}
         found = {known[key]: value for key, value in values.items() if key in known}
-        return cls(**{"effort": effort, **found})  # unknown keys come from a later release
+        text = json.dumps({"effort": effort, **found})  # unknown keys come from a later release
+        try:
+            return _validator().validate_json(text, strict=True)
+        except ValidationError as err:
+            raise ValueError(f"in its manifest, search.{first_problem(err)}") from None
 
     def to_manifest(self) -> dict[str, Any]:
         """RETURNS (dict): Values that JSON can hold."""
         return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
+
+
+@cache
+def _validator() -> TypeAdapter[SearchSettings]:
+    return TypeAdapter(SearchSettings)

@@ -14,10 +14,14 @@ from ...files import link_or_copy
 from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
 from ..files.names import NameIndex
-from ..files.store import CATALOGUE, EXACT, INDEX, NAMES_VERSION, OWNERS, VECTORS, Manifest
+from ..files.npy import map_array
+from ..files.store import CATALOGUE, EXACT, INDEX, NAMES_VERSION, OWNERS, VECTORS, Manifest, sha256
 from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
 from .vector_store import VectorStore, find_backend
+
+# Bytes of an index whose checksum is compared when it is opened, in a tenth of a second.
+CHECKED_UP_TO = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class StoredKB:
                 table=open_vector_store(path, manifest),
                 hold=hold,
             )
-        except (RuntimeError, ValueError, TypeError, MemoryError) as err:  # of FAISS and NumPy
+        except ElqError:
+            raise
+        except (RuntimeError, ValueError, TypeError) as err:  # of FAISS and NumPy
             raise ElqError(Errors.ELQ223.format(path=path, problem=last_line(err))) from None
 
     def __len__(self) -> int:
@@ -91,15 +97,16 @@ def open_vector_store(path: Path, manifest: Manifest) -> VectorStore:
     are."""
     backend = find_backend(manifest.index)
     if backend is not None:
-        return backend.open(manifest, np.asarray(_map(path / OWNERS)))
+        return backend.open(manifest, np.asarray(_map_owners(path, manifest)))
     if manifest.index == EXACT:
         return open_exact_store(path, manifest)
+    _check_index(path, manifest)
     return open_indexed_store(path, path / INDEX, manifest)
 
 
 def open_indexed_store(path: Path, index_file: Path, manifest: Manifest) -> FileVectorStore:
     """RETURNS (FileVectorStore): The vectors of a directory, searched with an index."""
-    vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
+    vectors, owners = _map_vectors(path, manifest), _map_owners(path, manifest)
     index = FaissIndex.open(index_file)
     settings = SearchSettings.from_manifest(manifest.search, index.effort)
     index.effort = settings.effort
@@ -112,12 +119,27 @@ def open_indexed_store(path: Path, index_file: Path, manifest: Manifest) -> File
 def open_exact_store(path: Path, manifest: Manifest) -> FileVectorStore:
     """RETURNS (FileVectorStore): The vectors of a directory, searched without an index, whatever
     the manifest says."""
-    vectors, owners = _map(path / VECTORS), _map(path / OWNERS)
+    vectors, owners = _map_vectors(path, manifest), _map_owners(path, manifest)
     return FileVectorStore(np.asarray(vectors), np.asarray(owners), manifest.entities)
 
 
-def _map(path: Path) -> np.memmap:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _map_vectors(path: Path, manifest: Manifest) -> np.memmap:
+    return map_array(path / VECTORS, manifest.dtype, (manifest.vectors, manifest.width))
+
+
+def _map_owners(path: Path, manifest: Manifest) -> np.memmap:
+    owners = map_array(path / OWNERS, "<i4", (manifest.vectors,))
+    if owners[-1:] != manifest.entities - 1:
+        raise ValueError(f"the last vector is not of entity {manifest.entities}, the last one")
+    return owners
+
+
+def _check_index(path: Path, manifest: Manifest) -> None:
+    """Raise a ValueError if a small index is damaged: FAISS may crash on it. (Reading all of a
+    large one would make opening slow; `kb check` does.)"""
+    expected = manifest.files[INDEX]
+    if expected["size"] <= CHECKED_UP_TO and sha256(path / INDEX) != expected["sha256"]:
+        raise ValueError(f"the checksum of {INDEX} is wrong")
 
 
 def read_at_random(array: np.memmap) -> None:
