@@ -35,10 +35,10 @@ def _use(index: Any) -> None:
     import numpy as np
 
     vectors = np.random.default_rng(0).standard_normal((VECTORS, index.d), dtype=np.float32)
-    inner = index
+    inner: Any = index
     while isinstance(inner, faiss.IndexPreTransform):
         inner = faiss.downcast_index(inner.index)
-    if isinstance(inner, faiss.IndexPQ):
+    if hasattr(inner, "do_polysemous_training"):
         inner.do_polysemous_training = False  # takes half a minute, even for few vectors
     try:
         index.train(vectors)

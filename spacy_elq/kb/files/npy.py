@@ -61,7 +61,8 @@ def header_of(shape: tuple[int, ...], dtype: np.dtype, size: int) -> bytes:
 
 def _read_header(file: BinaryIO, dtypes: Iterable[DType]) -> _Header:
     name = Path(file.name).name
-    known = {repr(np.lib.format.dtype_to_descr(each)): each for each in map(np.dtype, dtypes)}
+    types: list[np.dtype] = [np.dtype(each) for each in dtypes]
+    known = {repr(np.lib.format.dtype_to_descr(each)): each for each in types}
     start = file.read(len(MAGIC) + 2)
     text = file.read(int.from_bytes(start[len(MAGIC) :], "little")).decode("latin1")
     match = HEADER.fullmatch(text)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
@@ -78,7 +78,7 @@ class Manifest:
     entities: Rows = 0
     vectors: Rows = 0
     width: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Annotated[str, Field(pattern="^float(32|16)$")] = "float32"
     index: str = EXACT
     search: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
