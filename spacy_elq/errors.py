@@ -105,6 +105,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "entity_encoder.{name} is {value!r}, but the vectors of the pipeline were made with "
         "{saved!r}. Leave it as it was saved, or build the knowledge base again and train with it."
     )
+    ELQ140 = (
+        "{where}: the setting '{name}' ({value}) names code or a file, and models are loaded as "
+        "data alone. Give a model that transformers can load without code of its own."
+    )
+    ELQ141 = (
+        "These bytes are not a model of this package ({reason}). Give what `to_bytes` of this "
+        "release returned."
+    )
     # ELQ2xx: knowledge base
     ELQ200 = (
         "There is no knowledge base at {path}: {problem}. Check the path, or build one with: "

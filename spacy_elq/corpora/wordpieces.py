@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..encoders.model_paths import MINILM, resolve_model_path
+from ..encoders.transformer_files import load_tokenizer
 from ..errors import ElqError, Errors
 
 
@@ -47,9 +48,7 @@ class Wordpieces:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model_path(self.source))
+        tokenizer = load_tokenizer(resolve_model_path(self.source))
         if not tokenizer.is_fast:
             raise ElqError(Errors.ELQ328.format(tokenizer=self.source))
         return tokenizer

@@ -25,6 +25,7 @@ from ..types import Entity
 from .fast_bert import last_layer
 from .model_paths import MINILM, resolve_model_path
 from .precision import InferenceSettings, autocast
+from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
 from .windows import MIN_LENGTH, TOKENIZER_LOCK, batch_by_length, pad
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
-# Weights, configuration and vocabulary; no pickles.
-MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
 # Separates title and description in the published input.
 ELQ_SEPARATOR = "[unused2]"
 
@@ -97,22 +96,19 @@ class EntityEncoder:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(str(self.directory))
+        return load_tokenizer(str(self.directory))
 
     @cached_property
     def transformer(self) -> PreTrainedModel:
         from thinc.api import get_torch_default_device
-        from transformers import AutoModel
         from transformers.utils import logging
 
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()  # no warning about the missing pooler, which is unused
         try:
-            model = AutoModel.from_pretrained(
-                str(self.directory), add_pooling_layer=False, use_safetensors=True
-            )
+            config = load_config(str(self.directory))
+            options = {"add_pooling_layer": False, "use_safetensors": True}
+            model = load_transformer(str(self.directory), config, **options)
         finally:
             logging.set_verbosity(verbosity)
         return model.to(self.device or get_torch_default_device()).eval()

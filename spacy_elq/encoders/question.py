@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import srsly
 from pydantic import Field
 from spacy.tokens import Doc
-from thinc.api import Model, deserialize_attr, serialize_attr
+from thinc.api import Model
 
 from ..errors import ElqError, Errors
 from ..settings import Count, Settings
 from .fast_bert import last_layer
 from .model_paths import resolve_model_path
 from .precision import InferenceSettings, autocast
+from .transformer_files import open_pretrained
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
+    from spacy_transformers.data_classes import HFObjects
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 OWN_ENCODER = "elq-encoder"
@@ -107,22 +108,32 @@ def change_encoder(encoder: Encoder, **settings: Any) -> None:
     encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
 
 
-@serialize_attr.register(Settings)
-def _serialize_settings(_: Any, settings: Settings, name: str, model: Model) -> bytes:
-    return srsly.msgpack_dumps(settings.model_dump())
-
-
-@deserialize_attr.register(Settings)
-def _keep_settings(settings: Settings, data: bytes, name: str, model: Model) -> Settings:
-    """The component saves the settings and restores them; the model's copy is not read."""
-    return settings
-
-
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
     """RETURNS (Module | None): The encoder's own transformer; None for a listener, whose component
     trains the shared transformer."""
     own: Any = encoder.layers[0]
     return own.transformer if encoder.name == OWN_ENCODER else None
+
+
+def get_parts(encoder: Encoder) -> HFObjects:
+    """RETURNS (HFObjects): The encoder's own transformer, with its tokenizer."""
+    own: Any = encoder.layers[0]
+    return own.layers[0].shims[0]._hfmodel
+
+
+def set_transformer(encoder: Encoder, parts: HFObjects) -> None:
+    """Give the encoder a transformer of its own, in place of any that it has.
+
+    parts (HFObjects): The transformer, which is moved to thinc's device, and its tokenizer.
+    """
+    from thinc.api import get_torch_default_device
+
+    layer, width = encoder.layers[0], parts.transformer.config.hidden_size
+    (shim,) = layer.layers[0].shims
+    for node in (layer, encoder):
+        node.set_dim("nO", width)
+    shim._hfmodel, shim._model = parts, parts.transformer.to(get_torch_default_device())
+    layer.attrs["has_transformer"] = True
 
 
 def get_tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
@@ -132,11 +143,11 @@ def get_tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
 
 
 def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
-    transformer = model.layers[0]
-    if not transformer.attrs["has_transformer"]:
-        transformer.attrs["name"] = resolve_model_path(transformer.attrs["name"])
-        transformer.initialize()
-    model.set_dim("nO", transformer.get_dim("nO"))
+    layer: Any = model.layers[0]
+    if not layer.attrs["has_transformer"]:
+        name = resolve_model_path(layer.attrs["name"])
+        options = layer._init_tokenizer_config, layer._init_transformer_config
+        set_transformer(model, open_pretrained(name, *options))
 
 
 def _own_forward(

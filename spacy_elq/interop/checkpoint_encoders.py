@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from ..encoders.model_paths import resolve_model_path
+from ..encoders.question import set_transformer
+from ..encoders.transformer_files import load_config, load_tokenizer, vocabulary
 from ..errors import ElqError, Errors
 from .checkpoint_weights import CheckpointWeights, State
 from .params import CheckpointParams
@@ -34,12 +36,12 @@ class Architecture:
 
         name (str): "minilm", a directory, or a hub id.
         """
-        from transformers import AutoConfig, AutoTokenizer
-
         source = resolve_model_path(name)
         try:
-            config = AutoConfig.from_pretrained(source)
-            tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_options(params))
+            config = load_config(source)
+            tokenizer = load_tokenizer(source, **tokenizer_options(params))
+        except ElqError:
+            raise
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ElqError(Errors.ELQ514.format(name=name, reason=reason)) from None
@@ -51,7 +53,7 @@ class Architecture:
         from transformers import MODEL_MAPPING, AutoModel
 
         with torch.device("meta"):
-            shapes = AutoModel.from_config(self.config).state_dict()
+            shapes = AutoModel.from_config(self.config, trust_remote_code=False).state_dict()
         weights.check(state, shapes, f"the configuration of {self.name}")
         # Uses the tensors as they are, mapped from the checkpoint, without a copy.
         return MODEL_MAPPING[type(self.config)].from_pretrained(
@@ -98,12 +100,7 @@ def set_question_encoder(
     encoder (Model): Built by `spacy-elq.Transformer.v1`.
     """
     from spacy_transformers.data_classes import HFObjects
-    from thinc.api import get_torch_default_device
 
-    layer, tokenizer = encoder.layers[0], architecture.tokenizer
-    bert = architecture.transformer(weights, weights.question).to(get_torch_default_device())
-    vocabulary = None
-    if getattr(tokenizer, "vocab_file", None):
-        vocabulary = Path(tokenizer.vocab_file).read_bytes()
-    layer.attrs["set_transformer"](layer, HFObjects(tokenizer, bert, vocabulary))
-    encoder.set_dim("nO", architecture.config.hidden_size)
+    bert = architecture.transformer(weights, weights.question)
+    tokenizer = architecture.tokenizer
+    set_transformer(encoder, HFObjects(tokenizer, bert, vocabulary(tokenizer)))

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..encoders.model_paths import resolve_model_path
 from ..encoders.question import get_transformer
+from ..encoders.transformer_files import load_config, load_transformer
 from ..errors import ElqError, Errors
 from ..files import atomic_file
 from .model import ElqModel, get_encoder, get_heads, is_initialized
@@ -77,11 +78,10 @@ def load_untrained_encoder(source: str | None) -> torch.nn.Module:
     """source (str | None): Name of the encoder; None for a listener, which has no transformer.
     RETURNS (Module): The encoder's transformer before training.
     RAISES (ElqError): If there is no name."""
-    from transformers import AutoModel
-
     if source is None:
         raise ElqError(Errors.ELQ120)
-    return AutoModel.from_pretrained(resolve_model_path(source))
+    resolved = resolve_model_path(source)
+    return load_transformer(resolved, load_config(resolved))
 
 
 def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, bits: int) -> None:

@@ -21,7 +21,13 @@ from ..encoders.question import change_encoder, encoder_settings
 from ..errors import ElqError, Errors
 from ..files import atomic_file
 from ..ml.model import ElqModel, get_encoder
-from ..ml.model_files import model_from_bytes, read_model, report_broken_file, write_model
+from ..ml.model_files import (
+    model_from_bytes,
+    model_to_bytes,
+    read_model,
+    report_broken_file,
+    write_model,
+)
 from ..settings import changes, restore
 from ..training.training_settings import TrainingSettings
 from .linked_kb import LinkedKB
@@ -91,7 +97,7 @@ def pipe_to_bytes(pipe: Pipe, exclude: Iterable[str]) -> bytes:
     serialize: dict[str, Callable[[], bytes]] = {
         "vocab": pipe.vocab.to_bytes,
         "cfg": lambda: _to_json(_stored(pipe)),
-        "model": pipe.model.to_bytes,
+        "model": lambda: model_to_bytes(pipe.model),
     }
     if kb is not None:
         serialize["kb"] = pipe.linked_kb.to_bytes
