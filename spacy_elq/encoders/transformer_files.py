@@ -63,7 +63,7 @@ def load_transformer(source: str, config: PretrainedConfig, **options: Any) -> P
     """RETURNS (PreTrainedModel): A model with its weights, on the CPU.
 
     config (PretrainedConfig): From `load_config`.
-    **options: Arguments of `AutoModel.from_pretrained`.
+    **options: Arguments of the `from_pretrained` of transformers.
     """
     from transformers import AutoModel
 
