@@ -129,7 +129,7 @@ def set_transformer(encoder: Encoder, parts: HFObjects) -> None:
     from thinc.api import get_torch_default_device
 
     layer, width = encoder.layers[0], parts.transformer.config.hidden_size
-    (shim,) = layer.layers[0].shims
+    shim: Any = layer.layers[0].shims[0]
     for node in (layer, encoder):
         node.set_dim("nO", width)
     shim._hfmodel, shim._model = parts, parts.transformer.to(get_torch_default_device())
