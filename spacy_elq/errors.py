@@ -315,6 +315,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "No installed package provides a vector store named {name!r} (entry points of the group "
         "{group}). Install the package, or check the prefix of the index address."
     )
+    ELQ280 = (
+        "{path} is a symbolic link to a file that is not there. Download or restore the file, then "
+        "save again."
+    )
+    ELQ281 = (
+        "{path} is a symbolic link, and nothing is written or read in its place. Put a directory "
+        "there."
+    )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."

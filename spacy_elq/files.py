@@ -33,19 +33,21 @@ Record = tuple[str, dict[str, Any]]
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, which replaces it when the block succeeds and is removed
     otherwise: readers see the old content or the new, never a part, even after a power failure.
 
-    path (Path): The file to write; its directory is created. A symbolic link stays a link.
+    path (Path): The file to write; its directory is created.
+    follow (bool): Let a symbolic link stay a link, and replace its target. Otherwise the link is
+        replaced: in a directory that somebody else may have made.
     YIELDS (Path): The path to write to. `path` itself if that is a device or a pipe.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if path.exists() and not path.is_file():
+    if follow and path.exists() and not path.is_file():
         yield path
         return
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path)) if follow else path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -183,8 +185,26 @@ def check_file(path: Path, what: str) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file that never changes in a second place, as a hard link if possible."""
+    """Put a file that never changes in a second place, as a hard link if possible. A symbolic link,
+    as the files of a model hub's cache are, is followed: the second place has the file.
+
+    RAISES (ElqError): If it leads nowhere.
+    """
     try:
-        os.link(source, target)
+        file = source.resolve(strict=True)
+    except (OSError, RuntimeError):  # a loop, before Python 3.13
+        raise ElqError(Errors.ELQ280.format(path=source)) from None
+    try:
+        os.link(file, target)
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+        target.unlink(missing_ok=True)  # might be a link, whose target would be written
+        shutil.copyfile(file, target)
+
+
+def remove(path: Path) -> None:
+    """Remove a directory and all that is in it, or a file, or a symbolic link, whose target
+    stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -205,7 +205,10 @@ class EntityEncoder:
 
     def to_disk(self, path: Path) -> None:
         """Write the model, its tokenizer and the settings. Untrained weights are hard-linked if
-        the file system allows it, else copied."""
+        the file system allows it, else copied; symbolic links are followed."""
+        directory = self.directory.resolve()
+        if path.is_symlink():  # nothing is written where it leads
+            path.unlink()
         path.mkdir(parents=True, exist_ok=True)
         if self._trained:
             self._remove_files(path)
@@ -214,18 +217,18 @@ class EntityEncoder:
             self.transformer.save_pretrained(
                 str(path), safe_serialization=True, max_shard_size=SHARD_SIZE
             )
-        elif not path.samefile(self.directory):
+        elif not path.samefile(directory):
             self._remove_files(path)
-            for source in self._files(self.directory):
+            for source in self._files(directory):
                 link_or_copy(source, path / source.name)
         (path / SETTINGS_FILE).unlink(missing_ok=True)
         srsly.write_json(path / SETTINGS_FILE, self.settings.model_dump())
 
     @staticmethod
     def _files(directory: Path) -> list[Path]:
-        """The files of a transformers model, without the settings."""
+        """The files of a transformers model, without the settings; links too that lead nowhere."""
         files = (file for file in directory.iterdir() if file.suffix in MODEL_SUFFIXES)
-        return [file for file in files if file.is_file() and file.name != SETTINGS_FILE]
+        return [file for file in files if not file.is_dir() and file.name != SETTINGS_FILE]
 
     def _remove_files(self, directory: Path) -> None:
         """Remove the model's files: writing in place would change all linked directories."""

@@ -206,7 +206,7 @@ def save_settings(nlp: Language, directory: Path, name: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         others = ["vocab", "model", "kb", "entity_encoder"]
         nlp.get_pipe(name).to_disk(Path(temporary), exclude=others)  # type: ignore[attr-defined]
-        with atomic_file(stored) as partial:
+        with atomic_file(stored, follow=False) as partial:
             shutil.copyfile(Path(temporary) / "cfg", partial)
 
 

@@ -7,7 +7,6 @@ component opens that directory, and only the fingerprint of its entity encoder i
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from ..encoders.entity import EntityEncoder, load_entity_encoder
 from ..encoders.precision import InferenceSettings
 from ..encoders.question import change_encoder, encoder_settings
 from ..errors import ElqError, Errors
-from ..files import atomic_file
+from ..files import atomic_file, remove
 from ..ml.model import ElqModel, get_encoder
 from ..ml.model_files import (
     model_from_bytes,
@@ -125,13 +124,12 @@ def _remove_stale(kb_path: str | None, path: Path, parts: Iterable[str]) -> None
     """Remove parts left by an earlier save, or they would be loaded as part of this one."""
     referenced = Path(kb_path).resolve() if kb_path is not None else None
     for part in parts:
-        directory = (path / part).resolve()
-        if directory.is_dir() and directory != referenced:
-            shutil.rmtree(directory)
+        if (path / part).resolve() != referenced:
+            remove(path / part)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with atomic_file(path) as work:
+    with atomic_file(path, follow=False) as work:
         work.write_bytes(content)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from ...files import sync
+from ...files import remove, sync
 from .locks import exclusive_lock, hold
 
 # Raises an error for a directory that must not be replaced.
@@ -86,14 +86,14 @@ def recover(path: Path) -> None:
 
 
 def _replace(work: Path, path: Path) -> None:
-    shutil.rmtree(_backup(path), ignore_errors=True)
+    remove(_backup(path))
     path.rename(_backup(path))
     try:
         work.rename(path)
     except OSError:
         _put_back(path)
         raise
-    shutil.rmtree(_backup(path))
+    remove(_backup(path))
 
 
 def _put_back(path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from ...entities.records import alias_list, parse_aliases
 from ...errors import ElqError, Errors
 from ...types import Entity
+from .database import CREATING, IMMUTABLE, check_schema, open_database
 
 BATCH = 10_000
 # Number of records that `records` caches, some 10 MB.
@@ -32,6 +33,9 @@ CREATE TABLE entities (
     extra TEXT NOT NULL
 )
 """
+UNIQUE_IDS = "CREATE UNIQUE INDEX entities_id ON entities (id)"
+# Finds the rows of a type without reading the records.
+BY_TYPE = "CREATE INDEX entities_type ON entities (type)"
 
 
 def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
@@ -71,7 +75,7 @@ class Catalogue:
 
         path (Path): A file that does not exist yet.
         """
-        db = sqlite3.connect(path)
+        db = open_database(path, CREATING)
         try:
             # Both off, because an interrupted build starts over anyway.
             db.execute("PRAGMA journal_mode=OFF")
@@ -81,8 +85,7 @@ class Catalogue:
             while batch := list(islice(numbered, BATCH)):
                 db.executemany("INSERT INTO entities VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
             _index_ids(db)
-            # Finds the rows of a type without reading the records.
-            db.execute("CREATE INDEX entities_type ON entities (type)")
+            db.execute(BY_TYPE)
             db.commit()
         finally:
             db.close()
@@ -106,9 +109,9 @@ class Catalogue:
             if found != self._file:
                 # In another file, the same rows are other entities.
                 raise ElqError(Errors.ELQ222.format(path=self.path))
-            uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
-            self._local.db = sqlite3.connect(uri, uri=True)
-            self._local.pid = os.getpid()
+            db = open_database(self.path.resolve(), IMMUTABLE)
+            check_schema(db, (SCHEMA, UNIQUE_IDS, BY_TYPE))
+            self._local.db, self._local.pid = db, os.getpid()
         return self._local.db
 
     def __len__(self) -> int:
@@ -198,7 +201,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _index_ids(db: sqlite3.Connection) -> None:
     try:
-        db.execute("CREATE UNIQUE INDEX entities_id ON entities (id)")
+        db.execute(UNIQUE_IDS)
     except sqlite3.IntegrityError:
         first, second, id_ = db.execute(
             "SELECT a.row, b.row, a.id FROM (SELECT id, MIN(row) AS row FROM entities GROUP BY id "

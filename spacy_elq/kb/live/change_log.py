@@ -14,8 +14,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ...errors import ElqError, Errors
+from ..files.database import CREATING, WRITING, check_schema, open_database
 from .delta import Change
 
 # Seconds to wait for another writer.
@@ -59,18 +61,13 @@ class ChangeLog:
             self._inherited.append(self._connection)
             self._connection = None
         if self._connection is None:
-            # "rw" repairs an interrupted transaction; it opens a write-protected file read-only.
-            return self._connect("rw") if self.path.exists() else None
+            # Repairs an interrupted transaction; opens a write-protected file read-only.
+            return self._connect(WRITING) if self.path.exists() else None
         return self._connection
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        self._connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=WAIT,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+    def _connect(self, access: str) -> sqlite3.Connection:
+        options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+        self._connection = open_database(self.path, access, timeout=WAIT, **options)
         self._pid = os.getpid()
         self._seen = None  # versions belong to one connection
         # Sync the directory after a transaction too; otherwise a power failure might bring back
@@ -94,6 +91,7 @@ class ChangeLog:
             self._seen = self._version(db)
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 return []
+            check_schema(db, SCHEMA)
             self._check(db)
             query = "SELECT number, id, base_row, record, names, vectors FROM changes"
             rows = db.execute(f"{query} WHERE number > ? ORDER BY number", (self.last,)).fetchall()
@@ -106,7 +104,7 @@ class ChangeLog:
         """Keep other writers out. What the block writes is on disk when it ends; an exception
         undoes all of it."""
         with self._reporting(writing=True):
-            db = self._open() or self._connect("rwc")
+            db = self._open() or self._connect(CREATING)
             db.execute("BEGIN IMMEDIATE")
         last = self.last
         try:
@@ -132,9 +130,10 @@ class ChangeLog:
             self._prepared().execute("DELETE FROM changes")
 
     def _prepared(self) -> sqlite3.Connection:
-        db = self._open() or self._connect("rwc")
+        db = self._open() or self._connect(CREATING)
         for statement in SCHEMA:
             db.execute(statement)
+        check_schema(db, SCHEMA)  # before a view is read in place of a table
         if not db.execute("SELECT 1 FROM meta").fetchone():
             db.execute("INSERT INTO meta VALUES (?)", (self.identity,))
         self._check(db)
