@@ -1,13 +1,14 @@
 """The one way to open SQLite files of a knowledge base, which somebody else may have made.
 
-A schema can hold code that statements run: triggers, views, generated columns, virtual tables. So it
-must be exactly the expected one. Nor is anything written through a symbolic link.
+A schema can hold code that statements run: triggers, views, generated columns, virtual tables. So
+it must be exactly the expected one. Nor is anything written through a symbolic link.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,8 @@ PRAGMAS = ("trusted_schema = OFF", "cell_size_check = ON")
 JOURNAL = "-journal"
 # Ends of the names of a database's files.
 FILES = ("", JOURNAL, "-wal", "-shm")
-# The end of a journal that names another one, which SQLite would delete, whatever it is. Journals of
-# a single database have no such end.
+# The end of a journal that names another one, which SQLite deletes, whatever it is. The journal
+# of a single database has no such end.
 NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 
 
@@ -40,7 +41,7 @@ def open_database(path: Path, access: str, **options: Any) -> sqlite3.Connection
     db = sqlite3.connect(f"{path.absolute().as_uri()}?{access}", uri=True, **options)
     for pragma in (*PRAGMAS, *(["query_only = ON"] if access in (READING, IMMUTABLE) else [])):
         db.execute(f"PRAGMA {pragma}")
-    if hasattr(db, "setconfig"):  # from Python 3.12 on
+    if sys.version_info >= (3, 12):
         db.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
     return db
 
