@@ -151,8 +151,8 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ214 = "There are no entities to build a knowledge base from. Check the input."
     ELQ215 = "{spec!r} is not an index that can be built here ({reason}). Use 'auto' or 'exact'."
     ELQ216 = (
-        "The changes in {path} can't be read ({reason}). Restore delta.sqlite from a copy, or "
-        "delete it to go back to the knowledge base as it was built."
+        "The changes in {path} can't be read ({reason}). Restore delta.sqlite from a copy; to go "
+        "back to the knowledge base as it was built, delete it and delta.made."
     )
     ELQ217 = (
         "A knowledge base from an entities file needs an entity encoder, and this component passed "
@@ -322,6 +322,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ281 = (
         "{path} is a symbolic link, and nothing is written or read in its place. Put a directory "
         "there."
+    )
+    ELQ282 = (
+        "The changes in {path} are gone: the file is missing or empty. Restore it from a copy; to "
+        "go back to the knowledge base as it was built, delete {mark} beside it too."
     )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "

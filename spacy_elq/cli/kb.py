@@ -172,13 +172,11 @@ def check_command(path: KBPath, quiet: QuietOption = False) -> None:
     from ..kb.files.store import Manifest
 
     echo_note("Reading every file …", quiet=quiet)
-    try:
-        kb = _open(path)
-    except ElqError:
-        Manifest.read(path).verify(path)  # names the damaged file
-        raise
+    Manifest.read(path).verify(path)  # before it is opened: FAISS may crash on a damaged index
+    kb = _open(path)
     kb.tidy()
     check_files(kb)
+    _check_encoder(kb, path.absolute().parent / "entity_encoder")
     typer.echo("files   as they were built")
     typer.echo(f"recall  {index_recall(kb):.3f} of the exact 10 nearest entities, of a sample")
 
@@ -354,6 +352,14 @@ def _matching_encoder(kb: FaissKB, name: str) -> EntityEncoder:
     encoder = _load_encoder(name)
     check_fingerprint(kb, encoder)
     return encoder
+
+
+def _check_encoder(kb: FaissKB, directory: Path) -> None:
+    """Check the entity encoder that a pipeline keeps beside its knowledge base, if it does."""
+    from ..kb.loaders import check_fingerprint
+
+    if directory.is_dir():
+        check_fingerprint(kb, _load_encoder(str(directory)))
 
 
 def _line(how: str, entity: Entity) -> str:

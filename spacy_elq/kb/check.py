@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from ..errors import ElqError, Errors
 from .build.index_stage import kept_queries
 from .build.tune_index import recall, subsample, synthetic_queries
+from .files.store import DELTA
 from .knowledge_base import FaissKB
+from .live.change_log import ChangeLog
+from .live.delta import Change
+from .live.directory import read_changes
 from .search.file_vectors import FileVectorStore
 from .search.stored_kb import StoredKB, open_exact_store
 
@@ -16,22 +21,38 @@ SAMPLE = 200
 
 
 def check_files(kb: FaissKB) -> None:
-    """Raise an ElqError if a file changed since the build, or if the files contradict each other.
+    """Raise an ElqError if a file changed since the build, or if the files or the changes on top of
+    them contradict each other.
 
     Reads every byte of the files.
     """
-    base = kb.view.base
-    if kb.path is None or base is None:
+    if kb.path is None:
         return
     kb.manifest.verify(kb.path)
-    for problem in _contradictions(base):
+    for problem in _contradictions(kb.view.base):
         raise ElqError(Errors.ELQ223.format(path=kb.path, problem=problem))
+    log = ChangeLog(kb.manifest.home(kb.path) / DELTA, kb.manifest.identity)
+    with closing(log):
+        for problem in _wrong_changes(read_changes(log, kb.manifest), kb.view.base):
+            raise ElqError(Errors.ELQ216.format(path=log.path, reason=problem))
 
 
-def _contradictions(base: StoredKB) -> Iterator[str]:
+def _wrong_changes(changes: Sequence[Change], base: StoredKB | None) -> Iterator[str]:
+    ids = [change.id for change in changes]
+    rows = base.catalogue.rows(ids) if base else [None] * len(ids)
+    for change, row in zip(changes, rows, strict=True):
+        if change.base_row != row:
+            yield f"that of {change.id!r} replaces row {change.base_row} instead of {row}"
+        yield from (f"that of {change.id!r} {problem}" for problem in change.contradictions())
+
+
+def _contradictions(base: StoredKB | None) -> Iterator[str]:
+    if base is None:
+        return
     manifest, rows = base.manifest, base.names.entries["row"]
     if len(base.catalogue) != manifest.entities:
         yield f"there are {len(base.catalogue)} records for {manifest.entities} entities"
+    yield from base.catalogue.problems()
     yield from base.table.problems(manifest)
     if len(rows) and not 0 <= rows.min() <= rows.max() < manifest.entities:
         yield "a name leads to an entity that is not there"

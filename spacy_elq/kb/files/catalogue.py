@@ -45,9 +45,11 @@ def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
 
 
 def _to_entity(columns: Sequence[Any]) -> Entity:
+    if not all(isinstance(column, str) for column in columns):
+        raise TypeError("a value is not a string")
     id_, title, description, aliases, type_, extra = columns
     names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
-    fields = json.loads(extra) if extra else {}
+    fields = dict(json.loads(extra)) if extra else {}
     return Entity(id_, title, description, names, type_, fields, counts)
 
 
@@ -125,14 +127,14 @@ class Catalogue:
     def iterate(self, start: int = 0) -> Iterator[Entity]:
         """YIELDS (Entity): The records from row `start` on, in row order."""
         query = f"SELECT {COLUMNS} FROM entities WHERE row >= ? ORDER BY row"
-        return map(_to_entity, self._all(query, (start,)))
+        return map(self._entity, self._all(query, (start,)))
 
     def records(self, rows: Sequence[int]) -> list[Entity]:
         """RETURNS (list[Entity]): The records of these rows, in the order given, with repeats."""
         wanted = {int(row) for row in rows}
         found = {row: entity for row in wanted if (entity := self._recent.get(row))}
         read = self._select(COLUMNS, wanted - found.keys()) if len(found) < len(wanted) else ()
-        found.update((row, _to_entity(columns)) for row, *columns in read)
+        found.update((row, self._entity(columns)) for row, *columns in read)
         self._remember(found)
         return [found[row] for row in self._known(rows, found)]
 
@@ -140,6 +142,16 @@ class Catalogue:
         """RETURNS (list[str]): The ids of these rows, in the order given, with repeats."""
         found = dict(self._select("id", rows))
         return [found[row] for row in self._known(rows, found)]
+
+    def _entity(self, columns: Sequence[Any]) -> Entity:
+        try:
+            return _to_entity(columns)
+        except (ValueError, TypeError, KeyError, RecursionError) as err:
+            raise self._damaged(err) from None
+
+    def _damaged(self, reason: object) -> ElqError:
+        problem = f"{self.path.name} is damaged ({reason})"
+        return ElqError(Errors.ELQ223.format(path=self.path.parent, problem=problem))
 
     def _known(self, rows: Sequence[int], found: dict[int, Any]) -> Iterator[int]:
         for row in map(int, rows):
@@ -183,12 +195,19 @@ class Catalogue:
         query = "SELECT type FROM entities GROUP BY type ORDER BY COUNT(*) DESC, type"
         return [type_ for (type_,) in self._all(query)]
 
+    def problems(self) -> Iterator[str]:
+        """YIELDS (str): What is wrong with the file, for `kb check`; reads all of it."""
+        (found,) = self._one("PRAGMA integrity_check(1)") or ("",)
+        if found != "ok":
+            yield f"{self.path.name}: {' '.join(str(found).split())}"
+        for _ in self:  # each record can be read
+            pass
+
     def _all(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(query, parameters)
         except sqlite3.DatabaseError as err:
-            problem = f"{self.path.name} is damaged ({err})"
-            raise ElqError(Errors.ELQ223.format(path=self.path.parent, problem=problem)) from None
+            raise self._damaged(err) from None
 
     def _one(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         return next(self._all(query, parameters), None)

@@ -36,6 +36,8 @@ NAME_ENTRIES = "name_entries.npy"
 INDEX = "index.faiss"
 QUERIES = "queries.npy"
 DELTA = "delta.sqlite"
+# Is there once the delta has had a change.
+DELTA_MADE = "delta.made"
 IMMUTABLE = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX, QUERIES)
 EXACT = "exact"
 AUTO = "auto"

@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from ...errors import ElqError, Errors
 from ..files.database import CREATING, WRITING, check_schema, open_database
+from ..files.store import DELTA_MADE
 from .delta import Change
 
 # Seconds to wait for another writer.
@@ -30,18 +32,23 @@ SCHEMA = (
         base_row INTEGER,
         record TEXT,
         names BLOB NOT NULL,
-        vectors BLOB NOT NULL
+        vectors BLOB NOT NULL,
+        checksum INTEGER NOT NULL
     )""",
 )
-INSERT = """
-INSERT OR REPLACE INTO changes (id, base_row, record, names, vectors) VALUES (?, ?, ?, ?, ?)
-"""
+CHECKSUM = ",\n        checksum INTEGER NOT NULL"
+# As made before there were checksums; such a file stays as it is.
+FIRST_SCHEMA = tuple(statement.replace(CHECKSUM, "") for statement in SCHEMA)
+COLUMNS = "id, base_row, record, names, vectors"
+INSERT = f"INSERT OR REPLACE INTO changes ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?)"
+FIRST_INSERT = f"INSERT OR REPLACE INTO changes ({COLUMNS}) VALUES (?, ?, ?, ?, ?)"
 
 
 class ChangeLog:
     """Changes on top of one generation of a knowledge base's files. Not thread-safe.
 
-    path (Path): The SQLite file; the first change makes it.
+    path (Path): The SQLite file; the first change makes it, and beside it an empty file that says
+        so: without its changes, a knowledge base would be another one, and nobody would know.
     identity (str): Identity of the generation (`Manifest.identity`).
     """
 
@@ -52,6 +59,7 @@ class ChangeLog:
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
         self._pid = 0
+        self._wrote = False
         self._seen: int | None = None
 
     def _open(self) -> sqlite3.Connection | None:
@@ -84,20 +92,35 @@ class ChangeLog:
     def read(self) -> list[Change]:
         """RETURNS (list[Change]): The unread changes, in order."""
         with self._reporting():
+            made = self._mark.exists()  # before the file: the first change makes it after the file
             db = self._open()
-            if db is None:
+            if db is not None:
+                # Before the rows: a change between the two is read again instead of lost.
+                self._seen = self._version(db)
+            if db is None or not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                if made:
+                    raise ElqError(Errors.ELQ282.format(path=self.path, mark=self._mark.name))
                 return []
-            # Before the rows: a change between the two is read again instead of lost.
-            self._seen = self._version(db)
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                return []
-            check_schema(db, SCHEMA)
+            if not self.last:
+                self._check_pages(db)
             self._check(db)
-            query = "SELECT number, id, base_row, record, names, vectors FROM changes"
-            rows = db.execute(f"{query} WHERE number > ? ORDER BY number", (self.last,)).fetchall()
-            if rows:
-                self.last = rows[-1][0]
-            return [Change(*row[1:]) for row in rows]
+            return self._unread(db)
+
+    def _unread(self, db: sqlite3.Connection) -> list[Change]:
+        checksum = "checksum" if _has_checksums(db) else "NULL"
+        query = f"SELECT number, {checksum}, {COLUMNS} FROM changes"
+        rows = db.execute(f"{query} WHERE number > ? ORDER BY number", (self.last,)).fetchall()
+        changes = [Change(*row[2:]) for row in rows]
+        for (number, expected, *_), change in zip(rows, changes, strict=True):
+            if expected not in (None, checksum_of(change)):
+                raise self._unreadable(f"the checksum of change {number} is wrong")
+        if rows:
+            self.last = rows[-1][0]
+        return changes
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(DELTA_MADE)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -111,6 +134,9 @@ class ChangeLog:
             yield
             with self._reporting(writing=True):
                 db.execute("COMMIT")
+            if self._wrote:
+                with suppress(OSError):  # the change is safe
+                    self._mark.touch()
         except BaseException:
             self.last = last
             if db.in_transaction:
@@ -121,8 +147,13 @@ class ChangeLog:
         """Add changes within a transaction. They count as read."""
         with self._reporting(writing=True):
             db = self._prepared()
+            has_checksums = _has_checksums(db)
             for change in changes:
-                self.last = db.execute(INSERT, change).lastrowid or 0
+                if has_checksums:
+                    done = db.execute(INSERT, (*change, checksum_of(change)))
+                else:
+                    done = db.execute(FIRST_INSERT, change)
+                self.last, self._wrote = done.lastrowid or 0, True
 
     def clear(self) -> None:
         """Remove all changes within a transaction. Readers must start over after this."""
@@ -133,7 +164,6 @@ class ChangeLog:
         db = self._open() or self._connect(CREATING)
         for statement in SCHEMA:
             db.execute(statement)
-        check_schema(db, SCHEMA)  # before a view is read in place of a table
         if not db.execute("SELECT 1 FROM meta").fetchone():
             db.execute("INSERT INTO meta VALUES (?)", (self.identity,))
         self._check(db)
@@ -149,10 +179,18 @@ class ChangeLog:
         return int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check(self, db: sqlite3.Connection) -> None:
-        (identity,) = db.execute("SELECT identity FROM meta").fetchone()
-        if identity != self.identity:
-            reason = "they belong to another knowledge base"
-            raise ElqError(Errors.ELQ216.format(path=self.path, reason=reason))
+        # First, before a view is read in place of a table.
+        check_schema(db, SCHEMA if _has_checksums(db) else FIRST_SCHEMA)
+        if db.execute("SELECT identity FROM meta").fetchall() != [(self.identity,)]:
+            raise self._unreadable("they belong to another knowledge base")
+
+    def _check_pages(self, db: sqlite3.Connection) -> None:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self._unreadable(" ".join(str(found).split()))
+
+    def _unreadable(self, reason: object) -> ElqError:
+        return ElqError(Errors.ELQ216.format(path=self.path, reason=reason))
 
     @contextmanager
     def _reporting(self, *, writing: bool = False) -> Iterator[None]:
@@ -164,5 +202,19 @@ class ChangeLog:
             elif writing and isinstance(err, sqlite3.OperationalError):
                 message = Errors.ELQ241.format(path=self.path, reason=err)
             else:
-                message = Errors.ELQ216.format(path=self.path, reason=err)
+                raise self._unreadable(err) from None
             raise ElqError(message) from None
+
+
+def checksum_of(change: Change) -> int:
+    """RETURNS (int): A checksum of a change, 32 bits; without the names, which another release may
+    make anew from the record."""
+    total = 0
+    for value in change._replace(names=b""):
+        content = value if isinstance(value, bytes) else repr(value).encode("utf8", "replace")
+        total = crc32(content, crc32(b"%d " % len(content), total))
+    return total
+
+
+def _has_checksums(db: sqlite3.Connection) -> bool:
+    return any(row[1] == "checksum" for row in db.execute("PRAGMA table_info(changes)"))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...entities.records import entity_from_dict, entity_to_dict
+from ...errors import ElqError, Errors
 from ...types import Entity
 from ..files.names import ENTRY, name_entries
 from ..search.file_vectors import FileVectorStore
@@ -78,11 +79,50 @@ class Change(NamedTuple):
         names = _packed_names(entity)
         return cls(entity.id, base_row, record, names, vectors.astype("<f4").tobytes())
 
+    def problem(self, width: int, base_rows: int) -> str:
+        """RETURNS (str): Why this is no change of a knowledge base of this width with so many rows
+        in its files; "" if it may be one."""
+        row = self.base_row
+        types = (str, int | None, str | None, bytes, bytes)
+        if not all(map(isinstance, self, types)):
+            return "has a value of a wrong type"
+        if row is not None and not 0 <= row < base_rows:
+            return f"replaces row {row}, which is not there"
+        if len(self.names) % NAME.itemsize or len(self.vectors) % (4 * width or 1):
+            return "has names or vectors that are cut"
+        if self.record is not None and not self.vectors:
+            return "has no vector"
+        return ""
+
+    def contradictions(self) -> Iterator[str]:
+        """YIELDS (str): What in this change does not fit the rest of it."""
+        if self.record is None:
+            return
+        try:
+            entity = entity_from_dict(json.loads(self.record))
+        except (ValueError, RecursionError):
+            yield "has a record that can't be read"
+            return
+        if entity.id != self.id:
+            yield f"has the record of {entity.id!r}"
+        if self.names != _packed_names(entity):
+            yield "has other names than its record"
+        if not np.isfinite(np.frombuffer(self.vectors, "<f4")).all():
+            yield "has vectors that are not finite"
+
     def with_new_names(self) -> Change:
         """RETURNS (Change): This change, with the names as this release computes them."""
         if self.record is None:
             return self
-        return self._replace(names=_packed_names(entity_from_dict(json.loads(self.record))))
+        return self._replace(names=_packed_names(_parse(self.record, self.id)))
+
+
+def _parse(record: str, id_: str) -> Entity:
+    try:
+        return entity_from_dict(json.loads(record))
+    except (ValueError, RecursionError) as err:
+        reason = f"the record of {id_!r}: {err}"
+        raise ElqError(Errors.ELQ216.format(path="delta.sqlite", reason=reason)) from None
 
 
 def _packed_names(entity: Entity) -> bytes:
@@ -236,7 +276,7 @@ class Delta:
         local = row - self.base_rows
         record = self._rows.records[local]
         if isinstance(record, str):  # parsed on demand: opening stays fast
-            record = self._rows.records[local] = entity_from_dict(json.loads(record))
+            record = self._rows.records[local] = _parse(record, self._rows.ids[local])
         return record
 
     def __iter__(self) -> Iterator[Entity]:

@@ -57,7 +57,7 @@ class KBDirectory:
         if base is not None and self._device >= 0:
             base.use_gpu(self._device)
         log = ChangeLog(manifest.home(self.path) / DELTA, manifest.identity)
-        delta = Delta.of(manifest.width, manifest.entities, _read(log, manifest))
+        delta = Delta.of(manifest.width, manifest.entities, read_changes(log, manifest))
         self.manifest, self.base, self.delta = manifest, base, delta
         self._log, self._stamp = log, stamp
 
@@ -91,7 +91,7 @@ class KBDirectory:
         return True
 
     def _catch_up(self) -> bool:
-        changes = _read(self._log, self.manifest)
+        changes = read_changes(self._log, self.manifest)
         self._apply(changes)
         return bool(changes)
 
@@ -153,9 +153,13 @@ class KBDirectory:
                 raise ElqError(Errors.ELQ222.format(path=self.path))
 
 
-def _read(log: ChangeLog, manifest: Manifest) -> list[Change]:
+def read_changes(log: ChangeLog, manifest: Manifest) -> list[Change]:
     """RETURNS (list[Change]): The unread changes, with names as this release writes them."""
     changes = log.read()
+    for change in changes:
+        if problem := change.problem(manifest.width, manifest.entities):
+            reason = f"that of {change.id!r} {problem}"
+            raise ElqError(Errors.ELQ216.format(path=log.path, reason=reason))
     if manifest.names_version != NAMES_VERSION:
         return [change.with_new_names() for change in changes]
     return changes

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import ElqError
 from ..build.vector_writers import discard_upload
 from ..files.locks import CAN_LOCK, hold
-from ..files.store import DELTA, IMMUTABLE, MANIFEST, Manifest
+from ..files.store import DELTA, DELTA_MADE, IMMUTABLE, MANIFEST, Manifest
 
 JOURNAL = f"{DELTA}-journal"
 
@@ -56,6 +56,6 @@ def _unused(path: Path, manifest: Manifest) -> Iterator[Path]:
             if item.name.startswith("generation-") and item.name != current:
                 yield item
         elif item.name.startswith((f".{MANIFEST}.", ".generation-")) or (
-            manifest.generation and item.name in (*IMMUTABLE, DELTA, JOURNAL)
+            manifest.generation and item.name in (*IMMUTABLE, DELTA, DELTA_MADE, JOURNAL)
         ):
             yield item

@@ -23,6 +23,8 @@ WIDEN = 4
 # If a mask admits at most this many vectors, each query is compared with a copy of them (40 MB at
 # width 1024), which is as fast as an index.
 FEW = 10_000
+# Vectors read at once to check them.
+CHECKED_AT_ONCE = 1 << 14
 # Two ways to sum a score may differ by this share of it, and so order close scores differently.
 TOLERANCE = 1e-5
 
@@ -205,6 +207,9 @@ class FileVectorStore:
             yield "an entity has no vector, or a vector no entity"
         if (np.diff(self.owners) < 0).any():
             yield "the vectors of an entity are not consecutive"
+        starts = range(0, len(self.vectors), CHECKED_AT_ONCE)
+        if not all(np.isfinite(self.vectors[at : at + CHECKED_AT_ONCE]).all() for at in starts):
+            yield "a vector is not finite"
 
     def _ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """RETURNS (tuple[ndarray, ndarray]): First vector and number of vectors of each entity."""
