@@ -327,6 +327,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "The changes in {path} are gone: the file is missing or empty. Restore it from a copy; to "
         "go back to the knowledge base as it was built, delete {mark} beside it too."
     )
+    ELQ290 = (
+        "The knowledge base names the Milvus server {uri}, but {token} only goes to a server that "
+        "you name. If it is for this one, set {server}={uri}; otherwise unset {token}."
+    )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."

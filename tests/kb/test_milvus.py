@@ -330,7 +330,7 @@ def test_says_that_an_unfinished_collection_is_gone(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "kb", f"milvus:{uri}", Breaks(), batch_size=10)
     work = building_directory(tmp_path / "kb")
-    discard_upload(work)
+    discard_upload(work, f"milvus:{uri}#elq")
     with pytest.raises(ElqError, match="ELQ268"):
         build(tmp_path / "kb", f"milvus:{uri}", batch_size=10)
 
@@ -424,3 +424,106 @@ def test_check_finds_owners_that_differ(table, data):
 def test_a_vector_store_that_is_not_installed(tmp_path):
     with pytest.raises(ElqError, match=r"ELQ274.*'nowhere'"):
         build(tmp_path / "kb", "nowhere:http://localhost")
+
+
+# What somebody else's files name
+
+
+@pytest.fixture
+def stranger(tmp_path, uri, monkeypatch):
+    """A knowledge base that somebody else built on this server, and what is connected to."""
+    from spacy_elq.kb.milvus import server as ours
+
+    build(tmp_path / "kb", f"milvus:{uri}")
+    connected = []
+    real = ours.connect
+    monkeypatch.setattr(ours, "_named", set())
+    monkeypatch.setattr(ours, "connect", lambda address: connected.append(address) or real(address))
+    return tmp_path / "kb", connected
+
+
+def test_the_token_goes_to_a_server_that_the_user_named(stranger, uri, monkeypatch, encoder):
+    path, _ = stranger
+    sent = []
+    import pymilvus
+
+    real = pymilvus.MilvusClient
+    monkeypatch.setattr(
+        pymilvus, "MilvusClient", lambda uri, token, **kw: sent.append(token) or real(uri, **kw)
+    )
+    monkeypatch.setenv("MILVUS_TOKEN", "secret")
+    kb = FaissKB.open(path, Vocab())
+    kb.add(ENTITIES[:1], *encoder.encode(ENTITIES[:1]))
+    for other in (None, "http://elsewhere:19530", f"{uri}1", uri.replace("http", "https")):
+        if other:
+            monkeypatch.setenv("MILVUS_URI", other)
+        for use in (lambda: kb.search(queries(1), 1), lambda: kb.compact(progress=False)):
+            with pytest.raises(ElqError, match=r"ELQ290.*MILVUS_URI"):
+                use()
+    assert not sent
+    monkeypatch.setenv("MILVUS_URI", f"{uri}/")
+    assert kb.search(queries(1), 1).rows.shape == (1, 1)
+    assert sent == ["secret"]
+
+
+def test_a_build_names_its_server(stranger, uri, monkeypatch, tmp_path):
+    monkeypatch.setenv("MILVUS_TOKEN", "")
+    build(tmp_path / "mine", f"milvus:{uri}")
+    assert MilvusAddress.parse(f"milvus:{uri}").is_named
+
+
+@pytest.mark.parametrize("place", ["generation-7", "generation-1", "generation-1.building"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_stray_note_drops_nothing(stranger, uri, encoder, place, own):
+    path, connected = stranger
+    before, index = collections(uri), Manifest.read(path).index
+    name = Manifest.read(path).search["collection"]  # finished: in use
+    (path / place).mkdir()
+    note = {"index": index if own else "milvus:http://127.0.0.1:1#elq", "collection": name}
+    (path / place / "upload.json").write_text(json.dumps(note))
+    connected.clear()
+    kb = FaissKB.open(path, Vocab())
+    kb.tidy()
+    assert own or not connected
+    kb.add(ENTITIES[:1], *encoder.encode(ENTITIES[:1]))
+    assert kb.compact(progress=False)
+    assert before <= collections(uri)
+    assert {address.uri for address in connected} == {uri}
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["[]", "{}", '{"index": 3}', "null", "[" * 100_000, '{"index": "milvus:x"}', "\0"],
+)
+def test_notes_that_mean_nothing(stranger, note):
+    path, connected = stranger
+    (path / "generation-7").mkdir()
+    (path / "generation-7" / "upload.json").write_text(note)
+    connected.clear()
+    FaissKB.open(path, Vocab()).tidy()
+    assert not connected
+    assert not (path / "generation-7").exists()
+
+
+def test_collections_of_others_are_not_dropped(stranger, uri):
+    path, _ = stranger
+    other = MilvusCollection(MilvusAddress.parse(f"milvus:{uri}"), "theirs")
+    other.create(4)  # without an index, as that of an unfinished build
+    (path / "generation-7").mkdir()
+    note = {"index": Manifest.read(path).index, "collection": "theirs"}
+    (path / "generation-7" / "upload.json").write_text(json.dumps(note))
+    FaissKB.open(path, Vocab()).tidy()
+    assert "theirs" in collections(uri)
+
+
+def test_a_file_that_only_a_manifest_names_is_not_made(tmp_path, monkeypatch):
+    from spacy_elq.kb.milvus import server as ours
+
+    build(tmp_path / "kb", f"milvus:{tmp_path / 'vectors.db'}")
+    monkeypatch.setattr(ours, "_named", set())
+    manifest = tmp_path / "kb" / "manifest.json"
+    other = tmp_path / "other.db"
+    manifest.write_text(manifest.read_text().replace("vectors.db", other.name))
+    with pytest.raises(ElqError, match="ELQ267"):
+        FaissKB.open(tmp_path / "kb", Vocab()).search(queries(1), 1)
+    assert not other.exists()

@@ -86,6 +86,8 @@ def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
     with exclusive_lock(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ240.format(path=out)):
         recover(out)
         _check_target(out, overwrite)  # another build may just have ended
+        if work.is_symlink():
+            raise ElqError(Errors.ELQ281.format(path=work))
         work.mkdir(exist_ok=True)
         _check_own(work)
         yield work
@@ -177,7 +179,7 @@ def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) ->
         return old
     if old is not None:
         log("The entities or the encoder changed since the unfinished build: starting over", show)
-    discard_upload(work)
+    discard_upload(work, fresh.place if old is None else old.place)
     _remove_all_but((CATALOGUE,), work)
     return fresh
 

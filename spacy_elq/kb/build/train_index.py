@@ -121,7 +121,10 @@ class _Unfinished:
             same = json.loads(self._info.read_text(encoding="utf8")) == self._spec
         except (OSError, ValueError):
             return None
-        return faiss.read_index(str(self.path)) if same and self.path.exists() else None
+        if not same or not self.path.exists():
+            return None
+        flags = faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR  # as in `FaissIndex.open`
+        return faiss.read_index(str(self.path), flags)
 
     def save(self, index: Any) -> None:
         """Replace the saved index in one step."""

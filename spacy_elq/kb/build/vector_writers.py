@@ -115,7 +115,7 @@ def reserve_store(work: Path, manifest: Manifest, rows: int) -> Manifest:
     if backend is None:
         return manifest
     if rows:
-        noted = _read_note(work)
+        noted = _read_note(work, manifest.index)
         if noted is None or not backend.exists(noted):
             raise ElqError(Errors.ELQ268.format(path=work, index=manifest.index))
         return replace(manifest, search=noted.search)
@@ -124,22 +124,24 @@ def reserve_store(work: Path, manifest: Manifest, rows: int) -> Manifest:
     return replace(manifest, search=search)
 
 
-def discard_upload(work: Path) -> None:
-    """Remove what an interrupted build put into a vector store, if anything; nobody uses it.
+def discard_upload(work: Path, index: str) -> None:
+    """Remove what an interrupted build put into a vector store, if anything; nobody uses it. A note
+    of another store than the knowledge base's own is not followed: anybody may have left it.
 
     work (Path): Directory of the build.
+    index (str): Address of the store that the knowledge base, or that build, uses.
     """
-    noted = _read_note(work)
-    if noted is not None:
-        backend = find_backend(noted.index)
-        if backend is not None:
-            backend.discard(noted)
-        (work / UPLOAD).unlink()
+    noted = _read_note(work, index)
+    backend = find_backend(index)
+    if noted is not None and backend is not None:
+        backend.discard(noted)
+    (work / UPLOAD).unlink(missing_ok=True)
 
 
-def _read_note(work: Path) -> Manifest | None:
+def _read_note(work: Path, index: str) -> Manifest | None:
+    """RETURNS (Manifest | None): What a build noted about this vector store."""
     try:
         note = json.loads((work / UPLOAD).read_text(encoding="utf8"))
-    except (OSError, ValueError):
+        return Manifest(index=index, search=note) if note.pop("index") == index else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Manifest(index=note.pop("index"), search=note)

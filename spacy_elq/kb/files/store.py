@@ -142,7 +142,7 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write manifest.json into a directory, replacing an old one in one step."""
-        with atomic_file(path / MANIFEST) as work:
+        with atomic_file(path / MANIFEST, follow=False) as work:
             work.write_text(self.to_json(), encoding="utf8")
 
     def home(self, path: Path) -> Path:
@@ -159,6 +159,8 @@ class Manifest:
     def check_sizes(self, path: Path) -> None:
         """Raise an ElqError for the first file that is missing or has the wrong size."""
         home = self.home(path)
+        if self.generation and home.is_symlink():  # the files' links are read, nothing is written
+            raise ElqError(Errors.ELQ281.format(path=home))
         for name, info in self.files.items():
             if not (home / name).is_file():
                 raise _damaged(home, f"the file {name} is missing")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
+from ...files import remove
 from ..build.build_state import building_directory
 from ..build.builder import VectorSource, build_kb
 from ..build.choose_index import EXACT_UP_TO
@@ -38,8 +38,8 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
     view = View(directory.base, directory.delta)
     out = directory.path / generation_name(generation)
     for left in (out, building_directory(out)):  # by an interrupted compaction
-        discard_upload(left)
-        shutil.rmtree(left, ignore_errors=True)
+        discard_upload(left, old.index)
+        remove(left)
     if not len(view):
         out.mkdir()
         return replace(
@@ -78,6 +78,9 @@ def _vectors(view: View, manifest: Manifest) -> VectorSource:
 
 
 def _index(old: Manifest, entities: int) -> str:
-    learned = "IVF" in old.index and find_backend(old.index) is None
+    backend = find_backend(old.index)
+    if backend is not None:
+        backend.exists(old)  # connects only to a server that the user named
+    learned = "IVF" in old.index and backend is None
     # An index can't learn its lists from few entities.
     return AUTO if learned and entities <= EXACT_UP_TO else old.index

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import ElqError, Errors
+from ..files.database import has_links
 from ..files.store import DELTA, MANIFEST, NAMES_VERSION, Manifest
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
@@ -63,13 +64,18 @@ class KBDirectory:
 
     def is_writable(self) -> bool:
         """RETURNS (bool): Whether changes can be written to the directory. False for installed
-        packages: pip would leave the changes there, on top of the files of the next version."""
-        if PACKAGES & {*self.path.parts}:
-            return False
+        packages: pip would leave the changes there, on top of the files of the next version. False
+        for symbolic links, as in the cache of a model hub: others share what they lead to."""
         delta = self._log.path
+        if PACKAGES & {*self.path.parts} or self.has_links():
+            return False
         return os.access(delta.parent, os.W_OK) and (
             not delta.exists() or os.access(delta, os.W_OK)
         )
+
+    def has_links(self) -> bool:
+        """RETURNS (bool): Whether a file that changes would write is a symbolic link."""
+        return has_links(self._log.path) or (self.path / MANIFEST).is_symlink()
 
     def refresh(self) -> bool:
         """Take over the changes of other processes. Takes microseconds if there are none.
@@ -117,6 +123,8 @@ class KBDirectory:
 
         RAISES (ElqError): If the directory changed since it was read. Nothing is written then.
         """
+        if self.has_links():
+            raise ElqError(Errors.ELQ249.format(path=self.path))
         changed = Errors.ELQ254.format(path=self.path)
         if _stamp(self.path) != self._stamp:  # the log may be gone
             raise ElqError(changed)

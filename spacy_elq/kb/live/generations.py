@@ -8,11 +8,11 @@ that can be locked exclusively is not in use.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import ElqError
+from ...files import remove
 from ..build.vector_writers import discard_upload
 from ..files.locks import CAN_LOCK, hold
 from ..files.store import DELTA, DELTA_MADE, IMMUTABLE, MANIFEST, Manifest
@@ -30,16 +30,14 @@ def remove_unused_generations(path: Path, manifest: Manifest) -> list[str]:
     """
     removed = []
     for item in _unused(path, manifest):
-        home = item if item.is_dir() else path
+        home = item if item.is_dir() and not item.is_symlink() else path
         handle = hold(home, exclusive=True)
         if handle is None and CAN_LOCK:
             continue  # in use; a later call removes it
         try:
-            if item.is_dir():
-                discard_upload(item)
-                shutil.rmtree(item)
-            else:
-                item.unlink()
+            if home is item:
+                discard_upload(item, manifest.index)
+            remove(item)
             removed.append(item.name)
         except (OSError, ElqError):  # open (on Windows), or its server does not answer
             continue

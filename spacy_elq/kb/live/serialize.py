@@ -18,8 +18,8 @@ from .directory import KBDirectory
 def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta: Delta) -> None:
     """Write a knowledge base; see `FaissKB.to_disk`."""
     check_replaceable(path)
-    if base and _has_same_files(path, manifest):
-        saved = KBDirectory(path)
+    saved = _same_files(path, manifest) if base else None
+    if saved is not None:
         if delta or saved.delta:
             saved.rewrite(delta.changes())
         return
@@ -32,11 +32,14 @@ def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta
         _write_delta(work, manifest, delta)
 
 
-def _has_same_files(path: Path, manifest: Manifest) -> bool:
+def _same_files(path: Path, manifest: Manifest) -> KBDirectory | None:
+    """RETURNS (KBDirectory | None): A directory that has these files, so that only the changes need
+    to be written; links in their place are replaced by files."""
     try:
-        return Manifest.read(path) == manifest
+        saved = KBDirectory(path) if Manifest.read(path) == manifest else None
     except ElqError:  # no knowledge base, or a broken one: write it again
-        return False
+        return None
+    return None if saved is None or saved.has_links() else saved
 
 
 def _write_delta(path: Path, manifest: Manifest, delta: Delta) -> None:

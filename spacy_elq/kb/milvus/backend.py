@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -11,6 +12,9 @@ from ..files.store import Manifest
 from .server import MilvusAddress, MilvusCollection, connect
 from .vectors import MilvusVectorStore
 
+# Names of collections that `MilvusBackend.reserve` chooses.
+_RESERVED = re.compile(r"\w+_[0-9a-f]{12}_[0-9a-f]{8}", re.ASCII)
+
 
 class MilvusBackend:
     """A `VectorBackend`: each build fills a collection, whose name is kept in
@@ -19,8 +23,9 @@ class MilvusBackend:
     dtypes = ("float32",)
 
     def check(self, index: str) -> str:
-        """Check an address, and connect to the server; see `MilvusAddress`."""
+        """Check an address that the user named, and connect to the server; see `MilvusAddress`."""
         address = MilvusAddress.parse(index)
+        address.name_by_user()
         connect(address)
         return address.spec
 
@@ -47,8 +52,11 @@ class MilvusBackend:
         collection.check(manifest.width, manifest.vectors)
 
     def discard(self, manifest: Manifest) -> None:
-        """Drop the collection, if it is there."""
-        _collection(manifest).drop()
+        """Drop the collection of an unfinished build, if it is there. A finished one has an index,
+        and may be in use, whatever the notes of a build say."""
+        collection = _collection(manifest)
+        if _RESERVED.fullmatch(collection.name) and collection.is_unfinished():
+            collection.drop()
 
     def open(self, manifest: Manifest, owners: np.ndarray) -> MilvusVectorStore:
         """Open the collection; connects when vectors are first needed."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PREFIX = "milvus:"
 TOKEN = "MILVUS_TOKEN"
+# The server that the token is for.
+SERVER = "MILVUS_URI"
 FLAT = "FLAT"
 # Kinds of index that work well without settings.
 KINDS = (FLAT, "HNSW", "DISKANN", "AUTOINDEX")
@@ -35,6 +38,8 @@ HITS_AT_ONCE = 1 << 18
 # Seconds before a connection attempt, and a call, is given up.
 CONNECT_TIMEOUT, CALL_TIMEOUT = 10, 120
 _NAME = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
+# The servers and files that the user named in this process; a manifest may be somebody else's.
+_named: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ class MilvusAddress:
         if "://" not in uri:
             uri = str(Path(uri).absolute())
         return cls(uri, kind, name or cls.name)
+
+    def name_by_user(self) -> None:
+        """Note that the user named this address: its server may get the token."""
+        _named.add(_place(self.uri))
+
+    @property
+    def is_named(self) -> bool:
+        """RETURNS (bool): Whether the user named this address, in this process or as the variable
+        MILVUS_URI."""
+        return _place(self.uri) in {*_named, _place(os.environ.get(SERVER, ""))}
 
     @property
     def is_file(self) -> bool:
@@ -131,6 +146,11 @@ class MilvusCollection:
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
             client.create_collection(self.name, schema=schema, consistency_level="Bounded")
 
+    def is_unfinished(self) -> bool:
+        """RETURNS (bool): Whether the collection exists, and a build did not finish it."""
+        with self._guarded() as client:
+            return client.has_collection(self.name) and not client.list_indexes(self.name)
+
     def drop(self) -> None:
         """Remove the collection, if it exists."""
         with self._guarded() as client:
@@ -168,7 +188,7 @@ class MilvusCollection:
     def exists(self) -> bool:
         """RETURNS (bool): Whether the server has the collection."""
         with self._guarded() as client:
-            return bool(client.has_collection(self.name))
+            return bool(self.name and client.has_collection(self.name))
 
     def check(self, width: int, vectors: int) -> None:
         """RAISES (ElqError): Unless the collection exists and has this number of vectors of this
@@ -257,12 +277,36 @@ def rows_at_once(width: int) -> int:
     return max(1, min(1 << 14, BYTES_AT_ONCE // (4 * width)))
 
 
+def _place(uri: str) -> str:
+    """RETURNS (str): Scheme, host and port of a server; the path of a file."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else uri
+
+
+def _token(address: MilvusAddress) -> str:
+    """RETURNS (str): The token for a server.
+    RAISES (ElqError): If the user did not name the server."""
+    token = "" if address.is_file else os.environ.get(TOKEN, "")
+    if token and not address.is_named:
+        names = {"uri": address.uri, "token": TOKEN, "server": SERVER}
+        raise ElqError(Errors.ELQ290.format(**names))
+    return token
+
+
+def _check_file(address: MilvusAddress) -> None:
+    if address.is_file and not address.is_named and not Path(address.uri).exists():
+        raise ElqError(Errors.ELQ267.format(uri=address.uri, reason="there is no such file"))
+
+
 def connect(address: MilvusAddress) -> MilvusClient:
     """Connect to a server, with the token in the environment variable MILVUS_TOKEN, if it is set;
-    or open a Milvus Lite file, created if it is missing.
+    or open a Milvus Lite file, created if it is missing and the user named it.
 
-    RAISES (ElqError): If pymilvus is missing, or the connection fails.
+    RAISES (ElqError): If pymilvus is missing, the connection fails, or the token is for another
+        server.
     """
+    token = _token(address)
+    _check_file(address)
     try:
         from pymilvus import MilvusClient, MilvusException
     except ImportError:
@@ -274,7 +318,7 @@ def connect(address: MilvusAddress) -> MilvusClient:
     try:
         return MilvusClient(
             address.uri,
-            token=os.environ.get(TOKEN, ""),
+            token=token,
             timeout=CONNECT_TIMEOUT,
             # A forked process can't use the connection of its parent.
             dedicated=parent_process() is not None,

@@ -54,6 +54,8 @@ class FaissIndex:
 
         # Older releases map inverted lists only, newer ones flat codes too.
         flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)
+        # An index can name another file for its lists, to be opened for writing.
+        flags |= faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
         index = faiss.read_index(str(path), flags)
         for name in _CHANGES:
             setattr(index, name, _refuse_changes)

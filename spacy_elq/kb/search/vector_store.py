@@ -121,7 +121,8 @@ class VectorBackend(Protocol):
     dtypes: tuple[str, ...]
 
     def check(self, index: str) -> str:
-        """Check an address, and that the store answers, before hours are spent on the vectors.
+        """Check an address that the user named, and that the store answers, before hours are spent
+        on the vectors.
 
         RETURNS (str): The complete address, for the manifest.
         """
@@ -144,7 +145,8 @@ class VectorBackend(Protocol):
         ...
 
     def exists(self, manifest: Manifest) -> bool:
-        """RETURNS (bool): Whether the store of an interrupted build is still there."""
+        """RETURNS (bool): Whether the store of an interrupted build is still there. Connects, if
+        the user named the store, or if that gives nothing away."""
         ...
 
     def finish(self, manifest: Manifest) -> None:
