@@ -7,7 +7,6 @@ The attributes of a span group hold the links as plain values, so that they surv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
@@ -20,6 +19,8 @@ EXTENSION = "elq"
 # Key in a span group's attrs: the links of its spans. `set_span_group` writes it; `read_link` and
 # `read_links` read it. Not "links", which groups of other components may have.
 LINKS_ATTR = "elq_links"
+# What a stored link has besides the fields of `Link`: the characters of its span.
+PLACE = "place"
 
 
 def install_extension() -> None:
@@ -32,7 +33,7 @@ def read_link(span: Span) -> Link | None:
     """RETURNS (Link | None): The link of exactly this span, if it has one."""
     for group in span.doc.spans.values():
         for stored in group.attrs.get(LINKS_ATTR, ()):
-            if stored["start"] == span.start_char and stored["end"] == span.end_char:
+            if _place(stored) == (span.start_char, span.end_char):
                 return _from_dict(stored)
     return None
 
@@ -41,31 +42,34 @@ def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
     """Read all links at once; `read_link` searches the groups for every span.
 
     groups (Iterable[SpanGroup]): Span groups of one document.
-    RETURNS (dict[tuple[int, int], Link]): (start, end) characters → link. If several groups link
-        the same characters, the first group wins.
+    RETURNS (dict[tuple[int, int], Link]): (start, end) characters of a span → its link. If there
+        are several, that of the first group, and the best, wins.
     """
     links: dict[tuple[int, int], Link] = {}
     for group in groups:
         for stored in group.attrs.get(LINKS_ATTR, ()):
-            links.setdefault((stored["start"], stored["end"]), _from_dict(stored))
+            links.setdefault(_place(stored), _from_dict(stored))
     return links
 
 
 def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
-    """Widen links to whole tokens. If several links become the same span, keep the best.
+    """Find the tokens of links: those that they cover or touch, if a token is wider than a name, as
+    in "Jordan🏀". Of links with the same tokens, those are left out that overlap a better one.
 
-    RETURNS (list[tuple[Span, Link]]): Sorted by descending score; each link has its span's offsets.
+    RETURNS (list[tuple[Span, Link]]): Sorted by descending score.
     """
-    best: dict[tuple[int, int], tuple[Span, Link]] = {}
+    result: list[tuple[Span, Link]] = []
+    taken: dict[tuple[int, int], list[Link]] = {}
     for link in sorted(links, key=lambda link: -link.score):
         span = doc.char_span(
             link.start, link.end, label=link.label, kb_id=link.id, alignment_mode="expand"
         )
-        if span is not None and (span.start, span.end) not in best:
-            if (span.start_char, span.end_char) != (link.start, link.end):
-                link = replace(link, start=span.start_char, end=span.end_char)
-            best[span.start, span.end] = (span, link)
-    return list(best.values())
+        if span is not None:
+            others = taken.setdefault((span.start, span.end), [])
+            if all(link.end <= other.start or other.end <= link.start for other in others):
+                others.append(link)
+                result.append((span, link))
+    return result
 
 
 def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
@@ -76,20 +80,26 @@ def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> N
         spans=[span for span, _ in linked],
         attrs={
             "scores": [link.score for _, link in linked],
-            LINKS_ATTR: [_to_dict(link) for _, link in linked],
+            LINKS_ATTR: [_to_dict(span, link) for span, link in linked],
         },
     )
 
 
-def _to_dict(link: Link) -> dict[str, Any]:
+def _to_dict(span: Span, link: Link) -> dict[str, Any]:
     # Columns: a few long lists of candidates cost less than many small dicts, here and in DocBin.
-    columns = zip(*link.candidates, strict=True)
-    return {**vars(link), "candidates": [list(column) for column in columns]}
+    columns = [list(column) for column in zip(*link.candidates, strict=True)]
+    return {**vars(link), "candidates": columns, PLACE: [span.start_char, span.end_char]}
+
+
+def _place(stored: Mapping[str, Any]) -> tuple[int, int]:
+    start, end = stored.get(PLACE) or (stored["start"], stored["end"])
+    return start, end
 
 
 def _from_dict(stored: Mapping[str, Any]) -> Link:
+    fields = {name: value for name, value in stored.items() if name != PLACE}
     candidates = tuple(starmap(Candidate, zip(*stored["candidates"], strict=True)))
-    return Link(**{**stored, "candidates": candidates})
+    return Link(**{**fields, "candidates": candidates})
 
 
 def without_overlaps(ranges: Iterable[tuple[int, int]]) -> list[int]:

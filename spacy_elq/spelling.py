@@ -41,6 +41,18 @@ _WRITTEN_FOR = {
 }
 
 
+# Latin letters that Unicode does not decompose, as ICU's "Latin-ASCII" writes them.
+_BARE = {
+    **dict(zip("łøđðıħŧŋĸƀɓƈɖɗɛƒɠǥƙɨɔɵƥɽƭʉʋƴƶəǝ", "loddihtnqbbcddefggkiooprtuvyzee", strict=True)),
+    **{"æ": "ae", "œ": "oe", "þ": "th", "ß": "ss"},
+}
+PLAIN_LETTERS = {
+    **{letter.upper(): plain.capitalize() for letter, plain in _BARE.items() if letter not in "ıß"},
+    **{"\u1e9e": "SS"},
+    **_BARE,
+}
+
+
 @cache
 def compiled(pattern: str) -> Any:
     """RETURNS (regex.Pattern): A pattern of the package `regex`, which takes a while to import and
@@ -50,7 +62,7 @@ def compiled(pattern: str) -> Any:
     return regex.compile(pattern)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spelling:
     """A text as it is read.
 
@@ -71,6 +83,20 @@ class Spelling:
         last = np.maximum(ranges[:, 1] - 1, ranges[:, 0])
         return np.stack([self.places[ranges[:, 0], 0], self.places[last, 1]], axis=1)
 
+    def plain(self) -> Spelling:
+        """RETURNS (Spelling): The text with `PLAIN_LETTERS` in place of letters with strokes and
+        the like."""
+        forms = [PLAIN_LETTERS.get(char, char) for char in self.text]
+        text = "".join(forms)
+        if text == self.text:
+            return self
+        return Spelling(text, np.repeat(self._all_places(), [*map(len, forms)], axis=0))
+
+    def _all_places(self) -> np.ndarray:
+        if self.places is None:
+            return np.arange(len(self.text))[:, None] + (0, 1)
+        return self.places
+
     def spaced(self, ranges: Iterable[tuple[int, int]]) -> Spelling:
         """RETURNS (Spelling): The text with spaces around the characters of scripts without spaces,
         within some ranges."""
@@ -85,9 +111,7 @@ class Spelling:
             return self
         cuts = sorted(found)
         parts = [self.text[a:b] for a, b in pairwise([0, *cuts, len(self.text)])]
-        places = self.places
-        if places is None:
-            places = np.arange(len(self.text))[:, None] + (0, 1)
+        places = self._all_places()
         return Spelling(" ".join(parts), np.insert(places, cuts, places[cuts], axis=0))
 
 

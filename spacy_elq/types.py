@@ -60,7 +60,8 @@ class Candidate(NamedTuple):
 class Link:
     """A mention linked to an entity: what `span._.elq` returns.
 
-    start, end (int): Character offsets into the document's text, end exclusive.
+    start, end (int): Character offsets into the document's text, end exclusive: the mention alone,
+        where its span also has what the tokenizer does not separate from it, as in "Jordan🏀".
     score (float): Joint log-score, log P(mention) + log P(entity | mention).
     mention_score (float): log P(mention).
     entity_score (float): log P(entity | mention).

@@ -4,7 +4,8 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import SpanGroup
+from spacy.tokens import Doc, SpanGroup
+from spacy.vocab import Vocab
 
 from spacy_elq import annotate
 from spacy_elq.annotate import (
@@ -34,6 +35,33 @@ def doc():
     set_span_group(doc, "elq", [(span, link(span)) for span in spans])
     doc.set_ents(spans)
     return doc
+
+
+def test_links_keep_their_characters_where_tokens_are_wider():
+    install_extension()
+    doc = Doc(Vocab(), words=["I", "met", "Michael", "Jordan🏀", "and", "北京上海", "today"])
+
+    def make(surface, score, id_):
+        start = doc.text.index(surface)
+        end = start + len(surface)
+        return Link(start, end, id_, id_, "", "x", score, 0, 0, (Candidate(id_, id_, 0),))
+
+    links = [make("Jordan", -3, "J"), make("Michael Jordan", -1, "MJ"), make("北京", -1, "B"),
+             make("京上", -2, "no"), make("上海", -3, "S")]  # fmt: skip
+    linked = annotate.align_to_tokens(doc, links)
+    assert [(span.text, doc.text[link.start : link.end]) for span, link in linked] == [
+        ("Michael Jordan🏀", "Michael Jordan"), ("北京上海", "北京"),
+        ("Jordan🏀", "Jordan"), ("北京上海", "上海"),
+    ]  # fmt: skip
+    set_span_group(doc, "elq", linked)
+    doc.set_ents(annotate.best_spans(linked))
+    assert [(ent.text, ent.kb_id_, ent._.elq.id) for ent in doc.ents] == [
+        ("Michael Jordan🏀", "MJ", "MJ"), ("北京上海", "B", "B"),
+    ]  # fmt: skip
+    doc = Doc(doc.vocab).from_bytes(doc.to_bytes())
+    assert doc.ents[0]._.elq == links[1]
+    spans = linked_spans(doc)
+    assert [doc.text[span.start : span.end] for span in spans] == ["Michael Jordan", "北京"]
 
 
 @pytest.mark.parametrize("value", [["https://x"], "https://x", {"a": 1}, None, [{"start": 0}]])

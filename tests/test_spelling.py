@@ -89,6 +89,16 @@ def test_spaces_between_characters_in_ranges_alone():
     assert spelling.original(np.array([[1, 2], [2, 4]])).tolist() == [[1, 3], [1, 3]]
 
 
+def test_letters_with_strokes_in_plain_letters():
+    spelling = read("Æsir, STRAẞE, Łódź, 東").plain()
+    assert spelling.text == "Aesir, STRASSE, Lódź, 東"
+    assert spelling.original(np.array([[0, 1], [1, 2], [2, 3]])).tolist() == [
+        [0, 1], [0, 1], [1, 2],
+    ]  # fmt: skip
+    same = read("plain é")
+    assert same.plain() is same
+
+
 def test_symbols():
     assert [is_symbol(char) for char in "🏀™ⒶA№$"] == [True, True, False, False, False, False]
     assert [last_base(text, len(text)) for text in ("❤️", "👍🏽", "é", "e\u0301", "^")] == [

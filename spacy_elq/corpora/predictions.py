@@ -36,18 +36,16 @@ def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
 
 def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:
     """RETURNS (tuple[LinkedSpan, ...]): The linked entities of a document, in text order,
-    with their scores and candidates."""
+    with their scores and candidates. Their offsets are those of the mentions, which may be narrower
+    than tokens."""
     links = read_links(doc.spans.values())
-    return tuple(
-        LinkedSpan(
-            ent.start_char,
-            ent.end_char,
-            ent.kb_id_,
-            _fields(ent, links.get((ent.start_char, ent.end_char))),
-        )
-        for ent in doc.ents
-        if ent.kb_id_
-    )
+    places = [(ent, (ent.start_char, ent.end_char)) for ent in doc.ents if ent.kb_id_]
+    return tuple(_linked_span(ent, place, links.get(place)) for ent, place in places)
+
+
+def _linked_span(ent: Span, place: tuple[int, int], link: Link | None) -> LinkedSpan:
+    start, end = place if link is None else (link.start, link.end)
+    return LinkedSpan(start, end, ent.kb_id_, _fields(ent, link))
 
 
 def _fields(ent: Span, link: Link | None) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from ..types import Entity
 from .fast_bert import last_layer
 from .model_paths import MINILM, resolve_model_path
 from .precision import InferenceSettings, autocast
+from .tokenize import TOKENIZER_LOCK, tokenize
 from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
-from .windows import MIN_LENGTH, TOKENIZER_LOCK, batch_by_length, pad
+from .windows import MIN_LENGTH, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -259,9 +260,8 @@ class EntityEncoder:
         return min(self.settings.max_length, self.tokenizer.model_max_length)
 
     def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        longest = self._max_length
-        with TOKENIZER_LOCK:
-            return self.tokenizer(list(texts), truncation=True, max_length=longest).input_ids
+        options = {"truncation": True, "max_length": self._max_length}
+        return [each.encoding.ids for each in tokenize(self.tokenizer, texts, **options)]
 
     def _elq_ids(self, entity: Entity) -> list[int]:
         """Title, separator and description, truncated, between the special tokens."""

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..forks import fork_safe
-from ..spelling import Spelling, read
+from .tokenize import tokenize
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -32,11 +29,11 @@ WINDOW_KEY = "elq_window"
 NO_CHARS = -1
 # Minimum number of wordpieces of a window: one between [CLS] and [SEP].
 MIN_LENGTH = 3
+# Share of the letters of a run without spaces that a tokenizer does not know, from which on the
+# encoder is taken not to read the run.
+UNREAD_SHARE = 0.2
 # The core of a text's only window: every character.
 WHOLE_TEXT = (0, np.iinfo(np.int32).max)
-
-# Held during a tokenizer call, which sets lengths in the tokenizer that other threads may be using.
-TOKENIZER_LOCK = fork_safe(Lock())
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,15 @@ class Window:
     chars (ndarray): Character offsets into the text, int32 (T, 2), end exclusive; `NO_CHARS` for
         special tokens.
     core (tuple[int, int]): The range of characters whose mentions are taken from this window.
+    unread (ndarray | None): Whether each wordpiece is a part of something that the encoder can't
+        read, bool (T,); None if it reads everything.
     """
 
     doc: int
     ids: Sequence[int]
     chars: np.ndarray
     core: tuple[int, int] = WHOLE_TEXT
+    unread: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,62 +79,40 @@ def cut_windows(
     """
     if not texts:
         return []
-    encode = partial(
-        _encode,
+    encoded = tokenize(
         tokenizer,
+        texts,
         truncation=True,
         max_length=max_length,
         stride=0 if truncate else min(overlap, max_length // 2 - 1),
         return_overflowing_tokens=not truncate,
     )
-    spellings = [read(text) for text in texts]
-    encoded = encode(spellings)
-    spaced = _space_unknown(tokenizer.unk_token_id, spellings, encoded)
-    if spaced is not spellings:
-        spellings, encoded = spaced, encode(spaced)
     windows = []
-    for text, encoding in encoded:
+    for text, spelling, encoding in encoded:
         special = np.asarray(encoding.special_tokens_mask, dtype=bool)
         if special.all():
             continue
+        ids = encoding.ids
         chars = np.full((len(special), 2), NO_CHARS, dtype=np.int32)
-        chars[~special] = spellings[text].original(np.asarray(encoding.offsets)[~special])
-        windows.append(Window(text if docs is None else docs[text], encoding.ids, chars))
+        chars[~special] = spelling.original(np.asarray(encoding.offsets)[~special])
+        unknown = tokenizer.unk_token_id
+        unread = _unread(texts[text], np.equal(ids, unknown), chars) if unknown in ids else None
+        doc = text if docs is None else docs[text]
+        windows.append(Window(doc, ids, chars, unread=unread))
     return assign_cores(windows)
 
 
-def _encode(
-    tokenizer: PreTrainedTokenizerFast, spellings: Sequence[Spelling], **options: Any
-) -> list[tuple[int, Any]]:
-    """RETURNS (list[tuple[int, Any]]): The encodings, each with the index of its text: lists
-    of offsets built by the tokenizer would cost more time."""
-    texts = [spelling.text for spelling in spellings]
-    with TOKENIZER_LOCK:
-        encoded = tokenizer(
-            texts, return_attention_mask=False, return_token_type_ids=False, **options
-        )
-    owners = encoded.get("overflow_to_sample_mapping", range(len(texts)))
-    return list(zip(owners, encoded.encodings, strict=True))
+def _unread(text: str, unknown: np.ndarray, chars: np.ndarray) -> np.ndarray:
+    """Find what an encoder can't read, because its tokenizer does not know the script: runs without
+    spaces in which it misses a good part of the letters.
 
-
-def _space_unknown(
-    unknown: int | None, spellings: list[Spelling], encoded: Sequence[tuple[int, Any]]
-) -> list[Spelling]:
-    """Make each character its own wordpiece where the tokenizer knows no word, in scripts without
-    spaces: a name is a part of what it takes for a word.
-
-    unknown (int | None): Id of the wordpiece for words that the tokenizer does not know.
-    RETURNS (list[Spelling]): The same object if nothing is to be changed.
+    unknown (ndarray): The wordpieces for what the tokenizer does not know, bool (T,).
     """
-    ranges: dict[int, list[tuple[int, int]]] = {}
-    for text, encoding in encoded:
-        if not spellings[text].text.isascii() and unknown in encoding.ids:
-            places = zip(encoding.ids, encoding.offsets, strict=True)
-            ranges.setdefault(text, []).extend(place for id_, place in places if id_ == unknown)
-    spaced = {text: spellings[text].spaced(places) for text, places in ranges.items()}
-    if all(spellings[text] is spelling for text, spelling in spaced.items()):
-        return spellings
-    return [spaced.get(text, spelling) for text, spelling in enumerate(spellings)]
+    begins, ends = chars.T
+    run = np.cumsum((begins > np.append(NO_CHARS, ends[:-1])) | (begins == NO_CHARS))
+    is_letter = np.array([begin >= 0 and text[begin].isalnum() for begin in begins.tolist()])
+    share = np.bincount(run, unknown & is_letter) / np.maximum(np.bincount(run, is_letter), 1)
+    return (share >= UNREAD_SHARE)[run]
 
 
 def doc_windows(

@@ -47,6 +47,8 @@ class ProposedSpans:
     given (ndarray): Index among the document's given mentions, int64 (N,); -1 for found spans.
     queries (ndarray): Query vectors, float32 (N, h).
     names (list[NameMatch | None]): The name in the knowledge base that each span's text is.
+    unread (ndarray): Whether the encoder can't read most of the span, so that its query means
+        nothing, bool (N,).
     """
 
     windows: list[Window]
@@ -56,6 +58,7 @@ class ProposedSpans:
     given: np.ndarray
     queries: np.ndarray
     names: list[NameMatch | None]
+    unread: np.ndarray
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -70,6 +73,7 @@ class ProposedSpans:
             self.given[chosen],
             self.queries[chosen],
             [self.names[i] for i in chosen],
+            self.unread[chosen],
         )
 
 
@@ -110,8 +114,10 @@ def propose_spans(
             doc = np.array([window.doc for window in windows], dtype=np.int64)[spans.window]
             names = [matches[w].get((first, last)) for w, first, last in spans.places()]
             queries = _queries(heads, batch, spans)
+            unread = _unread(windows, spans)
+            doc += chunk.start
             proposed.append(
-                ProposedSpans(windows, spans, doc + chunk.start, chars, which, queries, names)
+                ProposedSpans(windows, spans, doc, chars, which, queries, names, unread)
             )
     return proposed
 
@@ -202,6 +208,15 @@ def _locate_given(
     logit[fits] = logits[rows[fits], first[fits], width[fits]]
     spans = WordpieceSpans(rows, first, last, logit)
     return spans, which, np.array(chars, dtype=np.int64).reshape(-1, 2)
+
+
+def _unread(windows: Sequence[Window], spans: WordpieceSpans) -> np.ndarray:
+    result = np.zeros(len(spans), dtype=bool)
+    if any(window.unread is not None for window in windows):
+        for i, (w, first, last) in enumerate(spans.places()):
+            unread = windows[w].unread
+            result[i] = unread is not None and unread[first : last + 1].mean() > 0.5
+    return result
 
 
 def _queries(heads: Heads, batch: ScoredBatch, spans: WordpieceSpans) -> np.ndarray:

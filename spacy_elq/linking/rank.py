@@ -10,7 +10,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..ml.model import ElqModel, get_heads
-from ..ml.name_features import NameMatch
+from ..ml.name_features import LOOSE, NameMatch
 from .decoding import DecodingSettings, log_sigmoid, log_softmax, passes_thresholds
 from .propose import CharSpans, ProposedSpans, propose_spans
 
@@ -111,6 +111,11 @@ def rank_entities(
     logit = _join([part.spans.logit for part in proposed], np.float32)
     given = _join([part.given for part in proposed])
     nil = np.full((len(logit), 1), _nil_score(heads), dtype=np.float32)
+    unread = _join([part.unread for part in proposed], bool)
+    if unread.any():
+        names = [name for part in proposed for name in part.names]
+        rows, scores = link_by_name(rows, scores, names, unread)
+        nil[unread & (rows[:, 0] >= 0)] = -np.inf
     entity_scores = log_softmax(np.concatenate([scores, nil], axis=1))
     return RankedMentions(
         doc=_join([part.doc for part in proposed]),
@@ -171,6 +176,25 @@ def add_namesakes(
         joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
         rows = np.concatenate([rows, namesakes], axis=1)
         scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def link_by_name(
+    rows: np.ndarray, scores: np.ndarray, names: Sequence[NameMatch | None], unread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of mentions that the encoder can't read, keep the entities that have exactly their name.
+
+    rows, scores (ndarray): Ranked entities, int64 and float32 (N, C).
+    names (Sequence[NameMatch | None]): The name that the text of each mention is.
+    unread (ndarray): The mentions that the encoder can't read, bool (N,).
+    RETURNS (tuple[ndarray, ndarray]): Rows and scores, (N, C), best first.
+    """
+    named = np.ones(rows.shape, dtype=bool)
+    for i in np.flatnonzero(unread).tolist():
+        name = names[i]
+        named[i] = name is not None and np.isin(rows[i], name.rows[name.kinds != LOOSE])
+    rows, scores = np.where(named, rows, -1), np.where(named, scores, -np.inf)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 

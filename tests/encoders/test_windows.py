@@ -29,7 +29,7 @@ TEXTS = st.lists(
 def test_windows_cover_each_wordpiece_once_by_their_cores(tokenizer, texts):
     windows = cut_windows(tokenizer, texts, max_length=16, overlap=6)
     for i, text in enumerate(texts):
-        spelling = read(text)
+        spelling = read(text).plain()
         whole = tokenizer(spelling.text, return_offsets_mapping=True, add_special_tokens=False)
         places = np.array(whole.offset_mapping, dtype=int).reshape(-1, 2)
         expected = [tuple(pair) for pair in spelling.original(places).tolist()]
@@ -48,6 +48,21 @@ def test_offsets_point_into_the_text(tokenizer):
     (window,) = cut_windows(tokenizer, [text], 64, 16)
     surfaces = [text[a:b] for a, b in window.chars.tolist() if a != NO_CHARS]
     assert "".join(surfaces).lower() == "".join(text.split()).lower()
+
+
+def test_characters_of_unknown_words_in_scripts_without_spaces(tokenizer):
+    text = "a トヨタ東京🏀 გა"
+    (window,) = cut_windows(tokenizer, [text], 64, 16)
+    surfaces = [text[a:b] for a, b in window.chars.tolist() if a != NO_CHARS]
+    assert surfaces == ["a", "ト", "ヨ", "タ", "東", "京", "🏀", "გა"]
+    assert window.unread.tolist() == [False, False, *[True] * 7, False]
+
+
+def test_emoji_do_not_make_a_name_unreadable(tokenizer):
+    (window,) = cut_windows(tokenizer, ["ab🏀 c"], 64, 16)
+    assert not window.unread.any()
+    (window,) = cut_windows(tokenizer, ["ab"], 64, 16)
+    assert window.unread is None
 
 
 def test_a_mention_has_context_on_both_sides_of_a_border(tokenizer):

@@ -5,13 +5,14 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
+from spacy.tokens import Doc
 
 from spacy_elq.encoders.question import change_encoder
 from spacy_elq.linking import propose, rank
 from spacy_elq.linking.propose import propose_spans
-from spacy_elq.linking.rank import add_namesakes, rank_entities
+from spacy_elq.linking.rank import add_namesakes, link_by_name, rank_entities
 from spacy_elq.ml.model import get_encoder, get_heads
-from spacy_elq.ml.name_features import NameMatch
+from spacy_elq.ml.name_features import LOOSE, TITLE, NameMatch
 
 from ..helpers import TEXTS
 
@@ -131,3 +132,30 @@ def test_no_more_entities_are_looked_for_than_there_are(nlp):
     for top_k in (1, 1_000_000_000):
         rank_entities(found, kb, heads, top_k, search)
     assert asked == [1, len(kb)]
+
+
+def test_what_the_encoder_cannot_read_is_linked_by_its_exact_name():
+    rows = np.array([[5, 4, 3], [5, 4, 3], [5, 4, -1]])
+    scores = np.array([[3, 2, 1], [3, 2, 1], [3, 2, -np.inf]], dtype=np.float32)
+    name = NameMatch(np.array([3, 5]), np.array([TITLE, LOOSE]), np.zeros(6, np.float32))
+    found, left = link_by_name(rows, scores, [name, name, None], np.array([True, False, True]))
+    assert found.tolist() == [[3, -1, -1], [5, 4, 3], [-1, -1, -1]]
+    assert left[0, 0] == 1
+    assert np.isneginf(left[2]).all()
+
+
+def test_unread_mentions_have_names_or_nothing(nlp):
+    elq = nlp.get_pipe("elq")
+    elq.add_entities([{"id": "T", "title": "トヨタ"}, {"id": "K", "title": "東京", "type": "city"}])
+    doc = Doc(nlp.vocab, words=["トヨタ", "の社長", "is", "東京", "and", "社長"])
+    given = [[(token.idx, token.idx + len(token)) for token in doc]]
+    mentions = elq.rank_mentions([doc], given)
+    kept = [[r for r in rows if r >= 0] for rows in mentions.rows.tolist()]
+    ids = [[entity.id for entity in elq.kb.records(rows)] for rows in kept]
+    assert [ids[i] for i in (0, 1, 3, 5)] == [["T"], [], ["K"], []]
+    assert len(ids[2]) == len(elq.kb)
+    assert mentions.entity_scores[[0, 3], 0].tolist() == [0, 0]
+    assert np.isneginf(mentions.entity_scores[[1, 5]]).all()
+    doc.spans["given"] = [doc[1:2], doc[3:4]]
+    elq.mentions = "given"
+    assert [link.id for link in elq.predict([doc])[0]] == ["K"]

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Which spans are names, and what the features say."""
 
 import math
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
 from spacy_elq.encoders.windows import cut_windows
+from spacy_elq.kb.files.names import TITLE
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.ml.name_features import LOOSE, MENTION_FEATURES, find_name_matches, name_feature_grid
 from spacy_elq.types import Entity
@@ -87,6 +89,66 @@ def test_case_accents_possessives_and_ampersands(find):
     assert find("BEYONCE's house")["BEYONCE"][0] == ["E"]
     assert find("simon and garfunkel")["simon and garfunkel"][1] == [0]
     assert find("New-York?")["New-York"][0] == ["C", "D"]
+
+
+SCRIPTS = [
+    ("我爱北京天安门", "北京"),
+    ("東京はどこですか", "東京"),
+    ("トヨタの社長", "トヨタ"),
+    ("NHK放送センターは", "NHK放送センター"),
+    ("iPhone 15プロだ", "iPhone 15プロ"),
+    ("กรุงเทพอยู่ที่ไหน", "กรุงเทพ"),
+    ("ភ្នំពេញនៅឯណា", "ភ្នំពេញ"),
+    ("ວຽງຈັນຢູ່ໃສ", "ວຽງຈັນ"),
+    ("ရန်ကုန်မြို့", "ရန်ကုန်"),
+    ("서울에서 살아요", "서울"),
+    ("Michael Jordan🏀!", "Michael Jordan"),
+    ("in Ｔｏｋｙｏ", "Ｔｏｋｙｏ"),
+    ("𝓣𝓸𝓴𝔂𝓸™", "𝓣𝓸𝓴𝔂𝓸"),
+    ("#Tokyo/x", "Tokyo"),
+    ("To\u00adkyo\u200b", "To\u00adkyo"),
+    ("is Lodz in", "Lodz"),
+    ("STRASSE", "STRASSE"),
+]
+IN_SCRIPTS = Entity("X", "Łódź", aliases=(
+    "北京", "東京", "トヨタ", "NHK放送センター", "iPhone 15プロ", "กรุงเทพ", "ភ្នំពេញ", "ວຽງຈັນ",
+    "ရန်ကုန်", "서울", "Michael Jordan", "Tokyo", "Straße", "에서",
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("text, name", SCRIPTS)
+def test_names_are_found_in_every_script_and_spelling(tokenizer, text, name):
+    kb = FaissKB(Vocab(), 4)
+    kb.add([IN_SCRIPTS], np.ones((1, 4), dtype="f4"))
+    windows = cut_windows(tokenizer, [text], 64, 16)
+    (hits,) = find_name_matches(kb, [text], windows)
+    chars = windows[0].chars
+    found = {text[chars[first, 0] : chars[last, 1]] for first, last in hits}
+    assert {surface.strip("#/!🏀™") for surface in found} == {name}
+    assert all(LOOSE not in hit.kinds for hit in hits.values())
+
+
+def test_a_possessive_is_looked_up_before_its_s_is_cut(kb, tokenizer):
+    kb = FaissKB(Vocab(), 4)
+    entities = [Entity("K", "Kellogg's"), Entity("P", "Kellogg"), Entity("S", "S")]
+    kb.add(entities, np.eye(3, 4, dtype="f4"))
+    text = "kellogg\u2019s"
+    (hits,) = find_name_matches(kb, [text], cut_windows(tokenizer, [text], 64, 16))
+    chars = cut_windows(tokenizer, [text], 64, 16)[0].chars
+    found = {text[chars[a, 0] : chars[b, 1]]: hit for (a, b), hit in hits.items()}
+    assert sorted(found) == ["kellogg", "kellogg\u2019", "kellogg\u2019s"]
+    assert found["kellogg\u2019s"].kinds.tolist() == [TITLE, LOOSE]
+    assert found["kellogg\u2019s"].features[0] == 1  # verbatim
+    assert found["kellogg"].kinds.tolist() == [LOOSE, TITLE]
+
+
+def test_names_of_many_words_are_looked_up_as_far_as_asked(tokenizer):
+    name = " ".join("bcdefghijklmn")
+    kb = FaissKB(Vocab(), 4)
+    kb.add([Entity("L", name)], np.ones((1, 4), dtype="f4"))
+    windows = cut_windows(tokenizer, [f"x {name} y"], 64, 16)
+    assert len(find_name_matches(kb, [f"x {name} y"], windows, 13)[0]) == 1
+    assert not find_name_matches(kb, [f"x {name} y"], windows, 12)[0]
 
 
 def test_length_is_the_log_of_the_number_of_words(find):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 
-from ...spelling import WORD, compiled, read
+from ...spelling import PLAIN_LETTERS, WORD, compiled, read
 from ...types import Entity
 from .npy import map_array
 from .store import NAME_ENTRIES, NAME_KEYS
@@ -33,16 +33,11 @@ _ACCENTS = re.compile(
     "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
     "\u0897-\u089f\u08ca-\u08e1\u08e3-\u08ff]+"
 )
-# Letters that Unicode does not decompose, after case folding, as ICU's "Latin-ASCII" writes them;
-# Arabic letters that keyboards mix up; what compatibility forms leave in a word.
-_LETTERS: dict[int, str | int | None] = {
-    **str.maketrans(
-        "łøđðıħŧŋĸƀɓƈɖɗɛƒɠǥƙɨɔɵƥɽƭʉʋƴƶəǝ\u06cc\u0649\u06a9\u0629",
-        "loddihtnqbbcddefggkiooprtuvyzee\u064a\u064a\u0643\u0647",
-        "\u0640\u2044",
-    ),
-    **{ord("æ"): "ae", ord("œ"): "oe", ord("þ"): "th"},
-}
+# Letters that Unicode does not decompose; Arabic letters that keyboards mix up; what compatibility
+# forms leave in a word.
+_LETTERS = str.maketrans(PLAIN_LETTERS) | str.maketrans(
+    "\u06cc\u0649\u06a9\u0629", "\u064a\u064a\u0643\u0647", "\u0640\u2044"
+)
 _APOSTROPHES = "'`\u2018\u2019\u201b\u2032"
 # The s of a possessive, or of a name such as "Macy's".
 POSSESSIVE = "'s"

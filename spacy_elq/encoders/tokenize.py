@@ -1,0 +1,79 @@
+"""Texts → wordpieces, of characters that are read as those of names are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..forks import fork_safe
+from ..spelling import Spelling, read
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Held during a tokenizer call, which sets lengths in the tokenizer that other threads may be using.
+TOKENIZER_LOCK = fork_safe(Lock())
+
+
+class Encoded(NamedTuple):
+    """The wordpieces of a text, or of a part of it.
+
+    text (int): Index of the text.
+    spelling (Spelling): What the tokenizer got.
+    encoding (tokenizers.Encoding): Its result, with offsets into the spelling.
+    """
+
+    text: int
+    spelling: Spelling
+    encoding: Any
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], **options: Any
+) -> list[Encoded]:
+    """Tokenize texts.
+
+    options (Any): Of the tokenizer's call.
+    RETURNS (list[Encoded]): In the order of the texts.
+    """
+    spellings = [read(text) for text in texts]
+    if not all(map(str.isascii, texts)) and _drops_accents(tokenizer):
+        spellings = [spelling.plain() for spelling in spellings]
+    encoded = _encode(tokenizer, spellings, options)
+    ranges = _unknown_ranges(tokenizer.unk_token_id, encoded)
+    spaced = [spelling.spaced(ranges.get(i, ())) for i, spelling in enumerate(spellings)]
+    return encoded if spaced == spellings else _encode(tokenizer, spaced, options)
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, spellings: Sequence[Spelling], options: dict[str, Any]
+) -> list[Encoded]:
+    texts = [spelling.text for spelling in spellings]
+    with TOKENIZER_LOCK:
+        result = tokenizer(
+            texts, return_attention_mask=False, return_token_type_ids=False, **options
+        )
+    owners = result.get("overflow_to_sample_mapping", range(len(texts)))
+    # Lists of offsets built by the tokenizer would cost more time than those of the encodings.
+    return [Encoded(i, spellings[i], e) for i, e in zip(owners, result.encodings, strict=True)]
+
+
+def _drops_accents(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """RETURNS (bool): Whether a tokenizer reads "é" as "e". It does not know then that "ł" is an l
+    with a stroke, or that "æ" is spelled "ae"."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    return normalizer is not None and normalizer.normalize_str("\u00e9") == "e"
+
+
+def _unknown_ranges(
+    unknown: int | None, encoded: Sequence[Encoded]
+) -> dict[int, list[tuple[int, int]]]:
+    """The words that the tokenizer does not know. In scripts without spaces, a name is a part of
+    what it takes for a word: there each character becomes a wordpiece."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for text, spelling, encoding in encoded:
+        if not spelling.text.isascii() and unknown in encoding.ids:
+            places = zip(encoding.ids, encoding.offsets, strict=True)
+            ranges.setdefault(text, []).extend(place for id_, place in places if id_ == unknown)
+    return ranges
