@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ElqError, Errors
-from .windows import TOKENIZER_LOCK
+from .tokenize import TOKENIZER_LOCK
 
 if TYPE_CHECKING:
     from spacy_transformers.data_classes import HFObjects
