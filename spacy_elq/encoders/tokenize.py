@@ -21,7 +21,7 @@ class Encoded(NamedTuple):
 
     text (int): Index of the text.
     spelling (Spelling): What the tokenizer got.
-    encoding (tokenizers.Encoding): Its result, with offsets into the spelling.
+    encoding (Any): Its result, with offsets into the spelling.
     """
 
     text: int
