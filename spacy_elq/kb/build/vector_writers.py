@@ -128,9 +128,11 @@ def discard_upload(work: Path, index: str) -> None:
     """Remove what an interrupted build put into a vector store, if anything; nobody uses it. A note
     of another store than the knowledge base's own is not followed: anybody may have left it.
 
-    work (Path): Directory of the build.
+    work (Path): Directory of the build; a link is not followed.
     index (str): Address of the store that the knowledge base, or that build, uses.
     """
+    if work.is_symlink():
+        return
     noted = _read_note(work, index)
     backend = find_backend(index)
     if noted is not None and backend is not None:

@@ -52,12 +52,12 @@ def has_links(path: Path) -> bool:
     return any(path.with_name(f"{path.name}{end}").is_symlink() for end in FILES)
 
 
-def check_schema(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
-    """Raise a `sqlite3.DatabaseError` unless a database has what these statements create, and
-    nothing else."""
-    found, expected = _schema(db), _created(statements)
-    if found != expected:
-        kind, name, *_ = min(found ^ expected, key=repr)
+def check_schema(db: sqlite3.Connection, *versions: tuple[str, ...]) -> None:
+    """Raise a `sqlite3.DatabaseError` unless a database has what the statements of one version
+    create, and nothing else. To be called before any other statement."""
+    found, known = _schema(db), [_created(statements) for statements in versions]
+    if found not in known:
+        kind, name, *_ = min(found ^ known[0], key=repr)
         raise sqlite3.DatabaseError(f"the {kind} {name!r} is missing, or not of a knowledge base")
 
 

@@ -101,9 +101,9 @@ class ChangeLog:
                 if made:
                     raise ElqError(Errors.ELQ282.format(path=self.path, mark=self._mark.name))
                 return []
+            self._check(db)
             if not self.last:
                 self._check_pages(db)
-            self._check(db)
             return self._unread(db)
 
     def _unread(self, db: sqlite3.Connection) -> list[Change]:
@@ -164,6 +164,7 @@ class ChangeLog:
         db = self._open() or self._connect(CREATING)
         for statement in SCHEMA:
             db.execute(statement)
+        check_schema(db, SCHEMA, FIRST_SCHEMA)
         if not db.execute("SELECT 1 FROM meta").fetchone():
             db.execute("INSERT INTO meta VALUES (?)", (self.identity,))
         self._check(db)
@@ -179,8 +180,7 @@ class ChangeLog:
         return int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check(self, db: sqlite3.Connection) -> None:
-        # First, before a view is read in place of a table.
-        check_schema(db, SCHEMA if _has_checksums(db) else FIRST_SCHEMA)
+        check_schema(db, SCHEMA, FIRST_SCHEMA)
         if db.execute("SELECT identity FROM meta").fetchall() != [(self.identity,)]:
             raise self._unreadable("they belong to another knowledge base")
 

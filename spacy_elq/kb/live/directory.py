@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import ElqError, Errors
 from ..files.database import has_links
-from ..files.store import DELTA, MANIFEST, NAMES_VERSION, Manifest
+from ..files.store import DELTA, DELTA_MADE, MANIFEST, NAMES_VERSION, Manifest
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
 from .delta import Change, Delta
@@ -75,7 +75,8 @@ class KBDirectory:
 
     def has_links(self) -> bool:
         """RETURNS (bool): Whether a file that changes would write is a symbolic link."""
-        return has_links(self._log.path) or (self.path / MANIFEST).is_symlink()
+        mark = self._log.path.with_name(DELTA_MADE)
+        return has_links(self._log.path) or mark.is_symlink() or (self.path / MANIFEST).is_symlink()
 
     def refresh(self) -> bool:
         """Take over the changes of other processes. Takes microseconds if there are none.
