@@ -114,6 +114,13 @@ class Errors(metaclass=ErrorsWithCodes):
         "release returned."
     )
     # ELQ2xx: knowledge base
+    ELQ142 = (
+        "The backend '{backend}' cannot compute in '{precision}'. Use 'auto' or 'fp32' with both, "
+        "'bf16' with 'torch', 'int8' with 'onnx'."
+    )
+    ELQ143 = (
+        "No ONNX graph of this encoder computes what it does: {reason}. Set `backend` to 'torch'."
+    )
     ELQ200 = (
         "There is no knowledge base at {path}: {problem}. Check the path, or build one with: "
         "python -m spacy elq kb build ENTITIES {path}"
@@ -581,6 +588,14 @@ class Errors(metaclass=ErrorsWithCodes):
 
 
 class Warnings(metaclass=ErrorsWithCodes):
+    ELQ134 = (
+        "The backend 'onnx' needs the packages {missing}, so torch runs instead. Install them with "
+        "`pip install 'spacy-elq[onnx]'`."
+    )
+    ELQ135 = (
+        "The graph {path} was not made of the weights beside it, and is left out. Another is made "
+        "at first use; save the pipeline to keep it."
+    )
     ELQ130 = (
         "There is no span group '{key}' on the document, so there is nothing to link in it. Check "
         "the setting 'mentions' of '{name}', and put the component that writes the group before it."

@@ -23,8 +23,9 @@ from ..files import link_or_copy
 from ..settings import Settings
 from ..types import Entity
 from .fast_bert import last_layer
+from .inference import InferenceSettings, infer
 from .model_paths import MINILM, resolve_model_path
-from .precision import InferenceSettings, autocast
+from .onnx_graph import forget_graphs, read_graphs, write_graphs
 from .tokenize import TOKENIZER_LOCK, tokenize
 from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
 from .windows import MIN_LENGTH, batch_by_length, pad
@@ -112,6 +113,7 @@ class EntityEncoder:
             model = load_transformer(str(self.directory), config, **options)
         finally:
             logging.set_verbosity(verbosity)
+        read_graphs(model, self.directory)
         return model.to(self.device or get_torch_default_device()).eval()
 
     @cached_property
@@ -140,6 +142,7 @@ class EntityEncoder:
         """Call this after a training step: the fingerprint has changed."""
         self._fingerprint = None
         self._trained = True
+        forget_graphs(self.transformer)
 
     def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
         """Encode entities.
@@ -166,22 +169,29 @@ class EntityEncoder:
         import torch
 
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        device = self.transformer.device  # loads outside inference mode, or could not be trained
-        with torch.inference_mode(), autocast(self.inference.precision, device.type):
-            for batch in batch_by_length(ids, self.max_batch_items):
-                output = self.forward([ids[i] for i in batch])
-                vectors[batch] = output.float().cpu().numpy()
+        transformer = self.transformer
+        for batch in batch_by_length(ids, self.max_batch_items):
+            padded, mask = self._pad([ids[i] for i in batch])
+            with torch.inference_mode():
+                output = self._pool(infer(transformer, padded, mask, self.inference), mask)
+            vectors[batch] = output.cpu().numpy()
         return vectors
 
     def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Encode one padded batch, with gradients if they are enabled.
+        """Encode one padded batch with torch, with gradients if they are enabled.
 
         RETURNS (Tensor): (B, width), on the encoder's device.
         """
+        padded, mask = self._pad(ids)
+        return self._pool(last_layer(self.transformer, padded, mask), mask)
+
+    def _pad(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        return pad(ids, int(self.tokenizer.pad_token_id or 0))
+
+    def _pool(self, hidden: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
+        """RETURNS (Tensor): One vector for each text, (B, width)."""
         import torch
 
-        padded, mask = pad(ids, int(self.tokenizer.pad_token_id or 0))
-        hidden = last_layer(self.transformer, padded, mask)
         if self.settings.pooling == "cls":
             pooled = hidden[:, 0]
         else:
@@ -222,6 +232,8 @@ class EntityEncoder:
             self._remove_files(path)
             for source in self._files(directory):
                 link_or_copy(source, path / source.name)
+        if "transformer" in self.__dict__:  # else the graphs, if any, were linked
+            write_graphs(self.transformer, path)
         (path / SETTINGS_FILE).unlink(missing_ok=True)
         srsly.write_json(path / SETTINGS_FILE, self.settings.model_dump())
 

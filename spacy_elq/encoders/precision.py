@@ -8,20 +8,8 @@ from typing import Any, Literal
 
 from spacy.util import logger
 
-from ..settings import Settings
-
 # With "auto", bfloat16 is never emulated: that is several times slower than float32.
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-class InferenceSettings(Settings):
-    """How an encoder computes when it does not learn.
-
-    precision (str): Of matrix products: "fp32"; "bf16"; or "auto", which is "bf16" where the
-        processor multiplies bfloat16 in hardware and "fp32" elsewhere.
-    """
-
-    precision: Precision = "auto"
 
 
 def uses_bf16(precision: str, device_type: str) -> bool:

@@ -19,8 +19,10 @@ from thinc.api import Model
 from ..errors import ElqError, Errors
 from ..settings import Count, Settings
 from .fast_bert import last_layer
+from .inference import InferenceSettings, infer
 from .model_paths import resolve_model_path
-from .precision import InferenceSettings, autocast
+from .onnx_graph import forget_graphs
+from .precision import autocast
 from .transformer_files import open_pretrained
 from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
@@ -54,7 +56,7 @@ class EncoderSettings(InferenceSettings, ListenerSettings):
     overlap (int): Wordpieces that neighbouring windows of a long document share: at least twice
         the longest mention.
     truncate (bool): Read only the first window of a long document, as the published ELQ does.
-    precision (str): See `InferenceSettings`; training has its own.
+    backend, precision (str): See `InferenceSettings`; training has its own precision.
     """
 
     max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 48
@@ -165,10 +167,9 @@ def _own_forward(
         settings.overlap,
         truncate=settings.truncate,
     )
-    precision = model.attrs["train_precision"] if is_train else settings.precision
     cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
     batches = [
-        _encode(transformer, [windows[i] for i in batch], is_train, precision)
+        _encode(model, [windows[i] for i in batch], is_train)
         for batch in split_into_batches(windows, settings.max_batch_items, is_train, cost)
     ]
     return batches, _nothing_left
@@ -184,22 +185,26 @@ def split_into_batches(
     return batch_by_length(windows, max_items, batch_cost)
 
 
-def _encode(
-    transformer: Any, windows: list[Window], is_train: bool, precision: str
-) -> EncodedBatch:
+def _encode(model: Encoder, windows: list[Window], is_train: bool) -> EncodedBatch:
     import torch
 
-    bert = transformer.transformer
+    transformer: Any = model.layers[0]
+    bert, pad_id = transformer.transformer, transformer.tokenizer.pad_token_id
     if bert.training != is_train:  # setting the mode visits all modules
         bert.train(is_train)
-    with torch.enable_grad() if is_train else torch.inference_mode():
-        return encode_windows(bert, transformer.tokenizer.pad_token_id, windows, precision)
+    if is_train:
+        forget_graphs(bert)
+        with torch.enable_grad():
+            return encode_windows(bert, pad_id, windows, model.attrs["train_precision"])
+    ids, mask = pad([window.ids for window in windows], pad_id)
+    return EncodedBatch(windows, mask, infer(bert, ids, mask, model.attrs[SETTINGS]))
 
 
 def encode_windows(
     bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str
 ) -> EncodedBatch:
-    """Run a transformer on one padded batch, in its current mode (training or evaluation)."""
+    """Run a transformer with torch on one padded batch, in its current mode (training or
+    evaluation)."""
     ids, mask = pad([window.ids for window in windows], pad_id)
     with autocast(precision, bert.device.type):
         vectors = last_layer(bert, ids, mask)

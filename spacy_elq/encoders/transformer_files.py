@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-# Weights, configuration and vocabulary; no pickles and no code.
-MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
+# Weights, graphs, configuration and vocabulary; no pickles and no code.
+MODEL_SUFFIXES = (".safetensors", ".onnx", ".json", ".txt", ".model")
 # The files in which transformers looks for code and for names of other files.
 DESCRIPTIONS = (CONFIG, "tokenizer_config.json", "adapter_config.json")
 # Says which file each weight is in.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import srsly
 
+from ..encoders.onnx_graph import read_graphs, write_graphs
 from ..encoders.question import OWN_ENCODER, get_parts, get_transformer, set_transformer
 from ..encoders.transformer_files import (
     CONFIG,
@@ -65,6 +66,7 @@ def read_model(model: ElqModel, path: Path) -> None:
         with report_broken_file(path / CONFIG, (Exception,)):  # tokenizers raises nothing else
             parts = open_untrained(path)
         _load(parts.transformer, path / WEIGHTS)
+        read_graphs(parts.transformer, path)
         set_transformer(encoder, parts)
     if not is_initialized(model):
         make_heads(model, width)
@@ -109,8 +111,9 @@ def _write(model: ElqModel, directory: Path) -> None:
         return
     save_model(get_heads(model), str(directory / HEADS))
     encoder = get_encoder(model)
-    if get_transformer(encoder) is not None:  # a listener has none
+    if (transformer := get_transformer(encoder)) is not None:  # a listener has none
         write_transformer(get_parts(encoder), directory)
+        write_graphs(transformer, directory)
 
 
 def _load(module: torch.nn.Module, file: Path) -> None:

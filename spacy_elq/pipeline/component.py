@@ -141,6 +141,16 @@ class ElqLinker(TrainablePipe):
         """
         self.training = self.training.changed(**settings)
 
+    def set_inference(self, **settings: Any) -> None:
+        """Change how texts and entities are encoded, from the next call on. Saved with the
+        pipeline. Does nothing to vectors that the knowledge base has.
+
+        **settings: Fields of `encoders.inference.InferenceSettings`.
+        """
+        inference = self.entity_encoder.inference.changed(**settings)
+        change_encoder(self._own_encoder(), **settings)
+        self.entity_encoder.inference = inference
+
     @property
     def max_length(self) -> int:
         """RETURNS (int): Maximum number of wordpieces that are read at once, special tokens

@@ -9,8 +9,8 @@ from spacy.language import Language
 from thinc.api import Model
 
 from ..encoders.entity import EntityEncoder, EntityEncoderSettings
+from ..encoders.inference import InferenceSettings
 from ..encoders.model_paths import MINILM
-from ..encoders.precision import InferenceSettings
 from ..encoders.question import EncoderSettings
 from ..settings import takes
 from ..training.training_settings import TrainingSettings
@@ -82,7 +82,7 @@ def make_elq(
     kb_path (str | None): Directory of a knowledge base that stays outside the pipeline: saving the
         pipeline then writes none of it. Without it, the knowledge base is saved with the pipeline.
     entity_encoder (dict): `source`, and the fields of `encoders.entity.EntityEncoderSettings` and
-        of `encoders.precision.InferenceSettings`.
+        of `encoders.inference.InferenceSettings`.
     training (dict): The fields of `training_settings.TrainingSettings`.
     scorer (Callable | None): The scoring method.
     **settings: The fields of `linker_settings.LinkerSettings`.

@@ -15,7 +15,7 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from ..encoders.entity import EntityEncoder, load_entity_encoder
-from ..encoders.precision import InferenceSettings
+from ..encoders.inference import InferenceSettings
 from ..encoders.question import change_encoder, encoder_settings
 from ..errors import ElqError, Errors
 from ..files import atomic_file, remove

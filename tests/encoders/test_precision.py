@@ -8,7 +8,8 @@ import torch
 from spacy.util import logger
 
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
-from spacy_elq.encoders.precision import InferenceSettings, _has_bf16, autocast, uses_bf16
+from spacy_elq.encoders.inference import InferenceSettings
+from spacy_elq.encoders.precision import _has_bf16, autocast, uses_bf16
 from spacy_elq.encoders.question import EncoderSettings
 from spacy_elq.pipeline.factory import DEFAULT_CONFIG
 from spacy_elq.training.training_settings import TrainingSettings

@@ -1,0 +1,302 @@
+"""A transformer as an ONNX graph, which ONNX Runtime runs on the CPU.
+
+A graph never outlives the weights that it was made of: it holds their hash, and in memory the state
+of the module is compared at each call. Graphs are kept by module, beside it and not in it, so that
+training, copies and pickles of a transformer know nothing of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from spacy.util import logger
+
+from ..errors import ElqError, Errors, Warnings
+from ..files import atomic_file
+from ..forks import fork_safe
+
+if TYPE_CHECKING:
+    import torch
+    from onnxruntime import InferenceSession
+    from transformers import PreTrainedModel
+
+INT8: Final = "int8"
+FP32: Final = "fp32"
+# Beside the weights, one for each precision.
+GRAPH_FILE = "graph-{precision}.onnx"
+# Properties of the file: the hash of the weights, and the precision.
+WEIGHTS_KEY, PRECISION_KEY = "spacy_elq_weights", "spacy_elq_precision"
+# Wordpieces of the texts that a new graph is checked with, and with which torch traces the model.
+EXAMPLE_LENGTHS = (9, 4)
+# Minimum mean cosine between the graph's vectors and torch's.
+MIN_COSINE = {FP32: 0.9999, INT8: 0.9}
+
+# Held while graphs are found or made.
+GRAPHS_LOCK = fork_safe(Lock())
+
+
+@dataclass
+class OnnxGraph:
+    """A graph, and the sessions that run it, by process.
+
+    content (bytes): The ONNX file.
+    """
+
+    content: bytes
+    _sessions: dict[int, InferenceSession] = field(default_factory=dict)
+
+    def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """RETURNS (ndarray): Last-layer vectors, float32 (B, T, h); see `inference.infer`."""
+        inputs = {"ids": ids, "mask": mask.astype(np.int64)}
+        return self.session.run(None, inputs)[0]
+
+    @property
+    def session(self) -> InferenceSession:
+        """RETURNS (InferenceSession): That of this process. A forked process lacks the threads of
+        its parent's session, which stays: closing it would wait for them."""
+        process = os.getpid()
+        if process not in self._sessions:
+            self._sessions[process] = _open_session(self.content)
+        return self._sessions[process]
+
+
+@dataclass
+class Graphs:
+    """The graphs of one transformer, by precision, and the state of the weights they are made of.
+
+    trained (bool): The weights are being learned, so no graph is made of them.
+    """
+
+    parameters: list[torch.nn.Parameter]
+    version: int
+    trained: bool = False
+    by_precision: dict[str, OnnxGraph] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, transformer: torch.nn.Module) -> Graphs:
+        parameters = list(transformer.parameters())
+        return cls(parameters, _version(parameters))
+
+    @property
+    def are_current(self) -> bool:
+        return self.version == _version(self.parameters)
+
+
+GRAPHS: WeakKeyDictionary[torch.nn.Module, Graphs] = WeakKeyDictionary()
+
+
+def find_graph(transformer: PreTrainedModel, precision: str) -> OnnxGraph | None:
+    """The graph of a transformer, made if there is none of its present weights.
+
+    precision (str): "int8"; anything else is "fp32".
+    RETURNS (OnnxGraph | None): None if torch has to run: without the extra `onnx`, on a GPU, and
+        while the transformer is trained.
+    RAISES (ElqError): If the transformer has no graph that computes the same.
+    """
+    precision = INT8 if precision == INT8 else FP32
+    graphs = GRAPHS.get(transformer)
+    if graphs is None or not graphs.are_current:
+        with GRAPHS_LOCK:
+            graphs = GRAPHS[transformer] = Graphs.of(transformer)
+    if graphs.trained or transformer.device.type != "cpu":
+        return None
+    graph = graphs.by_precision.get(precision)
+    if graph is None and _is_installed():
+        with GRAPHS_LOCK:
+            graph = graphs.by_precision.get(precision) or make_graph(transformer, precision)
+            graphs.by_precision[precision] = graph
+    return graph
+
+
+def forget_graphs(transformer: torch.nn.Module) -> None:
+    """Drop the graphs of a transformer that is trained, and make no others."""
+    graphs = GRAPHS.get(transformer)
+    if graphs is None or not graphs.trained:
+        GRAPHS[transformer] = Graphs([], 0, trained=True)
+
+
+def write_graphs(transformer: torch.nn.Module, directory: Path) -> None:
+    """Write the graphs of the present weights beside them; remove others."""
+    graphs = GRAPHS.get(transformer)
+    current = graphs.by_precision if graphs is not None and graphs.are_current else {}
+    for precision in (FP32, INT8):
+        path = directory / GRAPH_FILE.format(precision=precision)
+        path.unlink(missing_ok=True)
+        if precision in current:
+            with atomic_file(path) as work:
+                work.write_bytes(current[precision].content)
+
+
+def read_graphs(transformer: PreTrainedModel, directory: Path) -> None:
+    """Read the graphs beside the weights that a transformer was loaded from. A graph of other
+    weights is left out, and so are all without the extra `onnx`."""
+    files = {p: directory / GRAPH_FILE.format(precision=p) for p in (FP32, INT8)}
+    files = {precision: file for precision, file in files.items() if file.is_file()}
+    if not files or find_spec("onnxruntime") is None:
+        return
+    weights, graphs = hash_weights(transformer), Graphs.of(transformer)
+    for precision, file in files.items():
+        graph = OnnxGraph(file.read_bytes())
+        properties = _properties(graph, file)
+        if properties.get(WEIGHTS_KEY) == weights and properties.get(PRECISION_KEY) == precision:
+            graphs.by_precision[precision] = graph
+        else:
+            warnings.warn(Warnings.ELQ135.format(path=file), stacklevel=2)
+    GRAPHS[transformer] = graphs
+
+
+def make_graph(transformer: PreTrainedModel, precision: str) -> OnnxGraph:
+    """Make a graph and compare its vectors with the transformer's.
+
+    precision (str): "fp32" or "int8".
+    RAISES (ElqError): If torch can't export the model, or the vectors differ.
+    """
+    logger.info("elq: making the ONNX graph of %s in %s", type(transformer).__name__, precision)
+    with TemporaryDirectory(prefix="spacy-elq-onnx-") as directory:
+        file = Path(directory) / "graph.onnx"
+        try:
+            _export(transformer, file)
+            if precision == INT8:
+                file = _quantize(file)
+            graph = OnnxGraph(_with_properties(file, hash_weights(transformer), precision))
+            cosine = _mean_cosine(transformer, graph)
+        except Exception as err:  # exporter and quantization raise many kinds
+            reason = " ".join(str(err).split())[:300] or type(err).__name__
+            raise ElqError(Errors.ELQ143.format(reason=reason)) from err
+    if not cosine >= MIN_COSINE[precision]:
+        reason = f"its vectors differ from torch's (mean cosine {cosine:.4f})"
+        raise ElqError(Errors.ELQ143.format(reason=reason))
+    return graph
+
+
+def hash_weights(transformer: torch.nn.Module) -> str:
+    """RETURNS (str): A hash of all weights and their names."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(transformer.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _version(parameters: list[torch.nn.Parameter]) -> int:
+    """RETURNS (int): A number that grows with each change of a weight in place."""
+    return sum(parameter._version for parameter in parameters)
+
+
+@cache
+def _is_installed() -> bool:
+    missing = [name for name in ("onnxruntime", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        warnings.warn(Warnings.ELQ134.format(missing=", ".join(missing)), stacklevel=4)
+    return not missing
+
+
+def _open_session(content: bytes) -> InferenceSession:
+    import torch
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # it keeps a plan for each shape, and shapes vary
+    options.log_severity_level = 3  # errors
+    return InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _properties(graph: OnnxGraph, file: Path) -> dict[str, str]:
+    """RETURNS (dict): The properties of a file, which may be damaged."""
+    try:
+        return graph.session.get_modelmeta().custom_metadata_map
+    except Exception as err:  # of ONNX Runtime
+        reason = " ".join(str(err).split())[:300]
+        raise ElqError(Errors.ELQ131.format(path=file, reason=reason)) from None
+
+
+def _export(transformer: PreTrainedModel, file: Path) -> None:
+    import torch
+
+    class LastLayer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    ids, mask = _example(transformer)
+    inputs = torch.from_numpy(ids), torch.from_numpy(mask).long()
+    shape = {0: "batch", 1: "length"}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own code
+        torch.onnx.export(
+            LastLayer().eval(),
+            inputs,
+            file,
+            input_names=["ids", "mask"],
+            output_names=["vectors"],
+            dynamic_shapes={"ids": shape, "mask": shape},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _quantize(file: Path) -> Path:
+    """RETURNS (Path): The file of the graph whose matrix products are of 8-bit integers, with a
+    scale for each column of the weights and, computed at each call, one for the vectors."""
+    import logging
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantized = file.with_name("quantized.onnx")
+    logging.getLogger().addFilter(_is_no_advice)
+    try:
+        quantize_dynamic(file, quantized, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.getLogger().removeFilter(_is_no_advice)
+    return quantized
+
+
+def _is_no_advice(record: Any) -> bool:
+    """onnxruntime writes an advice to the root logger, which does not hold for these models."""
+    return "pre-processing before quantization" not in record.getMessage()
+
+
+def _with_properties(file: Path, weights: str, precision: str) -> bytes:
+    import onnx
+
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {WEIGHTS_KEY: weights, PRECISION_KEY: precision})
+    return model.SerializeToString()
+
+
+def _example(transformer: PreTrainedModel) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[ndarray, ndarray]): Ids and mask of two texts of random wordpieces."""
+    shape = len(EXAMPLE_LENGTHS), max(EXAMPLE_LENGTHS)
+    ids = np.random.default_rng(0).integers(0, transformer.config.vocab_size, shape)
+    return ids, np.arange(shape[1]) < np.array(EXAMPLE_LENGTHS)[:, None]
+
+
+def _mean_cosine(transformer: PreTrainedModel, graph: OnnxGraph) -> float:
+    import torch
+
+    from .fast_bert import last_layer
+
+    ids, mask = _example(transformer)
+    ids, mask = np.concatenate([ids, ids])[:, :-1], np.concatenate([mask, mask])[:, :-1]
+    with torch.inference_mode():
+        expected = last_layer(transformer, ids, mask).numpy()[mask]
+    found = graph.run(ids, mask)[mask]
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    return float(((expected * found).sum(1) / lengths).mean())
