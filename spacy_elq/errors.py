@@ -6,9 +6,24 @@ ELQ4xx commands, ELQ5xx published checkpoints. A message says what is wrong and 
 
 from spacy.errors import ErrorsWithCodes
 
+# What torch and FAISS say in a RuntimeError when memory runs out.
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc")
+
 
 class ElqError(ValueError):
     """Bad input, a wrong setting or a broken file. Its message starts with a code of `Errors`."""
+
+
+def is_out_of_memory(err: Exception) -> bool:
+    """RETURNS (bool): Whether memory ran out; torch and FAISS raise a RuntimeError then."""
+    said = str(err).lower()
+    return isinstance(err, MemoryError) or any(sign in said for sign in OUT_OF_MEMORY)
+
+
+def raise_if_out_of_memory(err: Exception) -> None:
+    """Raise a MemoryError if memory ran out: that says nothing about files or input."""
+    if is_out_of_memory(err):
+        raise MemoryError(" ".join(str(err).split())) from None
 
 
 class Errors(metaclass=ErrorsWithCodes):
@@ -338,6 +353,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "The knowledge base names the Milvus server {uri}, but {token} only goes to a server that "
         "you name. If it is for this one, set {server}={uri}; otherwise unset {token}."
     )
+    ELQ283 = (
+        "{path} could not be written ({reason}). Check the free space and the permissions, then "
+        "run the same command again."
+    )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."
@@ -366,6 +385,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ312 = "Can't tell the format of {path} from its name. Say which it is: {known}."
     ELQ313 = (
         "No such corpus file: {path}. Set the path in the config's [paths] or on the command line."
+    )
+    ELQ314 = (
+        "{where}: the line is longer than {most:,} bytes, more than a line can have. Split the "
+        "text, or put a line break after each record."
     )
     ELQ321 = (
         "{where}: there is no entity {line} in {path}, which has {count}, counted from 0. Give the "
@@ -465,6 +488,12 @@ class Errors(metaclass=ErrorsWithCodes):
         "A linking process was killed, possibly because memory ran out. To resume, run the same "
         "command again with a smaller --n-process or --batch-size."
     )
+    ELQ434 = "There is no {name}: it was closed. Give --input and --output, or leave it open."
+    ELQ435 = (
+        "Memory ran out ({reason}). Give a smaller --batch-size or --n-process if the command has "
+        "them, or free memory."
+    )
+    ELQ436 = "Check the path, its permissions and the free space."
     # ELQ44x: tune
     ELQ440 = (
         "Thresholds are swept over the joint score of mentions that are found, and this pipeline "

@@ -12,24 +12,33 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import IO, Any, TextIO, TypeVar, cast
 
 from .errors import ElqError, Errors
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-# Raised when a file is cut, is not UTF-8, or is not compressed as its name says.
-UNREADABLE = (UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error, OSError)
+# Raised when a file is cut, or is not compressed as its name says.
+UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, OSError)
+# Bytes of a line, and so of a text: parsed JSON takes many times as much memory.
+MAX_LINE = 64 << 20
 DIALECTS: dict[str, dict[str, Any]] = {
     "csv": {"delimiter": ",", "strict": True},
     "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
 }
-# Characters of a cell; the limit of `csv` itself is 131,072.
-MAX_CELL = 2**31 - 1
 # "file:line", for messages, and the object there.
 Record = tuple[str, dict[str, Any]]
+Parsed = TypeVar("Parsed")
+# Called with the error of a bad line. If it returns, the line is left out.
+OnBadLine = Callable[[ElqError], None]
+
+
+def stop(error: ElqError) -> None:
+    """The `OnBadLine` that ends reading."""
+    raise error from None
 
 
 @contextmanager
@@ -51,12 +60,27 @@ def atomic_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        yield partial
-        sync(partial)
-        partial.replace(path)
-        sync(path.parent)
+        with naming(path, partial):
+            yield partial
+            sync(partial)
+            partial.replace(path)
+            sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError in the block name the file: that of a full disk names none.
+
+    temporary (Path | None): The path that it may name instead.
+    """
+    try:
+        yield
+    except OSError as err:
+        if err.filename is None or (temporary is not None and err.filename == str(temporary)):
+            err.filename = str(path)
+        raise
 
 
 def sync(path: Path) -> None:
@@ -68,37 +92,72 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+def read_lines(path: Path, on_bad: OnBadLine = stop) -> Iterator[tuple[str, str]]:
     """Stream the lines of a text file, decompressed if its name ends in .gz, .bz2 or .xz.
 
+    on_bad (Callable): Called for a line that is not UTF-8 or is longer than `MAX_LINE`.
     YIELDS (tuple[str, str]): "file:line", for messages, and the line with its end.
-    RAISES (ElqError): On the first line that can't be read as UTF-8.
+    RAISES (ElqError): If the file is cut, or not compressed as its name says.
     """
     with OPENERS.get(path.suffix, open)(path, "rb") as file:
-        yield from decode_lines(file, str(path))
+        yield from decode_lines(file, str(path), on_bad)
 
 
-def decode_lines(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
+def decode_lines(file: IO[bytes], name: str, on_bad: OnBadLine = stop) -> Iterator[tuple[str, str]]:
     """Decode lines one at a time, so that an error names its line; see `read_lines`."""
-    where = f"{name}:1"
+    return parse_each(_raw_lines(file, name, on_bad), _decode, on_bad)
+
+
+def parse_each(
+    lines: Iterable[tuple[str, Any]], parse: Callable[[Any, str], Parsed], on_bad: OnBadLine
+) -> Iterator[tuple[str, Parsed]]:
+    """YIELDS (tuple): "file:line", and what `parse` made of the line and that; without the lines
+    for which it raises an ElqError."""
+    for where, line in lines:
+        try:
+            parsed = parse(line, where)
+        except ElqError as err:
+            on_bad(err)
+        else:
+            yield where, parsed
+
+
+def _raw_lines(file: IO[bytes], name: str, on_bad: OnBadLine) -> Iterator[tuple[str, bytes]]:
+    number, where = 0, f"{name}:1"
     try:
-        for number, line in enumerate(file, start=1):
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
             where = f"{name}:{number}"
-            # The first line may begin with the byte order mark that some editors write.
-            yield where, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if len(line) <= MAX_LINE or line.endswith(b"\n"):
+                # The first line may begin with the byte order mark that some editors write.
+                yield where, line.removeprefix(BOM_UTF8) if number == 1 else line
+                continue
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE)
+            on_bad(ElqError(Errors.ELQ314.format(where=where, most=MAX_LINE)))
     except UNREADABLE as err:
         raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
 
 
-def read_jsonl(path: Path) -> Iterator[Record]:
+def _decode(line: bytes, where: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as err:
+        raise ElqError(Errors.ELQ301.format(where=where, reason=err)) from None
+
+
+def read_jsonl(path: Path, on_bad: OnBadLine = stop) -> Iterator[Record]:
     """Stream the objects of a JSON lines file, compressed or not; blank lines are skipped.
 
+    on_bad (Callable): Called for a line that is not a JSON object, or can't be read.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the object on that line.
-    RAISES (ElqError): On a line that is not a JSON object, or can't be read as UTF-8.
     """
-    for where, line in read_lines(path):
-        if line.strip():
-            yield where, parse_object(line, where)
+    return parse_objects(read_lines(path, on_bad), on_bad)
+
+
+def parse_objects(lines: Iterable[tuple[str, str]], on_bad: OnBadLine = stop) -> Iterator[Record]:
+    """YIELDS (tuple[str, dict]): As `read_jsonl`, from lines as `read_lines` yields them."""
+    return parse_each(((w, line) for w, line in lines if line.strip()), parse_object, on_bad)
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:
@@ -118,15 +177,18 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     return value
 
 
-def read_table(path: Path, required: Sequence[str], dialect: str) -> Iterator[Record]:
+def read_table(
+    path: Path, required: Sequence[str], dialect: str, on_bad: OnBadLine = stop
+) -> Iterator[Record]:
     """Stream the rows of a table with a header; blank lines are skipped.
 
     required (Sequence[str]): Columns that the table must have.
     dialect (str): "csv", or "tsv", in which quotes are ordinary characters.
+    on_bad (Callable): Called for a row of another length than the header.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object of strings.
-    RAISES (ElqError): On the first malformed row.
+    RAISES (ElqError): If the rows after some place can't be told apart.
     """
-    csv.field_size_limit(MAX_CELL)
+    csv.field_size_limit(MAX_LINE)  # of `csv` itself: 131,072
     rows = csv.reader((line for _, line in read_lines(path)), **DIALECTS[dialect])
     end = 0  # last line of the previous row: a cell may hold line breaks
     try:
@@ -139,8 +201,8 @@ def read_table(path: Path, required: Sequence[str], dialect: str) -> Iterator[Re
             where, end = f"{path}:{end + 1}", rows.line_num
             if row and len(row) != len(names):
                 counts = {"found": len(row), "expected": len(names)}
-                raise ElqError(Errors.ELQ247.format(where=where, **counts))
-            if row:
+                on_bad(ElqError(Errors.ELQ247.format(where=where, **counts)))
+            elif row:
                 yield where, dict(zip(names, row, strict=True))
     except csv.Error as err:
         raise ElqError(Errors.ELQ301.format(where=f"{path}:{end + 1}", reason=err)) from None

@@ -6,16 +6,21 @@ status 1, an interrupt with one line and 130.
 
 from __future__ import annotations
 
+import errno
+import io
+import math
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, ParamSpec, TypeVar
 
 import typer
 
 from ..corpora.nif import WIKIDATA
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, is_out_of_memory, raise_if_out_of_memory
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -26,7 +31,11 @@ T = TypeVar("T")
 
 # Options that several commands take.
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
-GpuOption = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to run on, -1 for the CPU")]
+# Far above what makes sense, far below what a C library takes for another number.
+MANY = 1_000_000
+GpuOption = Annotated[
+    int, typer.Option("--gpu-id", "-g", min=-1, max=MANY, help="GPU to run on, -1 for the CPU")
+]
 EntityUriOption = Annotated[str, typer.Option(help="For nif: prefix of an entity's id")]
 FormatOption = Annotated[
     str, typer.Option("--from", "-f", help="Format of DATA; default: by its name")
@@ -36,7 +45,7 @@ ThresholdOption = Annotated[
     typer.Option(help="Joint log-score that a link must exceed; default: the pipeline's"),
 ]
 TopKOption = Annotated[
-    int | None, typer.Option("--top-k", "-k", help="Entities retrieved for a mention")
+    int | None, typer.Option("--top-k", "-k", max=MANY, help="Entities retrieved for a mention")
 ]
 INTERRUPTED = 130
 # Number of unknown entities that a note names.
@@ -60,14 +69,15 @@ def handle_errors(
         @wraps(command)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
+                _prepare_streams()
+                _refuse_nan(kwargs)
                 command(*args, **kwargs)
             except BrokenPipeError:
                 raise  # click exits quietly when the reader of a pipe is gone
-            except (ElqError, OSError) as err:
-                typer.echo(f"Error: {error_line(err)}", err=True)
-                raise typer.Exit(1) from None
-            except sqlite3.Error as err:
-                typer.echo(f"Error: {Errors.ELQ450.format(reason=error_line(err))}", err=True)
+            except (ElqError, OSError, sqlite3.Error, MemoryError, RuntimeError) as err:
+                if isinstance(err, RuntimeError) and not is_out_of_memory(err):
+                    raise
+                typer.echo(f"Error: {_coded(err)}", err=True)
                 raise typer.Exit(1) from None
             except KeyboardInterrupt as err:
                 typer.echo(f"\nInterrupted. {err.args[0] if err.args else kept}", err=True)
@@ -78,10 +88,62 @@ def handle_errors(
     return decorate
 
 
+class _Closed(io.TextIOBase):
+    """A standard output that was closed: what is written there would be lost."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+
+
+def _prepare_streams() -> None:
+    """Let nothing that is printed end the command: neither a character that the terminal's encoding
+    lacks nor a closed stream."""
+    sys.stdout = sys.stdout or _Closed()
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def standard_stream(name: Literal["stdin", "stdout"]) -> BinaryIO:
+    """RETURNS (BinaryIO): Standard input or output, as bytes.
+    RAISES (ElqError): If it is closed."""
+    try:
+        return typer.get_binary_stream(name)
+    except RuntimeError:
+        names = {"stdin": "standard input", "stdout": "standard output"}
+        raise ElqError(Errors.ELQ434.format(name=names[name])) from None
+
+
+def argument_text(text: str) -> str:
+    """RETURNS (str): A text of the command line, which is UTF-8 whatever the locale says.
+    RAISES (ElqError): If it is not."""
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        raise ElqError(Errors.ELQ432.format(text=text[:60])) from None
+
+
+def _refuse_nan(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise ElqError(Errors.ELQ122.format(name=name, value=value, expected="a number"))
+
+
+def _coded(err: Exception) -> str:
+    """RETURNS (str): A message with a code."""
+    line = error_line(err)
+    if isinstance(err, (MemoryError, RuntimeError)):
+        return Errors.ELQ435.format(reason=line)
+    if isinstance(err, sqlite3.Error):
+        return Errors.ELQ450.format(reason=line)
+    return f"{line}. {Errors.ELQ436}" if isinstance(err, OSError) else line
+
+
 def error_line(err: Exception) -> str:
     """RETURNS (str): An error's message on one line; the file first if it is about a file."""
-    if isinstance(err, OSError) and err.filename is not None and err.strerror:
-        return f"{err.filename}: {err.strerror}"
+    if isinstance(err, OSError) and err.filename is not None:
+        return f"{err.filename}: {err.strerror or ' '.join(map(str, err.args))}"
     return " ".join(str(err).split()) or type(err).__name__
 
 
@@ -138,7 +200,10 @@ def load_pipeline(name: str, gpu_id: int = -1) -> Language:
         return spacy.load(name)
     except ElqError:
         raise
-    except (OSError, ImportError, ValueError) as err:
+    except MemoryError:
+        raise
+    except Exception as err:  # whatever a damaged file makes spaCy raise
+        raise_if_out_of_memory(err)
         raise ElqError(Errors.ELQ401.format(name=name, reason=error_line(err))) from err
 
 

@@ -14,6 +14,7 @@ from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._common import (
     BATCH_SIZE,
+    MANY,
     EntityUriOption,
     FormatOption,
     GpuOption,
@@ -60,7 +61,9 @@ def evaluate_command(
     ] = None,
     min_link_probability: Annotated[
         float,
-        typer.Option(help="Alias dictionary: skip names that are linked less often than this"),
+        typer.Option(
+            min=0, max=1, help="Alias dictionary: skip names that are linked less often than this"
+        ),
     ] = 0.0,
     part: Annotated[
         list[str] | None,
@@ -81,7 +84,7 @@ def evaluate_command(
         ),
     ] = "",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Texts per batch")
+        int, typer.Option("--batch-size", "-b", min=1, max=MANY, help="Texts per batch")
     ] = BATCH_SIZE,
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from ._common import (
+    MANY,
     GpuOption,
     QuietOption,
     ThresholdOption,
     TopKOption,
+    argument_text,
     handle_errors,
     load_pipeline,
     override_settings,
@@ -30,11 +32,13 @@ def explain_command(
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Number of spans shown besides links")
+        int, typer.Option("--limit", min=0, max=MANY, help="Number of spans shown besides links")
     ] = 20,
     candidates: Annotated[
         int,
-        typer.Option("--candidates", "-c", min=0, help="Number of candidates shown for each link"),
+        typer.Option(
+            "--candidates", "-c", min=0, max=MANY, help="Number of candidates shown for each link"
+        ),
     ] = 5,
     exact: Annotated[
         bool, typer.Option(help="Compare an approximate index with exact search")
@@ -57,7 +61,7 @@ def explain_command(
     nlp = load_pipeline(pipeline, gpu_id)
     elq = require_elq(nlp, pipeline)
     override_settings(elq, threshold, top_k)
-    doc = doc_before(nlp, elq.name, text)
+    doc = doc_before(nlp, elq.name, argument_text(text))
     # The display shows the best by joint score, which need not be the likeliest mentions.
     explained = elq.explain(doc, limit=max(limit, LIMIT), exact=exact)
     if as_json:

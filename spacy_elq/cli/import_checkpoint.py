@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._common import QuietOption, echo_note, handle_errors
+from ._common import MANY, QuietOption, echo_note, handle_errors
 
 EXAMPLE = (
     "Example: python -m spacy elq import-checkpoint --weights elq_wiki_large.bin "
@@ -47,7 +47,7 @@ def import_checkpoint_command(
         float, typer.Option(help="Mention score, for the types other than joint")
     ] = -0.6931,
     max_context_length: Annotated[
-        int, typer.Option(min=0, help="Wordpieces of a text; default: from the settings")
+        int, typer.Option(min=0, max=MANY, help="Wordpieces of a text; default: from the settings")
     ] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace an existing pipeline")

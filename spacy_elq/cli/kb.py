@@ -11,8 +11,10 @@ import typer
 
 from ..errors import ElqError, Errors
 from ._common import (
+    MANY,
     GpuOption,
     QuietOption,
+    argument_text,
     echo_note,
     handle_errors,
     load_pipeline,
@@ -93,7 +95,13 @@ def build_command(
         str, typer.Option("--dtype", help='Stored vectors: "auto", "float32" or "float16"')
     ] = "auto",
     device: Annotated[
-        int, typer.Option("--device", help="GPU for k-means, if FAISS supports it; -1 for the CPU")
+        int,
+        typer.Option(
+            "--device",
+            min=-1,
+            max=MANY,
+            help="GPU for k-means, if FAISS supports it; -1 for the CPU",
+        ),
     ] = -1,
     snapshot: Annotated[
         str, typer.Option("--snapshot", help="Date of the entities; stored for information")
@@ -186,7 +194,9 @@ def check_command(path: KBPath, quiet: QuietOption = False) -> None:
 def search_command(
     path: KBPath,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, or a description")],
-    k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Neighbours to show")] = 10,
+    k: Annotated[
+        int, typer.Option("--top-k", "-k", min=1, max=MANY, help="Neighbours to show")
+    ] = 10,
     types: Annotated[
         list[str] | None, typer.Option("--type", help="Only entities of this type; repeat")
     ] = None,
@@ -196,10 +206,11 @@ def search_command(
     """Find entities: first those with this name, then the nearest by vector."""
     from ..types import Entity
 
+    text = argument_text(text)
     if not text.strip():
         raise ElqError(Errors.ELQ273)
     kb = _open(path)
-    kb.restrict(types=types or None)
+    kb.restrict(types=[argument_text(each) for each in types or ()] or None)
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
     rows, scores = (part[0] for part in kb.search(vectors[:1], min(k, len(kb))))
     named = kb.named(text)
@@ -252,7 +263,7 @@ def remove_command(
 ) -> None:
     """Remove entities; nothing is removed if one of the ids is unknown."""
     kb = _open_to_write(path)
-    removed = kb.remove(ids)
+    removed = kb.remove([argument_text(each) for each in ids])
     echo_note(f"{path}: {removed} removed, {len(kb)} left", quiet=quiet)
 
 

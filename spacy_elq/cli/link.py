@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,20 @@ from ..about import __version__
 from ..errors import ElqError, Errors
 from ._common import (
     BATCH_SIZE,
+    MANY,
     GpuOption,
     QuietOption,
     ThresholdOption,
     TopKOption,
+    argument_text,
     echo_note,
+    error_line,
     handle_errors,
     is_same_file,
     load_pipeline,
     override_settings,
     require_elq,
+    standard_stream,
 )
 
 if TYPE_CHECKING:
@@ -66,10 +70,13 @@ def link_command(
     top_k: TopKOption = None,
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", "-b", min=1, help="Texts per batch; 1 answers line by line"),
+        typer.Option(
+            "--batch-size", "-b", min=1, max=MANY, help="Texts per batch; 1 answers line by line"
+        ),
     ] = BATCH_SIZE,
     n_process: Annotated[
-        int, typer.Option("--n-process", "-n", min=1, help="Processes that share the cores")
+        int,
+        typer.Option("--n-process", "-n", min=1, max=1024, help="Processes that share the cores"),
     ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
@@ -85,9 +92,11 @@ def link_command(
         texts, source = None, Path(STDIN)
     if output is not None and source is not None and is_same_file(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
-    rows = _read(texts, source)
+    bad = _BadLines()
+    rows = _read(texts, source, bad)
     load = partial(_load, pipeline, gpu_id, threshold, top_k)
     nlp = load()
+    rows = bad.leave_out_long(rows, nlp.max_length)
     elq = require_elq(nlp, pipeline)
     gc.freeze()  # otherwise each full collection walks through everything loaded so far
     if output is not None and str(output) == STDOUT:
@@ -102,17 +111,48 @@ def link_command(
     with _workers(load, n_process) as workers:
         link = partial(link_stream, nlp, rows, batch_size, workers=workers)
         if output is None:
-            hidden = quiet or bool(texts) or sys.stdout.isatty()
-            _write(link, typer.get_binary_stream("stdout"), quiet=hidden)
+            hidden = quiet or bool(texts) or bool(sys.stdout and sys.stdout.isatty())
+            _write(link, standard_stream("stdout"), quiet=hidden)
         else:
             from ..bulk.resume import open_output
+            from ..files import naming
 
             file, done = open_output(output, _made_with(nlp, elq), rows, overwrite=overwrite)
             if done:
                 echo_note(f"{output}: {done} texts are linked already", quiet=quiet)
-            with file:
+            with naming(output), file:
                 done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
             echo_note(f"{output}: {done} texts", quiet=quiet)
+    bad.exit_if_any()
+
+
+class _BadLines:
+    """Reports the lines of the input that are not texts, and leaves them out."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: ElqError) -> None:
+        self.count += 1
+        typer.echo(f"Left out: {error_line(error)}", err=True)
+
+    def leave_out_long(self, texts: Iterable[LinkedText], most: int) -> Iterator[LinkedText]:
+        """YIELDS (LinkedText): The texts that a pipeline can read."""
+        from ..corpora.spans_jsonl import check_text
+
+        for text in texts:
+            try:
+                check_text(text.text, most)
+            except ElqError as err:
+                self(err)
+            else:
+                yield text
+
+    def exit_if_any(self) -> None:
+        """End the command with status 1 if there were any."""
+        if self.count:
+            typer.echo(f"{self.count} lines of the input were left out.", err=True)
+            raise typer.Exit(1)
 
 
 def _load(pipeline: str, gpu_id: int, threshold: float | None, top_k: int | None) -> Language:
@@ -131,20 +171,22 @@ def _workers(load: Callable[[], Language], count: int) -> AbstractContextManager
 
 def _is_conversation(texts: list[str] | None, source: Path | None, output: Path | None) -> bool:
     given = texts or source is not None or output is not None
-    return not given and sys.stdin.isatty() and sys.stdout.isatty()
+    return not given and all(each and each.isatty() for each in (sys.stdin, sys.stdout))
 
 
-def _read(texts: list[str] | None, source: Path | None) -> Iterator[LinkedText]:
+def _read(
+    texts: list[str] | None, source: Path | None, on_bad: Callable[[ElqError], None]
+) -> Iterator[LinkedText]:
     from ..corpora.input_texts import read_stdin, read_texts
     from ..corpora.spans_jsonl import LinkedText
 
     if texts:
-        return (LinkedText(text) for text in texts)
+        return iter([LinkedText(argument_text(text)) for text in texts])
     if source is None or str(source) == STDIN:
-        return read_stdin(typer.get_binary_stream("stdin"))
+        return read_stdin(standard_stream("stdin"), on_bad)
     if not source.is_file():
         raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
-    return read_texts(source)
+    return read_texts(source, on_bad)
 
 
 def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors
 from ._common import (
     BATCH_SIZE,
+    MANY,
     EntityUriOption,
     FormatOption,
     GpuOption,
@@ -42,7 +43,9 @@ def report_command(
     pipeline: Annotated[str, typer.Argument(help="Pipeline package or directory")],
     data: Annotated[Path, typer.Argument(help="Gold file in any format of `elq convert`")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write")],
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Texts to show, 0 for all")] = 200,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, max=MANY, help="Texts to show, 0 for all")
+    ] = 200,
     kb_url: Annotated[
         str, typer.Option(help="Address of an entity; {} stands for its id")
     ] = WIKIDATA_PAGE,

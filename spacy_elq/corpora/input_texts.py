@@ -8,42 +8,54 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ElqError, Errors
-from ..files import DIALECTS, Record, decode_lines, parse_object, read_jsonl, read_lines, read_table
+from ..files import (
+    DIALECTS,
+    OnBadLine,
+    Record,
+    decode_lines,
+    parse_each,
+    parse_objects,
+    read_jsonl,
+    read_lines,
+    read_table,
+    stop,
+)
 from .predictions import GOLD_FIELD
 from .spans_jsonl import LinkedText, text_from_dict
 
 
-def read_texts(path: Path) -> Iterator[LinkedText]:
+def read_texts(path: Path, on_bad: OnBadLine = stop) -> Iterator[LinkedText]:
     """Stream the texts of a file.
 
     path (Path): .jsonl or .jsonl.gz with "text"; .txt with one text per line, empty lines included;
         .csv or .tsv with a column "text". Quotes are ordinary characters in a .tsv.
+    on_bad (Callable): Called for each line that is not a text; by default it is an error.
     RETURNS (Iterator[LinkedText]): The texts with their other fields. "spans" of the input become
         the field "gold".
-    RAISES (ElqError): If the suffix is another one; while reading, on the first bad line.
+    RAISES (ElqError): If the suffix is another one.
     """
     if path.name.removesuffix(".gz").endswith(".jsonl"):
-        return _from_records(read_jsonl(path))
+        return _from_records(read_jsonl(path, on_bad), on_bad)
     if path.suffix == ".txt":
-        return _from_lines(read_lines(path))
+        return _from_lines(read_lines(path, on_bad))
     if (dialect := path.suffix[1:]) in DIALECTS:
-        return _from_records(read_table(path, ["text"], dialect))
+        return _from_records(read_table(path, ["text"], dialect, on_bad), on_bad)
     raise ElqError(Errors.ELQ420.format(path=path))
 
 
-def read_stdin(stream: IO[bytes]) -> Iterator[LinkedText]:
+def read_stdin(stream: IO[bytes], on_bad: OnBadLine = stop) -> Iterator[LinkedText]:
     """Stream the texts of standard input, reading nothing ahead.
 
+    on_bad (Callable): As for `read_texts`.
     YIELDS (LinkedText): One text per JSON line if the first line is an object, else one per line.
     """
-    lines = decode_lines(stream, "standard input")
+    lines = decode_lines(stream, "standard input", on_bad)
     first = next(lines, None)
     if first is None:
         return
     lines = chain([first], lines)
     if first[1].lstrip().startswith("{"):
-        records = ((where, parse_object(line, where)) for where, line in lines if line.strip())
-        yield from _from_records(records)
+        yield from _from_records(parse_objects(lines, on_bad), on_bad)
     else:
         yield from _from_lines(lines)
 
@@ -52,12 +64,12 @@ def _from_lines(lines: Iterable[tuple[str, str]]) -> Iterator[LinkedText]:
     return (LinkedText(line.removesuffix("\n").removesuffix("\r")) for _, line in lines)
 
 
-def _from_records(records: Iterable[Record]) -> Iterator[LinkedText]:
-    return (text_from_dict(_spans_as_gold(record), where) for where, record in records)
+def _from_records(records: Iterable[Record], on_bad: OnBadLine) -> Iterator[LinkedText]:
+    return (text for _, text in parse_each(records, _text_to_link, on_bad))
 
 
-def _spans_as_gold(record: dict[str, Any]) -> dict[str, Any]:
+def _text_to_link(record: dict[str, Any], where: str) -> LinkedText:
     if "spans" in record:
         gold = record.pop("spans")
         record.setdefault(GOLD_FIELD, gold)
-    return record
+    return text_from_dict(record, where)

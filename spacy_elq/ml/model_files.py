@@ -26,7 +26,7 @@ from ..encoders.transformer_files import (
     open_untrained,
     write_transformer,
 )
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, raise_if_out_of_memory
 from ..files import write_json
 from ..kb.files.atomic import atomic_directory, recover
 from .model import ElqModel, get_encoder, get_heads, is_initialized, make_heads
@@ -126,6 +126,7 @@ def _load(module: torch.nn.Module, file: Path) -> None:
         try:
             load_model(module, str(file))
         except RuntimeError as err:
+            raise_if_out_of_memory(err)
             raise ElqError(Errors.ELQ124.format(reason=_one_line(err))) from None
 
 

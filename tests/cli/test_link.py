@@ -358,3 +358,22 @@ def _read_until(terminal, wanted):
         assert select.select([terminal], [], [], until - time.monotonic())[0], seen
         seen += os.read(terminal, 4096).decode(errors="replace")
     return seen
+
+
+def test_a_bad_line_does_not_end_the_others(trained_path, tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    good = json.dumps({"text": QUESTION})
+    bad = ['{"text": "\\ud800"}', '{"text": 5}', "[" * 5000, json.dumps({"text": "x" * 1_000_001})]
+    source.write_text("\n".join([good, *bad, good]) + "\n")
+    for _ in range(2):  # the second one finds all texts linked
+        result = run("link", trained_path, "-i", source, "-o", out, "-q")
+        assert result.exit_code == 1
+        assert ids(out.read_text()) == [["Q3"], ["Q3"]]
+        *lines, last = result.stderr.splitlines()
+        assert [line.split("[")[1][:6] for line in lines] == [
+            "ELQ302",
+            "ELQ304",
+            "ELQ302",
+            "ELQ424",
+        ]
+        assert last == "4 lines of the input were left out."

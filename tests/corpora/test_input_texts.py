@@ -2,10 +2,11 @@
 
 import gzip
 import io
+import tracemalloc
 
 import pytest
 
-from spacy_elq import ElqError
+from spacy_elq import ElqError, files
 from spacy_elq.corpora.input_texts import read_stdin, read_texts
 from spacy_elq.corpora.spans_jsonl import LinkedText
 
@@ -69,9 +70,10 @@ def test_standard_input_is_told_by_its_first_line():
 
 def test_standard_input_is_answered_line_by_line():
     class Endless(io.RawIOBase):
-        def __iter__(self):
-            yield b"first\n"
-            raise AssertionError("read ahead")
+        lines = iter([b"first\n"])
+
+        def readline(self, size=-1):
+            return next(self.lines)  # another one would be read ahead
 
     assert next(read_stdin(Endless())).text == "first"
 
@@ -97,3 +99,54 @@ def test_standard_input_is_answered_line_by_line():
 def test_what_is_refused(tmp_path, name, content, message):
     with pytest.raises(ElqError, match=message):
         read(tmp_path, name, content)
+
+
+BAD = [
+    b'{"text": "a\\ud800b"}', b'{"text": 5}', b'{"text": "cut', b"[" * 50_000, b'"a"', b"null",
+    b'{"text": null}', b"{}", b'{"text": "\xff"}', b'{"text": "x", "topic_id": 3}', b"x" * 2000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "-"])
+def test_a_bad_line_is_reported_and_left_out(tmp_path, monkeypatch, bad, name):
+    monkeypatch.setattr(files, "MAX_LINE", 60_000 if bad[:1] == b"[" else 1000)
+    content = b'{"text": "one"}\n' + bad + b'\n{"text": "two"}\n'
+    path, errors = tmp_path / name, []
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    if name == "-":
+        texts = read_stdin(io.BytesIO(content), errors.append)
+    else:
+        texts = read_texts(path, errors.append)
+    assert [text.text for text in texts] == ["one", "two"]
+    (error,) = errors
+    assert ":2" in str(error) and "ELQ3" in str(error)
+    with pytest.raises(ElqError, match="ELQ3"):
+        list(read_stdin(io.BytesIO(content)))
+
+
+class Zeros(io.RawIOBase):
+    """A line of a thousand million characters, made as they are read, and a short one."""
+
+    def __init__(self):
+        self.left, self.largest = 10**9, 0
+
+    def readline(self, size=-1):
+        self.largest = max(self.largest, size)
+        self.left -= size
+        if self.left > 0:
+            return b"0" * size
+        if self.left > -size:
+            return b"0\n"
+        return b"last\n" if self.left > -2 * size else b""
+
+
+def test_a_line_has_a_limit_and_takes_no_more_memory():
+    errors, stream = [], Zeros()
+    tracemalloc.start()
+    assert [text.text for text in read_stdin(stream, errors.append)] == ["last"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "ELQ314" in str(errors[0]) and len(errors) == 1
+    assert stream.largest <= files.MAX_LINE + 1
+    assert peak < 4 * files.MAX_LINE

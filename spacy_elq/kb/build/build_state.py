@@ -80,8 +80,8 @@ def locked_build(out: Path, overwrite: bool) -> Iterator[Path]:
     RAISES (ElqError): If another process is building it, or if one of the two paths holds something
         else.
     """
-    work = building_directory(out)
     _check_target(out, overwrite)
+    work = building_directory(out)
     work.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(work.with_name(f".{work.name}.lock"), busy=Errors.ELQ240.format(path=out)):
         recover(out)

@@ -21,6 +21,8 @@ ID_BYTES, FACTOR_BYTES = 8, 8
 FLOAT_BYTES = 4
 MIN_LISTS, MAX_LISTS = 64, 1 << 15
 GB = 1 << 30
+# The largest number before a unit.
+MOST = 1e12
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GB, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?")
 
@@ -43,7 +45,7 @@ def parse_size(text: str) -> int:
     """RETURNS (int): The bytes that a text such as "800MB" or "2GB" stands for; units are powers of
     1024."""
     match = _SIZE.fullmatch(text.strip().upper())
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) <= MOST:
         raise ElqError(Errors.ELQ236.format(value=text))
     return int(float(match[1]) * _UNITS[match[2]])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import ElqError, Errors
+from ...errors import ElqError, Errors, raise_if_out_of_memory
 from ...files import atomic_file
 from ..files.npy import map_array
 from ..files.store import AUTO, EXACT
@@ -92,6 +92,7 @@ def build_index(
                 work.save(index)
             _add(index, vectors, work, show=progress)
     except RuntimeError as err:  # mostly: too few vectors to train on
+        raise_if_out_of_memory(err)
         raise ElqError(Errors.ELQ215.format(spec=spec, reason=last_line(err))) from None
     return work.path
 
@@ -133,7 +134,11 @@ class _Unfinished:
         with atomic_file(self.path) as work:
             # Delete the description first, so the new index never carries the old one's.
             self._info.unlink(missing_ok=True)
-            faiss.write_index(index, str(work))
+            try:
+                faiss.write_index(index, str(work))
+            except RuntimeError as err:
+                reason = last_line(err)
+                raise ElqError(Errors.ELQ283.format(path=self.path, reason=reason)) from None
         self._info.write_text(json.dumps(self._spec), encoding="utf8")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ElqError, Errors, Warnings
+from ...errors import ElqError, Errors, Warnings, raise_if_out_of_memory
 from ...files import link_or_copy
 from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
@@ -62,6 +62,7 @@ class StoredKB:
         except ElqError:
             raise
         except (RuntimeError, ValueError, TypeError) as err:  # of FAISS and NumPy
+            raise_if_out_of_memory(err)
             raise ElqError(Errors.ELQ223.format(path=path, problem=last_line(err))) from None
 
     def __len__(self) -> int:
