@@ -10,6 +10,7 @@ transformers 5, and let `last_layer` always call the transformer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Models that consist of embeddings and layers of attention and feed-forward modules.
 STACKS = ("BertModel", "RobertaModel", "XLMRobertaModel")
+# Wordpieces that an activation function takes at most at once: a power of two.
+ACTIVATED_ROWS = 128
 
 
 def last_layer(transformer: Any, ids: np.ndarray, mask: np.ndarray) -> torch.Tensor:
@@ -85,5 +88,21 @@ def _attend(attention: Any, vectors: torch.Tensor, mask: torch.Tensor | None) ->
 
 
 def _feed_forward(layer: Any, vectors: torch.Tensor) -> torch.Tensor:
-    inner = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(vectors))
+    inner = layer.intermediate.dense(vectors).flatten(0, 1)
+    inner = _activate(layer.intermediate.intermediate_act_fn, inner).view(*vectors.shape[:2], -1)
     return layer.output.LayerNorm(layer.output.dense(inner) + vectors)
+
+
+def _activate(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Apply an elementwise function to blocks of a few sizes; the last two blocks may overlap.
+
+    For GELU, oneDNN keeps a primitive for each shape that it meets. The primitives are small, but
+    lie between the large tensors of a batch, and memory freed around them is not used again.
+    """
+    size = min(ACTIVATED_ROWS, 1 << (len(rows).bit_length() - 1))
+    if size == len(rows):
+        return function(rows)
+    activated = rows.new_empty(rows.shape)
+    for start in (*range(0, len(rows) - size, size), len(rows) - size):
+        activated[start : start + size] = function(rows[start : start + size])
+    return activated
