@@ -136,6 +136,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ143 = (
         "No ONNX graph of this encoder computes what it does: {reason}. Set `backend` to 'torch'."
     )
+    ELQ144 = (
+        "The backend 'onnx' needs the packages {missing}. Install them with "
+        "`pip install 'spacy-elq[onnx]'`."
+    )
     ELQ200 = (
         "There is no knowledge base at {path}: {problem}. Check the path, or build one with: "
         "python -m spacy elq kb build ENTITIES {path}"

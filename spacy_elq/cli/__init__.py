@@ -10,7 +10,19 @@ from __future__ import annotations
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import convert, evaluate, explain, import_checkpoint, kb, link, report, start, tune, weights
+from . import (
+    convert,
+    evaluate,
+    explain,
+    import_checkpoint,
+    kb,
+    link,
+    optimize,
+    report,
+    start,
+    tune,
+    weights,
+)
 
 app = typer.Typer(
     name="elq",
@@ -24,6 +36,7 @@ app.command("import-checkpoint", epilog=import_checkpoint.EXAMPLE)(
     import_checkpoint.import_checkpoint_command
 )
 app.command("link", epilog=link.EXAMPLE)(link.link_command)
+app.command("optimize", epilog=optimize.EXAMPLE)(optimize.optimize_command)
 app.command("start", epilog=start.EXAMPLE)(start.start_command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
 app.command("report", epilog=report.EXAMPLE)(report.report_command)

@@ -8,15 +8,18 @@ training, copies and pickles of a transformer know nothing of them.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -37,6 +40,8 @@ FP32: Final = "fp32"
 GRAPH_FILE = "graph-{precision}.onnx"
 # Properties of the file: the hash of the weights, and the precision.
 WEIGHTS_KEY, PRECISION_KEY = "spacy_elq_weights", "spacy_elq_precision"
+# One runs graphs, all make them.
+PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 # Wordpieces of the texts that a new graph is checked with, and with which torch traces the model.
 EXAMPLE_LENGTHS = (9, 4)
 # Minimum mean cosine between the graph's vectors and torch's.
@@ -194,12 +199,21 @@ def _version(parameters: list[torch.nn.Parameter]) -> int:
     return sum(parameter._version for parameter in parameters)
 
 
+def check_installed() -> None:
+    """Raise an ElqError if a package of the extra `onnx` is missing."""
+    if missing := _missing_packages():
+        raise ElqError(Errors.ELQ144.format(missing=missing))
+
+
 @cache
 def _is_installed() -> bool:
-    missing = [name for name in ("onnxruntime", "onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        warnings.warn(Warnings.ELQ134.format(missing=", ".join(missing)), stacklevel=4)
+    if missing := _missing_packages():
+        warnings.warn(Warnings.ELQ134.format(missing=missing), stacklevel=4)
     return not missing
+
+
+def _missing_packages() -> str:
+    return ", ".join(name for name in PACKAGES if find_spec(name) is None)
 
 
 def _open_session(content: bytes) -> InferenceSession:
@@ -237,8 +251,7 @@ def _export(transformer: PreTrainedModel, file: Path) -> None:
     ids, mask = _example(transformer)
     inputs = torch.from_numpy(ids), torch.from_numpy(mask).long()
     shape = {0: "batch", 1: "length"}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about its own code
+    with torch.no_grad(), _without_advice():
         torch.onnx.export(
             LastLayer().eval(),
             inputs,
@@ -255,22 +268,29 @@ def _export(transformer: PreTrainedModel, file: Path) -> None:
 def _quantize(file: Path) -> Path:
     """RETURNS (Path): The file of the graph whose matrix products are of 8-bit integers, with a
     scale for each column of the weights and, computed at each call, one for the vectors."""
-    import logging
-
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantized = file.with_name("quantized.onnx")
-    logging.getLogger().addFilter(_is_no_advice)
-    try:
+    with _without_advice():
         quantize_dynamic(file, quantized, weight_type=QuantType.QInt8, per_channel=True)
-    finally:
-        logging.getLogger().removeFilter(_is_no_advice)
     return quantized
 
 
-def _is_no_advice(record: Any) -> bool:
-    """onnxruntime writes an advice to the root logger, which does not hold for these models."""
-    return "pre-processing before quantization" not in record.getMessage()
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Hide what torch and onnxruntime say about their own code, and about packages and steps that
+    these models do not need."""
+    noisy = (logging.getLogger(), logging.getLogger("torch.onnx"))
+    levels = [log.level for log in noisy]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for log in noisy:
+                log.setLevel(logging.ERROR)
+            yield
+        finally:
+            for log, level in zip(noisy, levels, strict=True):
+                log.setLevel(level)
 
 
 def _with_properties(file: Path, weights: str, precision: str) -> bytes:

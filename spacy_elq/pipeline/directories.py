@@ -37,6 +37,15 @@ def check_target(out: Path, overwrite: bool) -> None:
             raise ElqError(Errors.ELQ211.format(path=out))
 
 
+def write_pipeline(nlp: Language, out: Path) -> None:
+    """Write a pipeline, in place of any that `check_target` has allowed to replace."""
+    out = out.absolute()
+    work = out.with_name(f"{out.name}.writing")
+    work.mkdir(parents=True, exist_ok=True)
+    nlp.to_disk(work / PIPELINE)
+    publish(work, out)
+
+
 def publish(work: Path, out: Path) -> None:
     """Move the finished pipeline out of its working directory, and remove that.
 
