@@ -365,7 +365,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."
     )
-    ELQ302 = "{where}: not valid JSON ({reason}). Each line must be one JSON object."
+    ELQ302 = (
+        "{where}: not valid JSON ({reason}). Each line must be one JSON object; or the whole file, "
+        "one array of them."
+    )
     ELQ303 = "{where}: a JSON object was expected, not {found}. Each line must be one JSON object."
     ELQ304 = '{where}: the field "text" is missing or is not a valid string.'
     ELQ306 = '{where}: "start" and "end" must be whole numbers, not {start!r} and {end!r}.'
@@ -461,8 +464,8 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     # ELQ42x: link
     ELQ420 = (
-        "Can't tell the format of {path} from its name. Texts to link are .jsonl, .jsonl.gz, .txt "
-        "(one text per line), .csv or .tsv, or - for standard input."
+        "Can't tell the format of {path} from its name. Texts to link are .jsonl, .json, .txt (one "
+        "text per line), .csv or .tsv, or - for standard input."
     )
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import errno
 import gzip
+import io
 import json
 import lzma
 import os
 import secrets
 import shutil
+import tempfile
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TextIO, TypeVar, cast
 
@@ -99,8 +103,41 @@ def read_lines(path: Path, on_bad: OnBadLine = stop) -> Iterator[tuple[str, str]
     YIELDS (tuple[str, str]): "file:line", for messages, and the line with its end.
     RAISES (ElqError): If the file is cut, or not compressed as its name says.
     """
-    with OPENERS.get(path.suffix, open)(path, "rb") as file:
-        yield from decode_lines(file, str(path), on_bad)
+    with OPENERS.get(path.suffix, open)(path, "rb") as file, _utf8_lines(file, path) as lines:
+        yield from decode_lines(lines, str(path), on_bad)
+
+
+@contextmanager
+def _utf8_lines(file: Any, path: Path) -> Iterator[Any]:
+    """The file itself; of UTF-16, and of lines that end in carriage returns alone, a temporary copy
+    in UTF-8 with line feeds.
+
+    YIELDS (BinaryIO): A file to read.
+    """
+    try:
+        start = file.peek(1)
+        encoding = _encoding(start)
+        begin = start.decode(encoding, "ignore")
+        is_one_line = "\r" in begin and "\n" not in begin
+        if encoding != "utf-16" and not is_one_line:
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            text = io.TextIOWrapper(file, encoding, newline=None if is_one_line else "")
+            while block := text.read(1 << 20):
+                copy.write(block.encode())
+            copy.seek(0)
+            yield copy
+    except (*UNREADABLE, UnicodeError) as err:
+        raise ElqError(Errors.ELQ301.format(where=path, reason=err)) from None
+
+
+def _encoding(start: bytes) -> str:
+    """RETURNS (str): UTF-16 if a file begins so. Any bytes are some UTF-16, but text has spaces,
+    brackets or line ends."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16" if any(map(str.isascii, start.decode("utf-16", "ignore"))) else "utf-8"
+    return "utf-8-sig"
 
 
 def decode_lines(file: IO[bytes], name: str, on_bad: OnBadLine = stop) -> Iterator[tuple[str, str]]:
@@ -147,7 +184,8 @@ def _decode(line: bytes, where: str) -> str:
 
 
 def read_jsonl(path: Path, on_bad: OnBadLine = stop) -> Iterator[Record]:
-    """Stream the objects of a JSON lines file, compressed or not; blank lines are skipped.
+    """Stream the objects of a JSON lines file, compressed or not; blank lines are skipped. The file
+    may also be one JSON array of objects.
 
     on_bad (Callable): Called for a line that is not a JSON object, or can't be read.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the object on that line.
@@ -157,7 +195,56 @@ def read_jsonl(path: Path, on_bad: OnBadLine = stop) -> Iterator[Record]:
 
 def parse_objects(lines: Iterable[tuple[str, str]], on_bad: OnBadLine = stop) -> Iterator[Record]:
     """YIELDS (tuple[str, dict]): As `read_jsonl`, from lines as `read_lines` yields them."""
-    return parse_each(((w, line) for w, line in lines if line.strip()), parse_object, on_bad)
+    items = ((where, line) for where, line in items_as_lines(iter(lines)) if line.strip())
+    return parse_each(items, parse_object, on_bad)
+
+
+def items_as_lines(lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """YIELDS (tuple[str, str]): The lines; if they are one JSON array, its items instead, each with
+    the line where it begins."""
+    where, first = next(lines, ("", ""))
+    while first.isspace():
+        where, first = next(lines, ("", ""))
+    if (bare := first.lstrip()).startswith("["):
+        lines = _array_items(chain([(where, bare[1:])], lines))
+    else:
+        yield where, first
+    yield from lines
+
+
+def _array_items(lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """YIELDS (tuple[str, str]): The items of an array whose "[" has been read."""
+    decode = json.JSONDecoder().raw_decode
+    rest, begun = "", ""
+    for where, line in lines:
+        begun = begun if rest else where
+        text, rest, end = rest + line, "", 0
+        while (begin := _skip_commas(text, end)) < len(text):
+            if text[begin] == "]":
+                _check_blank(where, text[begin + 1 :], lines)
+                return
+            try:
+                _, end = decode(text, begin)
+            except (ValueError, RecursionError) as err:
+                if getattr(err, "pos", 0) < len(text.rstrip()):
+                    raise ElqError(Errors.ELQ302.format(where=begun, reason=err)) from None
+                rest = text[begin:]  # the item goes on in the next line
+                break
+            yield begun, text[begin:end]
+            begun = where
+    raise ElqError(Errors.ELQ302.format(where=begun, reason="the array has no end"))
+
+
+def _skip_commas(text: str, place: int) -> int:
+    while place < len(text) and text[place] in " \t\r\n,":
+        place += 1
+    return place
+
+
+def _check_blank(where: str, rest: str, lines: Iterable[tuple[str, str]]) -> None:
+    for place, line in chain([(where, rest)], lines):
+        if line.strip():
+            raise ElqError(Errors.ELQ302.format(where=place, reason="the array has ended before"))
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class Entity:
     extra: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.aliases, (tuple, str)):  # a string is refused where it is used
+            object.__setattr__(self, "aliases", tuple(self.aliases))
+
     @property
     def names(self) -> tuple[str, ...]:
         """RETURNS (tuple[str, ...]): The title, then the aliases, without duplicates."""

@@ -27,14 +27,15 @@ from .spans_jsonl import LinkedText, text_from_dict
 def read_texts(path: Path, on_bad: OnBadLine = stop) -> Iterator[LinkedText]:
     """Stream the texts of a file.
 
-    path (Path): .jsonl or .jsonl.gz with "text"; .txt with one text per line, empty lines included;
-        .csv or .tsv with a column "text". Quotes are ordinary characters in a .tsv.
+    path (Path): .jsonl or .json, either with .gz, of objects with "text"; .txt with one text per
+        line, empty lines included; .csv or .tsv with a column "text". Quotes are ordinary
+        characters in a .tsv.
     on_bad (Callable): Called for each line that is not a text; by default it is an error.
     RETURNS (Iterator[LinkedText]): The texts with their other fields. "spans" of the input become
         the field "gold".
     RAISES (ElqError): If the suffix is another one.
     """
-    if path.name.removesuffix(".gz").endswith(".jsonl"):
+    if path.name.removesuffix(".gz").endswith((".jsonl", ".json")):
         return _from_records(read_jsonl(path, on_bad), on_bad)
     if path.suffix == ".txt":
         return _from_lines(read_lines(path, on_bad))
@@ -47,14 +48,15 @@ def read_stdin(stream: IO[bytes], on_bad: OnBadLine = stop) -> Iterator[LinkedTe
     """Stream the texts of standard input, reading nothing ahead.
 
     on_bad (Callable): As for `read_texts`.
-    YIELDS (LinkedText): One text per JSON line if the first line is an object, else one per line.
+    YIELDS (LinkedText): One text per JSON line if the first line is an object, or begins an array
+        of them; else one per line.
     """
     lines = decode_lines(stream, "standard input", on_bad)
     first = next(lines, None)
     if first is None:
         return
     lines = chain([first], lines)
-    if first[1].lstrip().startswith("{"):
+    if first[1].strip().startswith(("{", "[{")) or first[1].strip() == "[":
         yield from _from_records(parse_objects(lines, on_bad), on_bad)
     else:
         yield from _from_lines(lines)

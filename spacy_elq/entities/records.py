@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ElqError, Errors
@@ -71,18 +71,17 @@ def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
 
 
 def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Parse a list as `alias_list` returns it.
+    """Parse a list as `alias_list` returns it, a tuple, or another collection.
 
     RETURNS (tuple): The aliases, without blank ones, and the known counts.
     RAISES (TypeError, KeyError): If it is malformed.
     """
-    if not isinstance(values, list):
-        raise TypeError
+    values = _as_list(values)
     counts: dict[str, int] = {}
     for value in values:
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             counts[value["name"]] = value["count"]
-    names = tuple(value["name"] if isinstance(value, dict) else value for value in values)
+    names = tuple(value["name"] if isinstance(value, Mapping) else value for value in values)
     if not all(isinstance(name, str) for name in names):
         raise TypeError
     if not all(type(count) is int and count >= 0 for count in counts.values()):
@@ -90,15 +89,24 @@ def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
     return tuple(name for name in names if name.strip()), counts
 
 
+def _as_list(values: Any) -> list[Any]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError
+    # The order of a set differs from run to run.
+    return sorted(values) if isinstance(values, (set, frozenset)) else list(values)
+
+
 def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
     value = record.get("aliases")
     if value is None:
         return (), {}
     try:
+        value = _as_list(value)
+    except TypeError:
+        raise _wrong_type(where, "aliases", "a list", value) from None
+    try:
         return parse_aliases(value)
     except (TypeError, KeyError):
-        if not isinstance(value, list):
-            raise _wrong_type(where, "aliases", "a list", value) from None
         i = next(i for i in range(len(value)) if not _is_alias(value[i]))
         expected = 'a string, or an object {"name", "count"}'
         raise _wrong_type(where, f"aliases[{i}]", expected, value[i]) from None

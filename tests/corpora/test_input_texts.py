@@ -35,6 +35,22 @@ def test_lines_of_text_stay_lines(tmp_path):
     assert [row.text for row in rows] == ["one", "", '{"x"}  ', "last"]
 
 
+def test_one_array_of_texts(tmp_path):
+    content = "[\n" + ",\n".join(line for line in JSONL.splitlines() if line) + "\n]\n"
+    assert read(tmp_path, "a.json", content) == ROWS
+    assert list(read_stdin(io.BytesIO(content.encode()))) == ROWS
+    one_line = content.replace("\n", "")
+    assert list(read_stdin(io.BytesIO(one_line.encode()))) == ROWS
+    assert [row.text for row in read_stdin(io.BytesIO(b"[1] a\n]"))] == ["[1] a", "]"]
+
+
+def test_texts_of_other_systems(tmp_path):
+    for content in ("é\r\rb", "é\r\n\r\nb\r\n", "é\n\nb"):
+        assert [row.text for row in read(tmp_path, "a.txt", content)] == ["é", "", "b"]
+        rows = read(tmp_path, "a.txt", content.encode("utf-16"))
+        assert [row.text for row in rows] == ["é", "", "b"]
+
+
 def test_tables(tmp_path):
     content = 'id,text\n1,"two\nlines, ""q"""\n2,b\n'
     assert read(tmp_path, "a.csv", content) == [

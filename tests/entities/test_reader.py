@@ -285,3 +285,79 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.1 * path.stat().st_size
+
+
+OBJECTS = [{"id": "Q1", "title": "[É]", "aliases": ["a", "b,]"]}, {"id": "Q2", "title": "T"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(OBJECTS),
+        json.dumps(OBJECTS, indent=2, ensure_ascii=False),
+        "\n [" + ",\n".join(map(json.dumps, OBJECTS)) + "\n]\n\n",
+        "[\r\n" + "\r\n,".join(map(json.dumps, OBJECTS)) + "]",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_one_array_of_entities(tmp_path, text, encoding):
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "e.json").write_bytes((mark + text).encode(encoding))
+    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress((mark + text).encode(encoding)))
+    expected = [entity_from_dict(each) for each in OBJECTS]
+    assert list(read_entities(tmp_path / "e.json")) == expected
+    assert list(read_entities(tmp_path / "e.jsonl.gz")) == expected
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('[\n{"id": "Q1", "title": "T"},\n{"id": "Q2" "title"},\n{}]', "ELQ302.*:3: "),
+        ('[\n{"id": "Q1", "title": "T"},\n{"title": "T"}\n]', "ELQ232.*:3: "),
+        ('[{"id": "Q1", "title": "T"},\n{"id":\n', "ELQ302.*:2: .*no end"),
+        ('[{"id": "Q1", "title": "T"}]\n{"id": "Q2", "title": "T"}', "ELQ302.*:2: .*ended"),
+        ('[{"id": "Q1", "title": "T"}] x', "ELQ302.*:1: .*ended"),
+        ('["Q1"]', "ELQ303.*:1: .*str"),
+        ("[" * 100_000, "ELQ302.*:1: "),
+    ],
+)
+def test_errors_of_arrays_name_the_line(tmp_path, text, message):
+    with pytest.raises(ElqError, match=message):
+        list(read_entities(write(tmp_path / "e.json", text)))
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_line_ends_and_encodings_of_other_systems(tmp_path, end, encoding):
+    rows = ["id,title,aliases", 'Q1,"Été, 東京",a|b', "Q2,T,"]
+    (tmp_path / "e.csv").write_bytes(end.join([*rows, ""]).encode(encoding))
+    expected = [Entity("Q1", "Été, 東京", aliases=("a", "b")), Entity("Q2", "T")]
+    assert list(read_entities(tmp_path / "e.csv")) == expected
+    lines = [json.dumps(entity_to_dict(each), ensure_ascii=False) for each in expected]
+    (tmp_path / "e.jsonl").write_bytes(end.join(lines).encode(encoding))
+    assert list(read_entities(tmp_path / "e.jsonl")) == expected
+
+
+def test_cut_utf_16(tmp_path):
+    (tmp_path / "e.jsonl").write_bytes('{"id": "Q1", "title": "T"}\n'.encode("utf-16")[:-1])
+    with pytest.raises(ElqError, match=r"ELQ301.*e\.jsonl"):
+        list(read_entities(tmp_path / "e.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "aliases", [["a", "b"], ("a", "b"), {"a", "b"}, {"a": 1, "b": 2}.keys(), "generator"]
+)
+def test_aliases_in_any_collection(aliases):
+    def fresh():
+        return (each for each in "ab") if aliases == "generator" else aliases
+
+    expected = Entity("Q1", "T", aliases=("a", "b"))
+    assert entity_from_dict({"id": "Q1", "title": "T", "aliases": fresh()}) == expected
+    if not isinstance(aliases, set):
+        assert Entity("Q1", "T", aliases=fresh()) == expected
+
+
+@pytest.mark.parametrize("aliases", ["ab", b"ab", {"a": 1}, 7])
+def test_what_is_no_collection_of_aliases(aliases):
+    with pytest.raises(ElqError, match=r"ELQ323.*aliases"):
+        entity_from_dict({"id": "Q1", "title": "T", "aliases": aliases})
