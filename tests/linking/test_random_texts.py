@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001
+# ruff: noqa: RUF001, E501
 """Texts made of names, emoji, scripts, marks and odd spaces: no wrong offset, no exception."""
 
 import random
