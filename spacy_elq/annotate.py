@@ -6,8 +6,8 @@ The attributes of a span group hold the links as plain values, so that they surv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import starmap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat, starmap
 from typing import Any
 
 from spacy.tokens import Doc, Span, SpanGroup
@@ -21,6 +21,8 @@ EXTENSION = "elq"
 LINKS_ATTR = "elq_links"
 # What a stored link has besides the fields of `Link`: the characters of its span.
 PLACE = "place"
+# Another one: the name of the component that wrote each span. Several may write to one group.
+WRITERS_ATTR = "elq_writers"
 
 
 def install_extension() -> None:
@@ -30,12 +32,25 @@ def install_extension() -> None:
 
 
 def read_link(span: Span) -> Link | None:
-    """RETURNS (Link | None): The link of exactly this span, if it has one."""
-    for group in span.doc.spans.values():
+    """RETURNS (Link | None): The link of exactly this span, if it has one. If there are several,
+    as from several components, the one with the span's id, or else the first."""
+    place = span.start_char, span.end_char
+    found = [
+        stored
+        for group in span.doc.spans.values()
+        for stored in group.attrs.get(LINKS_ATTR, ())
+        if _place(stored) == place
+    ]
+    found.sort(key=lambda stored: stored["id"] != span.kb_id_)
+    return _from_dict(found[0]) if found else None
+
+
+def all_links(groups: Iterable[SpanGroup]) -> Iterator[tuple[tuple[int, int], Link]]:
+    """YIELDS (tuple[tuple[int, int], Link]): The characters of each span in these groups of a
+    document, and its link."""
+    for group in groups:
         for stored in group.attrs.get(LINKS_ATTR, ()):
-            if _place(stored) == (span.start_char, span.end_char):
-                return _from_dict(stored)
-    return None
+            yield _place(stored), _from_dict(stored)
 
 
 def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
@@ -46,9 +61,8 @@ def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
         are several, that of the first group, and the best, wins.
     """
     links: dict[tuple[int, int], Link] = {}
-    for group in groups:
-        for stored in group.attrs.get(LINKS_ATTR, ()):
-            links.setdefault(_place(stored), _from_dict(stored))
+    for place, link in all_links(groups):
+        links.setdefault(place, link)
     return links
 
 
@@ -72,17 +86,35 @@ def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
     return result
 
 
-def set_span_group(doc: Doc, key: str, linked: Sequence[tuple[Span, Link]]) -> None:
-    """Write all links, including overlapping ones, to `doc.spans[key]`."""
-    doc.spans[key] = SpanGroup(
-        doc,
-        name=key,
-        spans=[span for span, _ in linked],
-        attrs={
-            "scores": [link.score for _, link in linked],
-            LINKS_ATTR: [_to_dict(span, link) for span, link in linked],
-        },
-    )
+def set_span_group(
+    doc: Doc, key: str, linked: Iterable[tuple[Span, Link]], writer: str = EXTENSION
+) -> None:
+    """Write all links, including overlapping ones, to `doc.spans[key]`.
+
+    writer (str): Name of the component. Its earlier links in the group are replaced, those of
+        other components stay.
+    """
+    rows = _rows_of_others(doc, key, writer)
+    rows += [(span, link.score, _to_dict(span, link), writer) for span, link in linked]
+    spans, scores, links, writers = map(list, zip(*rows, strict=True)) if rows else ([],) * 4
+    attrs = {"scores": scores, LINKS_ATTR: links, WRITERS_ATTR: writers}
+    doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs=attrs)
+
+
+def _rows_of_others(doc: Doc, key: str, writer: str) -> list[tuple[Span, float, Any, str]]:
+    """RETURNS (list): Span, score, link and writer of what others wrote to a group."""
+    if key not in doc.spans:
+        return []
+    group = doc.spans[key]
+    columns = [group.attrs.get(name, ()) for name in ("scores", LINKS_ATTR, WRITERS_ATTR)]
+    return [row for row in zip(group, *columns, strict=False) if row[-1] != writer]
+
+
+def spans_of_writer(doc: Doc, key: str, writer: str) -> list[Span]:
+    """RETURNS (list[Span]): What the component of that name wrote to a group."""
+    group = doc.spans.get(key, ())
+    writers = getattr(group, "attrs", {}).get(WRITERS_ATTR) or repeat(writer)
+    return [span for span, name in zip(group, writers, strict=False) if name == writer]
 
 
 def _to_dict(span: Span, link: Link) -> dict[str, Any]:

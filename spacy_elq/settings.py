@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from .concurrency import Mutex
 from .errors import ElqError, Errors
 from .types import Entity
 
@@ -27,6 +28,8 @@ EXPECTED = {
     "list_type": "a list",
     "dict_type": "a dictionary",
 }
+# Held while a setting is replaced, or a change by another thread could be lost.
+CHANGING = Mutex()
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 

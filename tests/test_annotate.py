@@ -4,16 +4,18 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import Doc, SpanGroup
+from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from spacy.vocab import Vocab
 
 from spacy_elq import annotate
 from spacy_elq.annotate import (
     LINKS_ATTR,
+    WRITERS_ATTR,
     install_extension,
     read_link,
     read_links,
     set_span_group,
+    spans_of_writer,
     without_overlaps,
 )
 from spacy_elq.corpora.predictions import linked_spans
@@ -113,3 +115,46 @@ def test_without_overlaps_is_greedy(spans):
     assert kept == sorted(kept)
     for i in range(len(ranges)):
         assert any(clash(i, j) for j in kept if j < i) == (i not in kept)
+
+
+def linked(doc, *ids):
+    """Each word of the document, linked to one of the ids."""
+    spans = [Span(doc, i, i + 1, label="X", kb_id=id_) for i, id_ in enumerate(ids)]
+    return [(span, link(span, span.kb_id_)) for span in spans]
+
+
+def test_a_component_replaces_its_own_links_and_no_others():
+    doc = spacy.blank("en")("Paris and Rome")
+    set_span_group(doc, "elq", linked(doc, "A1", "A2"), "one")
+    set_span_group(doc, "elq", linked(doc, "B1"), "other")
+    (doc,) = DocBin(docs=[doc]).get_docs(doc.vocab)
+    assert [span.kb_id_ for span in doc.spans["elq"]] == ["A1", "A2", "B1"]
+    set_span_group(doc, "elq", linked(doc, "A3"), "one")
+    group = doc.spans["elq"]
+    assert [span.kb_id_ for span in group] == ["B1", "A3"]
+    assert [stored["id"] for stored in group.attrs[LINKS_ATTR]] == ["B1", "A3"]
+    assert len(group.attrs["scores"]) == 2
+    assert [span.kb_id_ for span in spans_of_writer(doc, "elq", "other")] == ["B1"]
+    set_span_group(doc, "elq", [], "other")
+    set_span_group(doc, "elq", [], "one")
+    assert not len(doc.spans["elq"]) and not spans_of_writer(doc, "elq", "one")
+
+
+def test_links_that_name_no_writer_are_replaced():
+    doc = spacy.blank("en")("Paris and Rome")
+    set_span_group(doc, "elq", linked(doc, "A1"))
+    del doc.spans["elq"].attrs[WRITERS_ATTR]  # as earlier releases wrote them
+    assert [span.kb_id_ for span in spans_of_writer(doc, "elq", "mine")] == ["A1"]
+    set_span_group(doc, "elq", linked(doc, "B1"), "mine")
+    assert [span.kb_id_ for span in doc.spans["elq"]] == ["B1"]
+
+
+def test_of_two_links_of_the_same_text_the_id_decides():
+    doc = spacy.blank("en")("Paris and Rome")
+    for key, id_ in (("elq", "A1"), ("more", "B1")):
+        set_span_group(doc, key, linked(doc, id_))
+    doc.set_ents([doc.spans["more"][0]])
+    assert doc.ents[0]._.elq.id == "B1"
+    assert doc[0:1]._.elq.id == "A1"
+    doc.spans["more"].attrs[LINKS_ATTR][0]["title"] = "Other"
+    assert linked_spans(doc)[0].fields["title"] == "Other"

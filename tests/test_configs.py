@@ -1,14 +1,17 @@
 """Every config of configs/: it is valid, and a pipeline learns with it."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import spacy
 from spacy.cli._util import app
 from spacy.cli.debug_config import debug_config
+from spacy.cli.debug_data import debug_data
 from spacy.cli.init_config import fill_config
 from spacy.cli.train import train
+from spacy.util import load_config, load_model_from_config
 from thinc.api import Config
 from typer.testing import CliRunner
 
@@ -127,6 +130,25 @@ def test_config_is_valid_and_trains(run, name):
     embedded = name in ("minilm", "elq-scratch")
     assert (elq.kb_path is None, (nlp.path / "elq" / "kb").exists()) == (embedded, embedded)
     list(nlp.pipe(["is georgia north of armenia", ""]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*OURS, *PUBLISHED])
+def test_spacy_makes_the_optimizer_that_the_config_describes(run, name, corpus, tmp_path, capsys):
+    """Of the config, and of the pipeline that was trained with it."""
+    more = {"pipeline": run("elq-frozen", "first")} if name == "elq-finetune" else {}
+    trained = run(name, **more)
+    block = Config().from_disk(CONFIGS / f"{name}.cfg").interpolate()["training"]["optimizer"]
+    steps = 2 if name in OURS else 2300
+    filled, chosen = tmp_path / "filled.cfg", overrides(name, corpus)
+    with suppress(SystemExit):  # it calls for more texts
+        debug_data(filled, config_overrides=chosen, silent=False)
+    assert "Pipeline can be initialized with data" in capsys.readouterr().out
+    for nlp in (spacy.load(trained), load_model_from_config(load_config(filled, chosen))):
+        for optimizer in (nlp.create_optimizer(), nlp.resume_training(), nlp.initialize()):
+            assert (optimizer.learn_rate, optimizer.L2) == (0.0, block["L2"])  # it warms up
+        rate = nlp.config.interpolate()["training"]["optimizer"]["learn_rate"]
+        assert rate["total_steps"] == steps
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ from typing import Any
 
 from spacy.tokens import Doc, Span
 
-from ..annotate import read_links
+from ..annotate import all_links
 from ..gold import gold_fields, gold_spans
-from ..types import Link
+from ..types import Link, Triple
 from .spans_jsonl import LinkedSpan, LinkedText
 
 # Field with the gold links of a text whose spans are predictions; objects as in "spans".
@@ -38,14 +38,17 @@ def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:
     """RETURNS (tuple[LinkedSpan, ...]): The linked entities of a document, in text order,
     with their scores and candidates. Their offsets are those of the mentions, which may be narrower
     than tokens."""
-    links = read_links(doc.spans.values())
-    places = [(ent, (ent.start_char, ent.end_char)) for ent in doc.ents if ent.kb_id_]
-    return tuple(_linked_span(ent, place, links.get(place)) for ent, place in places)
+    links: dict[Triple, Link] = {}
+    for place, link in all_links(doc.spans.values()):
+        links.setdefault((link.id, *place), link)
+    triples = [(ent, (ent.kb_id_, ent.start_char, ent.end_char)) for ent in doc.ents if ent.kb_id_]
+    return tuple(_linked_span(ent, triple, links.get(triple)) for ent, triple in triples)
 
 
-def _linked_span(ent: Span, place: tuple[int, int], link: Link | None) -> LinkedSpan:
+def _linked_span(ent: Span, triple: Triple, link: Link | None) -> LinkedSpan:
+    id_, *place = triple
     start, end = place if link is None else (link.start, link.end)
-    return LinkedSpan(start, end, ent.kb_id_, _fields(ent, link))
+    return LinkedSpan(start, end, id_, _fields(ent, link))
 
 
 def _fields(ent: Span, link: Link | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ import numpy as np
 import srsly
 from pydantic import Field
 
+from ..concurrency import loaded_once
 from ..errors import ElqError, Errors
 from ..files import link_or_copy
 from ..settings import Settings
@@ -85,7 +85,7 @@ class EntityEncoder:
         self._fingerprint: str | None = None
         self._trained = False
 
-    @cached_property
+    @loaded_once
     def directory(self) -> Path:
         """RETURNS (Path): The local directory of the model's files."""
         resolved = resolve_model_path(self.source)
@@ -96,11 +96,11 @@ class EntityEncoder:
         patterns = ["*.json", "*.txt", "*.safetensors"]
         return Path(snapshot_download(resolved, allow_patterns=patterns))
 
-    @cached_property
+    @loaded_once
     def tokenizer(self) -> PreTrainedTokenizerFast:
         return load_tokenizer(str(self.directory))
 
-    @cached_property
+    @loaded_once
     def transformer(self) -> PreTrainedModel:
         from thinc.api import get_torch_default_device
         from transformers.utils import logging
@@ -116,7 +116,7 @@ class EntityEncoder:
         read_graphs(model, self.directory)
         return model.to(self.device or get_torch_default_device()).eval()
 
-    @cached_property
+    @loaded_once
     def width(self) -> int:
         """RETURNS (int): Width of the vectors, read from the model's configuration."""
         return int(srsly.read_json(self.directory / "config.json")["hidden_size"])

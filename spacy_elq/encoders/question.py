@@ -17,7 +17,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..errors import ElqError, Errors
-from ..settings import Count, Settings
+from ..settings import CHANGING, Count, Settings
 from .fast_bert import last_layer
 from .inference import InferenceSettings, infer
 from .model_paths import resolve_model_path
@@ -107,7 +107,8 @@ def change_encoder(encoder: Encoder, **settings: Any) -> None:
 
     RAISES (ElqError): If a value is not allowed; nothing is changed then.
     """
-    encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
+    with CHANGING:
+        encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:
@@ -190,14 +191,21 @@ def _encode(model: Encoder, windows: list[Window], is_train: bool) -> EncodedBat
 
     transformer: Any = model.layers[0]
     bert, pad_id = transformer.transformer, transformer.tokenizer.pad_token_id
-    if bert.training != is_train:  # setting the mode visits all modules
-        bert.train(is_train)
+    set_mode(bert, training=is_train)
     if is_train:
         forget_graphs(bert)
         with torch.enable_grad():
             return encode_windows(bert, pad_id, windows, model.attrs["train_precision"])
     ids, mask = pad([window.ids for window in windows], pad_id)
     return EncodedBatch(windows, mask, infer(bert, ids, mask, model.attrs[SETTINGS]))
+
+
+def set_mode(module: torch.nn.Module, *, training: bool) -> None:
+    """Switch a module to training or evaluation: its parts before itself. Other threads that find
+    it switched then find all of it switched."""
+    if module.training != training:
+        for part in reversed(list(module.modules())):
+            part.training = training
 
 
 def encode_windows(

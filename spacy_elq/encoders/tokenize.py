@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..forks import fork_safe
+from ..concurrency import Mutex
 from ..spelling import Spelling, read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 # Held during a tokenizer call, which sets lengths in the tokenizer that other threads may be using.
-TOKENIZER_LOCK = fork_safe(Lock())
+TOKENIZER_LOCK = Mutex()
 
 
 class Encoded(NamedTuple):

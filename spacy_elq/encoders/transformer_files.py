@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..concurrency import LOADING
 from ..errors import ElqError, Errors
 from .tokenize import TOKENIZER_LOCK
 
@@ -67,7 +68,8 @@ def load_transformer(source: str, config: PretrainedConfig, **options: Any) -> P
     """
     from transformers import AutoModel
 
-    return AutoModel.from_pretrained(source, config=config, trust_remote_code=False, **options)
+    with LOADING:
+        return AutoModel.from_pretrained(source, config=config, trust_remote_code=False, **options)
 
 
 def open_pretrained(
@@ -102,7 +104,8 @@ def open_untrained(directory: Path) -> HFObjects:
     from transformers import AutoModel
 
     tokenizer = load_tokenizer(str(directory), use_fast=True)
-    transformer = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
+    with LOADING:
+        transformer = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     return HFObjects(tokenizer, transformer, vocabulary(tokenizer))
 
 

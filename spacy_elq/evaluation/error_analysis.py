@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spacy.training import Example
 
-from ..annotate import read_links
+from ..annotate import all_links
 from ..gold import gold_spans, triples
 from ..types import Link, Triple
 from .metrics import Match, overlaps, strong_match, weak_match
@@ -123,8 +123,8 @@ def analyze(example: Example, title_of: Callable[[str], str], spans_key: str) ->
 def _links_by_triple(example: Example, spans_key: str) -> dict[Triple, Link]:
     """The links of a text with their scores; empty if another component made them."""
     group = example.predicted.spans.get(spans_key)
-    links = read_links([] if group is None else [group])
-    return {(link.id, *bounds): link for bounds, link in links.items()}
+    links = all_links([] if group is None else [group])
+    return {(link.id, *place): link for place, link in links}
 
 
 def _entity_error(gold: str, link: Link | None) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from enum import Enum, auto
 from functools import wraps
@@ -20,6 +19,7 @@ from spacy.kb import Candidate, KnowledgeBase
 from spacy.tokens import Span
 from spacy.vocab import Vocab
 
+from ..concurrency import Mutex
 from ..errors import ElqError, Errors, Warnings
 from ..settings import as_list
 from ..types import Entity
@@ -28,7 +28,7 @@ from .files.store import Manifest
 from .live import serialize
 from .live.delta import Change, Delta
 from .live.directory import KBDirectory
-from .live.restriction import Restriction
+from .live.restriction import Restriction, RestrictionScope
 from .live.view import View
 from .search.file_vectors import check_size, check_unique_ids, check_vectors
 from .updates import validate
@@ -83,6 +83,8 @@ class FaissKB(KnowledgeBase):
     entity_vector_length (int): Width h of the vectors.
     fingerprint (str): Fingerprint of the entity encoder whose vectors will be added.
     normalized (bool): Whether these vectors have length 1.
+
+    scope (RestrictionScope): Holds the `restriction` of each thread.
     """
 
     def __init__(
@@ -94,15 +96,16 @@ class FaissKB(KnowledgeBase):
         normalized: bool = False,
     ) -> None:
         super().__init__(vocab, entity_vector_length)
-        self._view = View(None, Delta.of(entity_vector_length, 0))
+        self._view = View(None, Delta.of(entity_vector_length, 0))  # without a restriction
+        self.scope = RestrictionScope()
         self._mode = KBMode.IN_MEMORY
         self._manifest = Manifest(
             width=entity_vector_length, fingerprint=fingerprint, normalized=normalized
         )
         self._directory: KBDirectory | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._lock = threading.RLock()  # held while entities change
-        self._swapping = threading.Lock()  # held while the view is replaced
+        self._lock = Mutex()  # held while entities change
+        self._swapping = Mutex()  # held while the view is replaced
 
     @classmethod
     def open(
@@ -131,7 +134,7 @@ class FaissKB(KnowledgeBase):
     def view(self) -> View:
         """RETURNS (View): The entities as they are now. It never changes, and its rows stay
         valid."""
-        return self._view
+        return self._view.restricted(self.scope.present)
 
     @property
     def mode(self) -> KBMode:
@@ -217,32 +220,33 @@ class FaissKB(KnowledgeBase):
 
     @property
     def restriction(self) -> Restriction:
-        """RETURNS (Restriction): Which entities searches find. Set it to replace it unchecked."""
-        return self._view.restriction
+        """RETURNS (Restriction): Which entities searches of this thread find. Set it to replace it
+        unchecked."""
+        return self.scope.present
 
     @restriction.setter
     def restriction(self, restriction: Restriction) -> None:
-        self._replace_view(restriction=restriction)
+        self.scope.set(restriction)
 
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
-        """From now on, let searches by vector and by name find only entities that have one of the
-        types or one of the ids. Without arguments they find all entities again.
+        """Let searches by vector and by name find only entities that have one of the types or one
+        of the ids; without arguments, all entities again.
+
+        In a `with` statement, this holds in that block. Otherwise it holds from now on, until the
+        end of the block around it or the next `restrict`. Each thread has its own restriction, and
+        so has each task of asyncio; a new thread has none.
 
         types (Iterable[str] | None): Types that entities have.
         ids (Iterable[str] | None): Ids of entities.
-        RETURNS (ContextManager): May be used in a `with` statement; at its end the restriction
-            before takes effect again.
+        RETURNS (ContextManager): For a `with` statement.
         RAISES (ElqError): If no entity has one of the types, an id is unknown, or the lists are
             empty. Nothing changes then.
         """
         new, view = Restriction.from_lists(types, ids), self._view
         new.check(view.base, view.delta)
-        self.restriction = new
-        undo = ExitStack()
-        undo.callback(setattr, self, "restriction", view.restriction)
-        return undo
+        return self.scope.set(new)
 
     # Live changes
 
@@ -358,7 +362,7 @@ class FaissKB(KnowledgeBase):
     def get_candidates_batch(self, mentions: Iterable[Span]) -> list[list[Candidate]]:
         """RETURNS (list[list[Candidate]]): The candidates of each mention, see `get_candidates`."""
         mentions = list(mentions)
-        view = self._view
+        view = self.view
         found = zip(mentions, view.lookup([span.text for span in mentions]), strict=True)
         return [self._candidates(view, span.text, rows) for span, rows in found]
 
@@ -418,7 +422,8 @@ class FaissKB(KnowledgeBase):
 
     def to_bytes(self, **kwargs: Any) -> bytes:
         """RETURNS (bytes): Everything, including the contents of the files: for small ones."""
-        return serialize.to_bytes(self.manifest, self._view.base, self._view.delta)
+        with self._lock:
+            return serialize.to_bytes(self.manifest, self._view.base, self._view.delta)
 
     def from_bytes(
         self,
@@ -452,8 +457,9 @@ class FaissKB(KnowledgeBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Files are named, not copied: worker processes map the same ones.
-        changes = None if self.is_in_place else list(self._view.delta.changes())
-        arguments = self.vocab, self.manifest, self.path, changes, self.restriction
+        with self._lock:
+            changes = None if self.is_in_place else list(self._view.delta.changes())
+            arguments = self.vocab, self.manifest, self.path, changes, self.scope
         return _restore, (type(self), *arguments)
 
 
@@ -472,7 +478,7 @@ def _restore(
     manifest: Manifest,
     path: Path | None,
     changes: list[Change] | None,
-    restriction: Restriction,
+    scope: RestrictionScope,
 ) -> FaissKB:
     kb = cls(
         vocab, manifest.width, fingerprint=manifest.fingerprint, normalized=manifest.normalized
@@ -488,7 +494,7 @@ def _restore(
     if changes is not None:
         kb._mode = KBMode.IN_MEMORY
         kb._replace_view(delta=Delta.of(manifest.width, manifest.entities, changes))
-    kb.restriction = restriction
+    kb.scope = scope
     return kb
 
 

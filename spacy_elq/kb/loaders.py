@@ -124,7 +124,7 @@ def rebuild(kb: FaissKB, encoder: EncodesEntities) -> FaissKB:
             source=manifest.source,
             snapshot=manifest.snapshot,
         )
-    new.restriction = kb.restriction
+    new.scope = kb.scope
     return new
 
 

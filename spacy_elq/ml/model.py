@@ -10,8 +10,9 @@ import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..concurrency import LOADING
 from ..encoders.listener import has_output
-from ..encoders.question import OWN_ENCODER, EncodedBatch, Encoder
+from ..encoders.question import OWN_ENCODER, EncodedBatch, Encoder, set_mode
 
 if TYPE_CHECKING:
     import torch
@@ -75,14 +76,30 @@ def is_initialized(model: ElqModel) -> bool:
     return bool(model.has_dim("nO"))
 
 
-def make_heads(model: ElqModel, width: int) -> None:
-    """Create heads with random weights, for an encoder of this width."""
+def make_heads(
+    model: ElqModel, width: int, finish: Callable[[ElqModel], None] | None = None
+) -> None:
+    """Create heads with random weights, for an encoder of this width.
+
+    finish (Callable | None): What else to do before other threads may use the model.
+    """
     from thinc.api import PyTorchShim
 
     from .heads import Heads
 
-    model.layers[1].shims[:] = [PyTorchShim(Heads(width, **model.attrs["head_options"]))]
-    model.set_dim("nO", width)
+    with LOADING:
+        model.layers[1].shims[:] = [PyTorchShim(Heads(width, **model.attrs["head_options"]))]
+        if finish is not None:
+            finish(model)
+        model.set_dim("nO", width)  # from now on `is_initialized`
+
+
+def initialize(model: ElqModel, finish: Callable[[ElqModel], None] | None = None) -> None:
+    """Load the encoder and create the heads; see `make_heads`."""
+    with LOADING:
+        encoder = get_encoder(model)
+        encoder.initialize()
+        make_heads(model, encoder.get_dim("nO"), finish)
 
 
 def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch], LossBackprop]:
@@ -109,9 +126,7 @@ def _heads_layer() -> Model:
 
 
 def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
-    encoder = get_encoder(model)
-    encoder.initialize()
-    make_heads(model, encoder.get_dim("nO"))
+    initialize(model)
 
 
 def _forward(
@@ -121,8 +136,7 @@ def _forward(
 
     encoded, bp_encoder = get_encoder(model)(docs, is_train)
     heads = get_heads(model)
-    if heads.training != is_train:
-        heads.train(is_train)
+    set_mode(heads, training=is_train)
     with torch.enable_grad() if is_train else torch.inference_mode():
         batches = [ScoredBatch(batch, heads.mention_scorer(batch.vectors)) for batch in encoded]
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..concurrency import LOADING
 from ..encoders.model_paths import resolve_model_path
 from ..encoders.question import get_transformer
 from ..encoders.transformer_files import load_config, load_transformer
 from ..errors import ElqError, Errors
 from ..files import atomic_file
-from .model import ElqModel, get_encoder, get_heads, is_initialized
+from .model import ElqModel, get_encoder, get_heads, initialize, is_initialized
 
 if TYPE_CHECKING:
     import torch
@@ -44,19 +44,16 @@ def start_from_pretrained(model: ElqModel, name: str) -> ElqModel:
 
     name (str): "starter", or the path of a file written by `save_changes`.
     """
-    model.init = partial(_init, model.init)  # not a closure: models are pickled for workers
+    model.init = _init
     model.attrs[PRETRAINED] = name
     return model
 
 
-def _init(
-    initialize: Callable[..., Any] | None, model: ElqModel, X: Any = None, Y: Any = None
-) -> None:
-    if is_initialized(model):  # loaded or used already, so it has its weights
-        return
-    if initialize is not None:
-        initialize(model, X, Y)
-    apply_changes(model, resolve_weights(model.attrs[PRETRAINED]))
+def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
+    with LOADING:
+        if not is_initialized(model):  # by loading, or by use in another thread
+            weights = resolve_weights(model.attrs[PRETRAINED])
+            initialize(model, lambda model: apply_changes(model, weights))
 
 
 def is_pretrained(model: ElqModel) -> bool:

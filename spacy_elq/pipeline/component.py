@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,24 +19,23 @@ from thinc.api import Model, Optimizer
 from ..annotate import (
     align_to_tokens,
     best_spans,
-    install_extension,
     merge_into_ents,
     set_kb_ids,
     set_span_group,
+    spans_of_writer,
 )
 from ..corpora.spans_jsonl import check_text
 from ..encoders.entity import EntityEncoder
 from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder
 from ..errors import ElqError, Errors, Warnings
-from ..forks import single_thread_after_fork
 from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
 from ..linking.calibration import Calibration
-from ..linking.decoding import JOINT, DecodingSettings
+from ..linking.decoding import DecodingSettings
 from ..linking.links import make_links
 from ..linking.rank import CharSpans, RankedMentions, rank_mentions
 from ..ml.model import can_encode, get_encoder, is_initialized
 from ..ml.pretrained import is_pretrained
-from ..settings import ENTS, FIND
+from ..settings import CHANGING, ENTS, FIND
 from ..training.training_settings import TrainingSettings
 from ..types import Entity, Link
 from .linked_kb import LinkedKB
@@ -54,8 +52,6 @@ if TYPE_CHECKING:
 
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
-# Held while a setting is replaced; of the module, since components are pickled and locks are not.
-CHANGING = threading.Lock()
 
 
 class ElqLinker(TrainablePipe):
@@ -100,8 +96,6 @@ class ElqLinker(TrainablePipe):
         self.training = training or TrainingSettings()
         self.configured = all_settings(self)
         self.set_seen(())
-        install_extension()
-        single_thread_after_fork()
 
     # Settings
 
@@ -112,7 +106,7 @@ class ElqLinker(TrainablePipe):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in LinkerSettings.model_fields:
-            with CHANGING:  # or a change by another thread could be lost
+            with CHANGING:
                 self.settings = self.settings.changed(**{name: value})
         else:
             super().__setattr__(name, value)
@@ -139,7 +133,8 @@ class ElqLinker(TrainablePipe):
 
         **settings: Fields of `TrainingSettings`; the others stay as they are.
         """
-        self.training = self.training.changed(**settings)
+        with CHANGING:
+            self.training = self.training.changed(**settings)
 
     def set_inference(self, **settings: Any) -> None:
         """Change how texts and entities are encoded, from the next call on. Saved with the
@@ -207,12 +202,15 @@ class ElqLinker(TrainablePipe):
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
-        """Link only to entities that have one of the types or one of the ids, from the next call
-        on; without arguments, to all entities again. Not saved with the pipeline.
+        """Link only to entities that have one of the types or one of the ids; without arguments, to
+        all entities again. Not saved with the pipeline.
+
+        In a `with` statement, this holds in that block. Otherwise it holds from the next call on,
+        until the end of the block around it or the next `restrict`. Each thread has its own
+        restriction, and so has each task of asyncio; a new thread has none.
 
         types, ids (Iterable[str] | None): Each must exist; an ElqError if all lists are empty.
-        RETURNS (ContextManager): In a `with` statement, restores the previous restriction at the
-            end of the block.
+        RETURNS (ContextManager): For a `with` statement.
         """
         return self.linked_kb.restrict(types, ids)
 
@@ -248,9 +246,8 @@ class ElqLinker(TrainablePipe):
         RETURNS (list[list[Link]]): The links of each document above `span_group_threshold` (or the
             threshold), by wordpieces, overlapping ones too.
         """
-        docs = list(docs)
-        given = None if self.settings.mentions == FIND else [self._given(doc) for doc in docs]
-        settings = self.settings.for_span_group()
+        docs, settings = list(docs), self.settings.for_span_group()
+        given = None if settings.mentions == FIND else [self._given(doc, settings) for doc in docs]
         kb = self._current_entities()
         mentions = rank_mentions(self.model, kb, docs, settings, given)
         passed = mentions.select(mentions.passes(settings))
@@ -281,7 +278,7 @@ class ElqLinker(TrainablePipe):
         """The entities for a whole call: changes meanwhile don't affect it."""
         self._ensure_initialized()
         self.linked_kb.refresh()
-        return self.kb.view
+        return self.linked_kb.view
 
     def _ensure_initialized(self) -> None:
         """A pretrained model needs no `nlp.initialize`."""
@@ -295,15 +292,16 @@ class ElqLinker(TrainablePipe):
 
         scores (Sequence[Sequence[Link]]): The return value of `predict`.
         """
+        settings = self.settings
         for doc, links in zip(docs, scores, strict=True):
-            stale = list(doc.spans.get(self.settings.spans_key, ()))
+            stale = spans_of_writer(doc, settings.spans_key, self.name)
             linked = align_to_tokens(doc, links)
-            above = [(s, link) for s, link in linked if self._is_above(link)]
-            set_span_group(doc, self.settings.spans_key, linked)
-            if self.settings.mentions == ENTS:
+            above = [(s, link) for s, link in linked if settings.is_above(link)]
+            set_span_group(doc, settings.spans_key, linked, self.name)
+            if settings.mentions == ENTS:
                 set_kb_ids(doc, [span for span, _ in above])
             else:
-                merge_into_ents(doc, best_spans(above), stale, overwrite=self.settings.overwrite)
+                merge_into_ents(doc, best_spans(above), stale, overwrite=settings.overwrite)
 
     def explain(self, doc: Doc | str, *, limit: int = 50, exact: bool = True) -> Explanation:
         """List every span that is considered, its scores and candidates, and the reason why it was
@@ -320,30 +318,29 @@ class ElqLinker(TrainablePipe):
 
         if isinstance(doc, str):
             doc = get_lang_class(self.vocab.lang or "xx")(vocab=self.vocab).make_doc(doc)
+        settings = self.settings
         return explain_links(
             self.model,
             self._current_entities(),
             doc,
-            self.settings,
-            given=None if self.settings.mentions == FIND else self._given(doc),
-            taken=self._taken(doc),
+            settings,
+            given=None if settings.mentions == FIND else self._given(doc, settings),
+            taken=self._taken(doc, settings),
             limit=limit,
             exact=exact,
         )
 
-    def _taken(self, doc: Doc) -> CharSpans:
+    def _taken(self, doc: Doc, settings: LinkerSettings) -> CharSpans:
         """The entities that links must not overlap."""
-        if self.settings.overwrite or self.settings.mentions == ENTS:
+        if settings.overwrite or settings.mentions == ENTS:
             return ()
-        own = {(s.start, s.end, s.kb_id) for s in doc.spans.get(self.settings.spans_key, ())}
+        spans = spans_of_writer(doc, settings.spans_key, self.name)
+        own = {(span.start, span.end, span.kb_id) for span in spans}
         others = (ent for ent in doc.ents if (ent.start, ent.end, ent.kb_id) not in own)
         return [(ent.start_char, ent.end_char) for ent in others]
 
-    def _is_above(self, link: Link) -> bool:
-        return self.settings.threshold_type != JOINT or link.score > self.settings.threshold
-
-    def _given(self, doc: Doc) -> CharSpans:
-        key = self.settings.mentions
+    def _given(self, doc: Doc, settings: LinkerSettings) -> CharSpans:
+        key = settings.mentions
         if key != ENTS and key not in doc.spans:
             warnings.warn(Warnings.ELQ130.format(key=key, name=self.name), stacklevel=2)
         spans: Iterable[Span] = doc.ents if key == ENTS else doc.spans.get(key, ())
@@ -443,21 +440,25 @@ class ElqLinker(TrainablePipe):
     def note_gold_ranks(self, examples: Sequence[Example]) -> None:
         """Store, on the predicted documents, the rank of each gold mention's entity among its
         candidates; does nothing if `rank_gold` is off or there is nothing to rank with."""
-        docs = [example.predicted for example in examples]
+        docs, settings = [example.predicted for example in examples], self.settings
+        for doc in docs:
+            doc.user_data.pop(RANKS_KEY, None)  # of another component, or of an earlier call
         can_rank = self.linked_kb.is_set and can_encode(self.model, docs)
-        if not (self.settings.rank_gold and can_rank):
+        if not (settings.rank_gold and can_rank):
             return
         gold = [gold_spans(example.reference) for example in examples]
         for start in range(0, len(examples), SCORE_BATCH):
             some = examples[start : start + SCORE_BATCH]
             spans = gold[start : start + SCORE_BATCH]
             given = [[(span.start_char, span.end_char) for span in of_doc] for of_doc in spans]
-            mentions = self.rank_mentions([example.predicted for example in some], given)
+            kb = self._current_entities()
+            predicted = [example.predicted for example in some]
+            mentions = rank_mentions(self.model, kb, predicted, settings, given)
             ranks: list[list[int | None]] = [[None] * len(of_doc) for of_doc in spans]
             for doc, i, rows in zip(
                 mentions.doc.tolist(), mentions.given.tolist(), mentions.rows.tolist(), strict=True
             ):
-                row = self.kb.row(spans[doc][i].kb_id_)
+                row = kb.row(spans[doc][i].kb_id_)
                 ranks[doc][i] = rows.index(row) + 1 if row in rows else None
             for example, of_doc_ranks in zip(some, ranks, strict=True):
                 example.predicted.user_data[RANKS_KEY] = of_doc_ranks

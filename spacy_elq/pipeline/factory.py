@@ -15,6 +15,7 @@ from ..encoders.question import EncoderSettings
 from ..settings import takes
 from ..training.training_settings import TrainingSettings
 from .component import ElqLinker
+from .entity_linker import load_faiss_kbs
 from .linker_settings import LinkerSettings
 
 MODEL: dict[str, Any] = {
@@ -104,3 +105,7 @@ def _make_entity_encoder(source: str, **settings: Any) -> EntityEncoder:
     return EntityEncoder(
         source, EntityEncoderSettings(**settings), inference=InferenceSettings(**inference)
     )
+
+
+# spaCy imports this module, an entry point, before it makes any component.
+load_faiss_kbs()

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spacy.vocab import Vocab
 
+from ..concurrency import Mutex
 from ..errors import ElqError, Errors
 from ..kb.files.store import MANIFEST
+from ..kb.live.restriction import RestrictionScope
 from ..settings import as_list, plain
 from ..types import Entity
 
 if TYPE_CHECKING:
     from ..encoders.entity import EntityEncoder
     from ..kb.knowledge_base import FaissKB
-    from ..kb.live.restriction import Restriction
+    from ..kb.live.view import View
     from ..kb.loaders import KBLoader
     from ..ml.model import ElqModel
 
 
 class LinkedKB:
     """A knowledge base, the directory that the component refers to, and the entity encoder that
-    embeds new entities.
+    embeds new entities. Threads may share it.
 
     entity_encoder (EntityEncoder): Must be the one that made the vectors.
     """
@@ -52,6 +54,9 @@ class LinkedKB:
         self.name = name
         self._kb: FaissKB | None = None
         self._is_stale = False
+        self._scope = RestrictionScope()
+        # Held while the knowledge base is changed or replaced; reading goes on meanwhile.
+        self._changing = Mutex()
 
     @property
     def path(self) -> str | None:
@@ -69,9 +74,15 @@ class LinkedKB:
     def kb(self) -> FaissKB:
         """RETURNS (FaissKB): The knowledge base as of the last refresh or change.
         RAISES (ElqError): If there is none yet."""
-        if self._kb is None:
+        kb = self._kb
+        if kb is None:
             raise ElqError(Errors.ELQ105.format(name=self.name))
-        return self._kb
+        return kb
+
+    @property
+    def view(self) -> View:
+        """RETURNS (View): The entities that may be linked to, as of the last refresh or change."""
+        return self.kb.view.restricted(self._scope.present)
 
     @property
     def is_set(self) -> bool:
@@ -81,15 +92,16 @@ class LinkedKB:
     @property
     def fingerprint(self) -> str | None:
         """RETURNS (str | None): Of the entity encoder that made the vectors, None without any."""
-        return None if self._kb is None else self._kb.fingerprint
+        kb = self._kb
+        return None if kb is None else kb.fingerprint
 
     def set(self, kb: FaissKB | KBLoader | str | Path) -> None:
         """See `ElqLinker.set_kb`."""
         opened = self._open(kb)
-        self._check(opened)
-        self._replace(opened)
-        if self.path is not None and not self._is_open(self.path):
-            self.path = opened.path if opened.is_in_place else None
+        with self._changing:
+            self._check_fits(opened)
+            self._check_encoder(opened)
+            self._replace(opened)
 
     def mark_stale(self) -> None:
         """To be called when the entity encoder was trained: the next refresh embeds again."""
@@ -101,27 +113,34 @@ class LinkedKB:
 
         RETURNS (FaissKB | None): The knowledge base, if there is one.
         """
-        if self.path is not None and not self._is_open(self.path):
-            self.set(self.path)
-        if self._kb is not None:
-            self._kb.refresh()
+        if self._is_stale or not self._is_at_path():
+            with self._changing:
+                self._catch_up()
+        kb = self._kb
+        if kb is not None:
+            kb.refresh()
+        return kb
+
+    def _catch_up(self) -> None:
+        """Another thread may have done it by now."""
+        path = self.path
+        if path is not None and not self._is_at_path():
+            self.set(path)
         if self._is_stale:
             from ..kb.loaders import rebuild
 
+            self.kb.refresh()
             self._replace(rebuild(self.kb, self.entity_encoder))
-            self.path = None  # no other directory has these vectors
-        return self._kb
 
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> AbstractContextManager[Any]:
         """See `ElqLinker.restrict`."""
         self.refresh()
-        kb, old = self.kb, self.kb.restriction
-        undo = ExitStack()
-        undo.enter_context(kb.restrict(types, ids))
-        undo.callback(self._restrict_again, old)
-        return undo
+        kb = self.kb
+        of_kb = kb.restrict(types, ids)
+        # Also of the component, which may be given another knowledge base meanwhile.
+        return _both(of_kb, self._scope.set(kb.restriction))
 
     def add(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """See `ElqLinker.add_entities`."""
@@ -129,10 +148,12 @@ class LinkedKB:
         from ..kb.updates import as_entities
 
         records = as_entities(as_list(entities, "entities"))
-        if self.refresh() is None:
-            self.set(kb_of_no_entities(self.vocab, self.entity_encoder))
-        check_fingerprint(self.kb, self.entity_encoder)
-        self.kb.add(records, *self.entity_encoder.encode(records))
+        with self._changing:
+            encoder = self.entity_encoder
+            if self.refresh() is None:
+                self.set(kb_of_no_entities(self.vocab, encoder))
+            check_fingerprint(self.kb, encoder)
+            self.kb.add(records, *encoder.encode(records))
 
     def update(self, entities: Iterable[Entity | Mapping[str, Any]]) -> None:
         """See `ElqLinker.update_entities`."""
@@ -140,19 +161,22 @@ class LinkedKB:
         from ..kb.updates import apply_updates, embed_changed, lookup_entities
 
         records, added = as_list(entities, "entities"), False
-        while not added:  # another process may change them while they are embedded
-            self.refresh()
-            check_fingerprint(self.kb, self.entity_encoder)
-            view = self.kb.view
-            old = lookup_entities(view, records)
-            new = apply_updates(old, records)
-            vectors, owners = embed_changed(self.entity_encoder, view, new, old)
-            added = self.kb.add(new, vectors, owners, replacing=old)
+        with self._changing:
+            encoder = self.entity_encoder
+            while not added:  # another process may change them while they are embedded
+                self.refresh()
+                check_fingerprint(self.kb, encoder)
+                view = self.kb.view
+                old = lookup_entities(view, records)
+                new = apply_updates(old, records)
+                vectors, owners = embed_changed(encoder, view, new, old)
+                added = self.kb.add(new, vectors, owners, replacing=old)
 
     def remove(self, ids: Iterable[str]) -> None:
         """See `ElqLinker.remove_entities`."""
-        self.refresh()
-        self.kb.remove(ids)
+        with self._changing:
+            self.refresh()
+            self.kb.remove(ids)
 
     # Saving
 
@@ -160,9 +184,10 @@ class LinkedKB:
     def is_reference(self) -> bool:
         """RETURNS (bool): Whether only the path is saved.
         RAISES (ElqError): If that would lose changes."""
-        if self.path is None or self._kb is None:
+        kb = self._kb
+        if self.path is None or kb is None:
             return False
-        if not self._kb.is_in_place:
+        if not kb.is_in_place:
             raise ElqError(Errors.ELQ244.format(path=self.path, name=self.name))
         return True
 
@@ -185,8 +210,7 @@ class LinkedKB:
             kb = FaissKB.open(path, self.vocab)
         else:
             return
-        self._kb = None  # the saved one may be of another entity encoder, which is loaded next
-        self.set(kb)
+        self._load(kb)
 
     def from_bytes(self, data: bytes, fingerprint: str | None) -> None:
         """Read what `to_bytes` returned.
@@ -195,10 +219,25 @@ class LinkedKB:
         """
         from ..kb.knowledge_base import FaissKB
 
-        if data:
-            self.set(FaissKB(self.vocab, 0).from_bytes(data))
-        else:
-            self.set(self._open_reference(fingerprint))
+        kb = FaissKB(self.vocab, 0).from_bytes(data) if data else self._open_reference(fingerprint)
+        self._load(kb)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Undo what the block does here if it raises an error."""
+        with self._changing:
+            before = self._kb, self._is_stale, self._path, self.entity_encoder
+            try:
+                yield
+            except BaseException:
+                self._kb, self._is_stale, self._path, self.entity_encoder = before
+                raise
+
+    def _load(self, kb: FaissKB) -> None:
+        """Unlike `set`: it may be of another entity encoder than the one before."""
+        with self._changing:
+            self._check_fits(kb)
+            self._replace(kb)
 
     def _open(self, kb: FaissKB | KBLoader | str | Path) -> FaissKB:
         if isinstance(kb, (str, Path)):
@@ -219,13 +258,16 @@ class LinkedKB:
             raise ElqError(message)
         return kb
 
-    def _check(self, kb: FaissKB) -> None:
+    def _check_fits(self, kb: FaissKB) -> None:
         """Raise an ElqError if the model can't link to a knowledge base."""
         width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
         if kb.entity_vector_length != width:
             raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
         if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
             raise ElqError(Errors.ELQ108)
+
+    def _check_encoder(self, kb: FaissKB) -> None:
+        """Raise an ElqError if the vectors are of another encoder than the present ones."""
         if self.fingerprint not in (None, kb.fingerprint):
             raise ElqError(
                 Errors.ELQ213.format(
@@ -236,15 +278,24 @@ class LinkedKB:
     def _replace(self, kb: FaissKB) -> None:
         self._kb = kb
         self._is_stale = False
+        if not self._is_at_path():
+            self.path = kb.path if kb.is_in_place else None
 
-    def _restrict_again(self, restriction: Restriction) -> None:
-        """By now the knowledge base may be another one: embedded again, or set."""
-        if self._kb is not None:
-            self._kb.restriction = restriction
-
-    def _is_open(self, path: str) -> bool:
-        """RETURNS (bool): Whether the knowledge base is the one in that directory."""
-        if self._kb is None or self._kb.path is None:
+    def _is_at_path(self) -> bool:
+        """RETURNS (bool): Whether the knowledge base is the one that `path` names, if it names
+        one."""
+        kb, path = self._kb, self._path
+        if path is None:
+            return True
+        if kb is None or kb.path is None:
             return False
         # Called for each document: resolving links in the path would take longer than all the rest.
-        return str(self._kb.path) == path or self._kb.path.resolve() == Path(path).resolve()
+        return str(kb.path) == path or kb.path.resolve() == Path(path).resolve()
+
+
+@contextmanager
+def _both(
+    first: AbstractContextManager[Any], second: AbstractContextManager[Any]
+) -> Iterator[None]:
+    with first, second:
+        yield

@@ -10,6 +10,7 @@ from ..errors import ElqError, Errors
 from ..linking.calibration import Calibration
 from ..linking.decoding import JOINT, DecodingSettings
 from ..settings import FIND, Number
+from ..types import Link
 
 
 class LinkerSettings(DecodingSettings):
@@ -45,6 +46,10 @@ class LinkerSettings(DecodingSettings):
         if self.mentions == self.spans_key:
             raise ElqError(Errors.ELQ109.format(key=self.spans_key))
         return self
+
+    def is_above(self, link: Link) -> bool:
+        """RETURNS (bool): Whether a link belongs to `doc.ents`, not only to the span group."""
+        return self.threshold_type != JOINT or link.score > self.threshold
 
     def for_span_group(self) -> Self:
         """RETURNS (LinkerSettings): Those with the lower of the two thresholds."""

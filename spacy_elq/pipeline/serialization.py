@@ -7,7 +7,8 @@ component opens that directory, and only the fingerprint of its entity encoder i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,7 +88,8 @@ def read_pipe(pipe: Pipe, path: str | Path, exclude: Iterable[str]) -> None:
         "kb": lambda p: pipe.linked_kb.from_disk(p, stored.get("kb_fingerprint")),
         "entity_encoder": lambda p: _read_entity_encoder(pipe, p, stored),
     }
-    util.from_disk(path, deserialize, exclude)
+    with _all_or_nothing(pipe):
+        util.from_disk(path, deserialize, exclude)
 
 
 def pipe_to_bytes(pipe: Pipe, exclude: Iterable[str]) -> bytes:
@@ -117,7 +119,21 @@ def pipe_from_bytes(pipe: Pipe, data: bytes, exclude: Iterable[str]) -> None:
         "model": lambda b: model_from_bytes(pipe.model, b),
         "kb": lambda b: pipe.linked_kb.from_bytes(b, stored.get("kb_fingerprint")),
     }
-    util.from_bytes(data, deserialize, exclude)
+    with _all_or_nothing(pipe):
+        util.from_bytes(data, deserialize, exclude)
+
+
+@contextmanager
+def _all_or_nothing(pipe: Pipe) -> Iterator[None]:
+    """If loading fails, settings and knowledge base stay what they were. Weights are read in
+    place."""
+    settings = _stored(pipe)
+    with pipe.linked_kb.all_or_nothing():
+        try:
+            yield
+        except BaseException:
+            _restore_settings(pipe, settings)
+            raise
 
 
 def _remove_stale(kb_path: str | None, path: Path, parts: Iterable[str]) -> None:

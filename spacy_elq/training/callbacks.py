@@ -1,13 +1,15 @@
-"""Callbacks for `[initialize]` of a config."""
+"""Callbacks for `[initialize]` and `[nlp]` of a config."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.util import SimpleFrozenDict
+from spacy.util import SimpleFrozenDict, registry
+from thinc.api import Optimizer
 
 
 def configure_sourced_component(
@@ -44,3 +46,26 @@ def configure_sourced_component(
             elq.kb_path = None  # saved with the pipeline
 
     return configure
+
+
+def interpolate_optimizer() -> Callable[[Language], Language]:
+    """Let `[training.optimizer]` refer to other blocks, such as `${training.max_steps}`. spaCy
+    resolves it without them in `nlp.resume_training`, `nlp.initialize` and `spacy debug data`, also
+    those of the trained pipeline, and fails.
+
+    Registered as "spacy-elq.interpolate_optimizer.v1", for `[nlp.after_pipeline_creation]`.
+
+    RETURNS (Callable): The callback.
+    """
+
+    def interpolate(nlp: Language) -> Language:
+        # Not the config itself: a value given on the command line has to reach the optimizer.
+        nlp.create_optimizer = partial(_create_optimizer, nlp)  # type: ignore[method-assign]
+        return nlp
+
+    return interpolate
+
+
+def _create_optimizer(nlp: Language) -> Optimizer:
+    block = nlp.config.interpolate()["training"]["optimizer"]
+    return registry.resolve({"optimizer": block})["optimizer"]

@@ -40,7 +40,9 @@ from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, TrainingSettings
 
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
+    from ..kb.live.delta import Delta
     from ..kb.live.view import View
+    from ..kb.search.stored_kb import StoredKB
     from ..ml.heads import Heads
 
 # Entities up to which all are scored for every mention of a batch.
@@ -76,7 +78,7 @@ class Trainer:
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
     # What `_matrix` was made of.
-    _view: View | None = None
+    _of: tuple[StoredKB | None, Delta] | None = None
     _before: torch.nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -335,14 +337,14 @@ class Trainer:
     def _full_matrix(self) -> EntityMatrix:
         """Made at the first batch, and again after live changes."""
         view = self.view
-        if self._matrix is None or view is not self._view:
+        if self._matrix is None or (view.base, view.delta) != self._of:
             if view.n_rows > MAX_SOFTMAX:
                 raise ElqError(Errors.ELQ114.format(entities=view.n_rows, most=MAX_SOFTMAX))
             vectors, owners = view.vector_matrix()
             device = next(self.heads.parameters()).device
             in_bf16 = uses_bf16(self.settings.precision, device.type)
             dtype = torch.bfloat16 if in_bf16 else torch.float32
-            self._view = view
+            self._of = view.base, view.delta
             self._matrix = EntityMatrix(
                 as_tensor(vectors).to(device, dtype),
                 torch.from_numpy(owners.astype(np.int64)).to(device),

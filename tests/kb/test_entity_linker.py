@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import spacy
+from spacy.kb import InMemoryLookupKB
 from spacy.training import Example
 
 from spacy_elq.kb.build import build_kb
@@ -44,15 +45,17 @@ def make_examples(nlp):
     return examples
 
 
-@pytest.fixture
-def trained(tmp_path, registered):
+@pytest.fixture(params=["named", "spaCy's default"])
+def trained(request, tmp_path, registered):
     build_kb(ENTITIES, tmp_path / "kb", OneHot(), progress=False)
     spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
-    config = {"generate_empty_kb": {"@misc": "test.EmptyFaissKB.v1"}, "incl_prior": False}
+    config = {"incl_prior": False}
+    if request.param == "named":
+        config["generate_empty_kb"] = {"@misc": "test.EmptyFaissKB.v1"}
     linker = nlp.add_pipe("entity_linker", config=config)
-    assert isinstance(linker.kb, FaissKB)
+    assert isinstance(linker.kb, FaissKB) is (request.param == "named")
     linker.set_kb(kb_from_directory(tmp_path / "kb"))
     examples = make_examples(nlp)
     optimizer = nlp.initialize(lambda: examples)
@@ -88,3 +91,16 @@ def test_trains_saves_and_loads(trained, tmp_path):
     assert scores["nel_micro_f"] == 1.0
     from_bytes = spacy.blank("en").from_config(again.config).from_bytes(trained.to_bytes())
     assert predictions(from_bytes) == list(TEXTS.values())
+
+
+def test_a_knowledge_base_of_spacy_is_loaded_as_before(tmp_path):
+    nlp = spacy.blank("en")
+    linker = nlp.add_pipe("entity_linker")
+    linker.kb = InMemoryLookupKB(nlp.vocab, 2)
+    linker.kb.add_entity("Q1", 1, [1.0, 2.0])
+    nlp.to_disk(tmp_path)
+    for again in (spacy.load(tmp_path), spacy.blank("en")):
+        if not again.pipe_names:
+            again = again.from_config(nlp.config).from_bytes(nlp.to_bytes())
+        assert type(again.get_pipe("entity_linker").kb) is InMemoryLookupKB
+        assert again.get_pipe("entity_linker").kb.get_entity_strings() == ["Q1"]

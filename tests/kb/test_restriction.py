@@ -1,7 +1,14 @@
 """Searches among some of the entities, whatever the index, with live changes."""
 
+import asyncio
+import copy
+import gc
 import pickle
+import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -10,6 +17,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.files.catalogue import Catalogue
 from spacy_elq.kb.knowledge_base import FaissKB
+from spacy_elq.kb.live import restriction
 from spacy_elq.kb.loaders import rebuild
 from spacy_elq.kb.search import file_vectors as vectors_module
 from spacy_elq.types import Entity
@@ -166,3 +174,91 @@ def test_types_of_a_catalogue(tmp_path):
         "EXPLAIN QUERY PLAN SELECT group_concat(row) FROM entities WHERE type = 'city'"
     ).fetchall()
     assert "COVERING INDEX" in str(plan)
+
+
+@pytest.fixture
+def few(vocab):
+    """Three entities in memory."""
+    kb = FaissKB(vocab, 2)
+    kb.add([Entity("A", "a"), Entity("B", "b"), Entity("C", "c")], np.eye(3, 2, dtype="f4"))
+    return kb
+
+
+def ids(kb):
+    rows = kb.search(np.ones((1, 2), "f4"), 3).rows[0]
+    return sorted(entity.id for entity in kb.records(rows[rows >= 0]))
+
+
+def test_each_thread_has_its_own(few):
+    barrier = threading.Barrier(3)
+
+    def run(id_):
+        before = ids(few)
+        with few.restrict(ids=[id_]):
+            barrier.wait()
+            inside = ids(few)
+            barrier.wait()
+        return before, inside, ids(few)
+
+    few.restrict(ids=["A", "B"])
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(run, "ABC"))
+    assert found == [(["A", "B", "C"], [id_], ["A", "B", "C"]) for id_ in "ABC"]
+    assert ids(few) == ["A", "B"]
+
+
+def test_each_task_has_its_own(few):
+    async def run(id_):
+        with few.restrict(ids=[id_]):
+            await asyncio.sleep(0)
+            inside = ids(few)
+            assert await asyncio.to_thread(ids, few) == inside
+        return inside, ids(few)
+
+    async def run_all():
+        return await asyncio.gather(*map(run, "ABC"))
+
+    assert asyncio.run(run_all()) == [([id_], ["A", "B", "C"]) for id_ in "ABC"]
+
+
+def test_blocks_may_end_in_any_order(few):
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(few.restrict(ids=["A"]))
+    second.enter_context(few.restrict(ids=["B"]))
+    first.close()
+    assert ids(few) == ["B"]
+    second.close()
+    assert ids(few) == ["A", "B", "C"]
+
+
+def test_without_a_block_it_holds_until_the_block_around_it_ends(few):
+    few.restrict(ids=["A", "B"])
+    with few.restrict(ids=["A"]):
+        few.restrict(ids=["C"])
+        few.restrict(ids=["B"])
+        assert ids(few) == ["B"]
+    assert ids(few) == ["A", "B"]
+    few.restrict()
+    assert ids(few) == ["A", "B", "C"]
+
+
+def test_a_copy_is_restricted_as_its_maker_was_in_every_thread(few):
+    with few.restrict(ids=["B"]):
+        copies = pickle.loads(pickle.dumps(few)), copy.deepcopy(few)
+    with ThreadPoolExecutor(1) as pool:
+        assert [pool.submit(ids, each).result() for each in copies] == [["B"], ["B"]]
+    with copies[0].restrict():
+        assert ids(copies[0]) == ["A", "B", "C"]
+    assert ids(copies[0]) == ["B"]
+
+
+def test_what_is_gone_leaves_no_restriction_behind(vocab):
+    kb = FaissKB(vocab, 2)
+    kb.add([Entity("A", "a")], np.ones((1, 2), "f4"))
+    kb.restrict(ids=["A"])
+    known = restriction._LEVELS.get()
+    scope = weakref.ref(kb.scope)
+    assert scope() in known
+    del kb
+    gc.collect()
+    assert scope() is None

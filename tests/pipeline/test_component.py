@@ -8,6 +8,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_elq import ElqError, Link
+from spacy_elq.annotate import spans_of_writer
 from spacy_elq.linking.decoding import DecodingSettings
 from spacy_elq.pipeline.factory import DEFAULT_CONFIG
 
@@ -387,3 +388,30 @@ def test_alignment_of_tokens_that_share_a_wordpiece(trained):
     )
     doc = trained.get_pipe("elq")(doc)
     assert [(ent.start, ent.end, ent.kb_id_) for ent in doc.ents] == [(1, 3, "Q3")]
+
+
+@pytest.mark.slow
+def test_two_linkers_may_write_to_one_group(trained, trained_path):
+    """What one of them links stays when the other one does; a second call replaces both."""
+    trained.add_pipe("elq", name="more", source=spacy.load(trained_path))
+    one, other = trained.get_pipe("elq"), trained.get_pipe("more")
+    one.restrict(ids=["Q2"])
+    other.restrict(ids=["Q5"])
+    other.threshold = other.mention_threshold = -1000.0
+    other.overwrite = False
+    doc = trained("who did paris marry")
+    for again in (doc, trained(doc)):
+        written = [spans_of_writer(again, "elq", name) for name in ("elq", "more")]
+        assert [{span.kb_id_ for span in spans} for spans in written] == [{"Q2"}, {"Q5"}]
+        assert len(again.spans["elq"]) == sum(map(len, written))
+        assert ("paris", "Q2") in [(ent.text, ent.kb_id_) for ent in again.ents]
+        assert {ent.kb_id_ for ent in again.ents} == {"Q2", "Q5"}
+        assert all(ent._.elq.id == ent.kb_id_ for ent in again.ents)
+
+
+@pytest.mark.slow
+def test_ranks_of_another_evaluation_do_not_count(trained):
+    gold = examples(trained)
+    assert "elq_r1" in trained.evaluate(gold)
+    trained.get_pipe("elq").rank_gold = False
+    assert "elq_r1" not in trained.get_pipe("elq").score(gold)

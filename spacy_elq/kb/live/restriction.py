@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -96,3 +98,85 @@ class Restriction:
         for row, entity in zip(delta.live_rows().tolist(), delta, strict=True):
             added[row - delta.base_rows] = entity.type in types or entity.id in ids
         return Masks(of_base, added)
+
+
+class RestrictionScope:
+    """The restriction of one object, a knowledge base or a component. Each thread, and each task of
+    asyncio, has its own: a `with` block restricts what runs in it, and nothing else.
+
+    default (Restriction | None): What holds where none was set.
+    """
+
+    def __init__(self, default: Restriction | None = None) -> None:
+        self._default = default or Restriction()
+
+    def __reduce__(self) -> tuple[type[RestrictionScope], tuple[Restriction]]:
+        return RestrictionScope, (self.present,)  # worker processes restrict as their parent does
+
+    @property
+    def present(self) -> Restriction:
+        """RETURNS (Restriction): What holds here, in this thread or task."""
+        return self._levels[-1].restriction
+
+    def set(self, restriction: Restriction) -> Restricted:
+        """Let a restriction hold here from now on, until the end of the `with` block around it, or
+        until another is set.
+
+        RETURNS (Restricted): In a `with` statement, lets it hold in that block alone.
+        """
+        before = self.present
+        self._levels = (*self._levels[:-1], Level(self._levels[-1].block, restriction))
+        return Restricted(self, restriction, before)
+
+    def begin(self, block: Restricted) -> None:
+        """Enter a block."""
+        outer = Level(self._levels[-1].block, block.before)
+        self._levels = (*self._levels[:-1], outer, Level(block, block.restriction))
+
+    def end(self, block: Restricted) -> None:
+        """Leave a block, which need not be the innermost one."""
+        self._levels = tuple(level for level in self._levels if level.block is not block)
+
+    @property
+    def _levels(self) -> tuple[Level, ...]:
+        everywhere = _LEVELS.get()
+        own = everywhere.get(self) if everywhere is not None else None
+        return own or (Level(None, self._default),)
+
+    @_levels.setter
+    def _levels(self, levels: tuple[Level, ...]) -> None:
+        changed = WeakKeyDictionary(_LEVELS.get() or {})  # other tasks go on with the old one
+        changed[self] = levels
+        _LEVELS.set(changed)
+
+
+class Restricted:
+    """A restriction that holds from now on; entered as a context manager, until the block ends.
+
+    before (Restriction): What held before.
+    """
+
+    def __init__(
+        self, scope: RestrictionScope, restriction: Restriction, before: Restriction
+    ) -> None:
+        self.scope = scope
+        self.restriction = restriction
+        self.before = before
+
+    def __enter__(self) -> None:
+        self.scope.begin(self)
+
+    def __exit__(self, *error: object) -> None:
+        self.scope.end(self)
+
+
+class Level(NamedTuple):
+    """What holds in a block; outside of all blocks if it is None."""
+
+    block: Restricted | None
+    restriction: Restriction
+
+
+_LEVELS: ContextVar[WeakKeyDictionary[RestrictionScope, tuple[Level, ...]] | None] = ContextVar(
+    "spacy_elq_restrictions", default=None
+)

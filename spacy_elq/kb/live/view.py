@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class View:
     base: StoredKB | None
     delta: Delta
     restriction: Restriction = field(default_factory=Restriction)
+
+    def restricted(self, restriction: Restriction) -> View:
+        """RETURNS (View): The same entities under another restriction."""
+        return replace(self, restriction=restriction) if restriction else self
 
     @property
     def entity_vector_length(self) -> int:
