@@ -18,16 +18,15 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from spacy.util import logger
 
+from ..concurrency import LOADING
 from ..errors import ElqError, Errors, Warnings
 from ..files import atomic_file
-from ..forks import fork_safe
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +45,6 @@ PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 EXAMPLE_LENGTHS = (9, 4)
 # Minimum mean cosine between the graph's vectors and torch's.
 MIN_COSINE = {FP32: 0.9999, INT8: 0.9}
-
-# Held while graphs are found or made.
-GRAPHS_LOCK = fork_safe(Lock())
 
 
 @dataclass
@@ -112,13 +108,15 @@ def find_graph(transformer: PreTrainedModel, precision: str) -> OnnxGraph | None
     precision = INT8 if precision == INT8 else FP32
     graphs = GRAPHS.get(transformer)
     if graphs is None or not graphs.are_current:
-        with GRAPHS_LOCK:
-            graphs = GRAPHS[transformer] = Graphs.of(transformer)
+        with LOADING:
+            graphs = GRAPHS.get(transformer)  # another thread may just have made them
+            if graphs is None or not graphs.are_current:
+                graphs = GRAPHS[transformer] = Graphs.of(transformer)
     if graphs.trained or transformer.device.type != "cpu":
         return None
     graph = graphs.by_precision.get(precision)
     if graph is None and _is_installed():
-        with GRAPHS_LOCK:
+        with LOADING:
             graph = graphs.by_precision.get(precision) or make_graph(transformer, precision)
             graphs.by_precision[precision] = graph
     return graph
