@@ -2,11 +2,15 @@
 
 import copy
 import json
+import pickle
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 import spacy
+from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.knowledge_base import FaissKB
@@ -17,6 +21,7 @@ from ..helpers import ENTITIES, TEXTS
 pytestmark = pytest.mark.slow
 
 THREADS = 4
+STEPS = 25
 
 
 def at_once(function, count=THREADS):
@@ -164,3 +169,66 @@ def test_bytes_may_have_another_entity_encoder(make_nlp, kb_path, tmp_path):
     other.linked_kb._load(FaissKB.open(tmp_path / "kb", other.vocab))
     elq.from_bytes(other.to_bytes(exclude=["vocab"]))
     assert elq.kb.fingerprint == "f" * 16
+
+
+def test_whatever_threads_do_at_once_nothing_is_lost(trained_path, tmp_path):
+    """Two pipelines over one knowledge base, six threads, mixed calls: no error, no half state, and
+    in the end each entity that a thread added and did not remove."""
+    FaissKB.open(trained_path / "elq" / "kb", Vocab()).to_disk(tmp_path / "KB")
+    pipelines = [spacy.load(trained_path) for _ in range(2)]
+    for nlp in pipelines:
+        nlp.get_pipe("elq").set_kb(tmp_path / "KB")
+    counts: Counter[str] = Counter()
+
+    def work(number):
+        choose, nlp = Random(number), pipelines[number % 2]
+        elq, own = nlp.get_pipe("elq"), set()
+
+        def add():
+            id_ = f"T{number}-{len(own)}-{choose.random()}"
+            elq.add_entities([{"id": id_, "title": f"Thing {number}"}])
+            own.add(id_)
+
+        def update():
+            if own:
+                elq.update_entities([{"id": min(own), "description": str(choose.random())}])
+
+        def remove():
+            if own:
+                elq.remove_entities([own.pop()])
+
+        def restrict():
+            with elq.restrict(ids=["Q1"]):
+                docs = nlp.pipe(text["text"] for text in TEXTS)
+                assert {ent.kb_id_ for doc in docs for ent in doc.ents} <= {"Q1"}
+
+        def call():
+            for doc in nlp.pipe(text["text"] for text in TEXTS):
+                assert all(ent._.elq.id == ent.kb_id_ for ent in doc.ents)
+
+        def change():
+            elq.top_k = choose.randint(1, 10)
+            elq.max_length = choose.randint(32, 64)
+
+        def set_kb():
+            elq.set_kb(tmp_path / "KB")
+
+        def save():
+            elq.to_disk(tmp_path / f"saved-{number}")
+            elq.to_bytes(exclude=["vocab"])
+
+        def copy_it():
+            pickle.loads(pickle.dumps(elq)).predict([nlp.make_doc("who did paris marry")])
+
+        for _ in range(STEPS):
+            step = choose.choice([add, add, update, remove, restrict, call, call, change, set_kb])
+            step = choose.choice([save, copy_it]) if choose.random() < 0.1 else step
+            step()
+            counts[step.__name__] += 1
+        return own
+
+    left = set().union(*at_once(work, 6))
+    assert sum(counts.values()) == 6 * STEPS
+    kb = FaissKB.open(tmp_path / "KB", Vocab())
+    assert {entity.id for entity in kb} == left | {entity["id"] for entity in ENTITIES}
+    print(dict(counts))
