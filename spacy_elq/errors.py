@@ -128,6 +128,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "These bytes are not a model of this package ({reason}). Give what `to_bytes` of this "
         "release returned."
     )
+    ELQ144 = (
+        "The model {path} of the entity encoder can't be read ({reason}). Restore its files from a "
+        "copy, or name another one."
+    )
     # ELQ2xx: knowledge base
     ELQ142 = (
         "The backend '{backend}' cannot compute in '{precision}'. Use 'auto' or 'fp32' with both, "

@@ -9,16 +9,17 @@ published input (ELQ; BLINK), "[CLS] title [unused2] description [SEP]", one vec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import srsly
 from pydantic import Field
 
 from ..concurrency import loaded_once
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, raise_if_out_of_memory
 from ..files import link_or_copy
 from ..settings import Settings
 from ..types import Entity
@@ -33,6 +34,8 @@ from .windows import MIN_LENGTH, batch_by_length, pad
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+T = TypeVar("T")
 
 SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
@@ -56,6 +59,23 @@ class EntityEncoderSettings(Settings):
     normalize: bool = True
     alias_vectors: bool = True
     max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 128
+
+
+def _reading(read: Callable[[EntityEncoder], T]) -> Callable[[EntityEncoder], T]:
+    """RETURNS (Callable): The method, which reports files that can't be read as an ElqError."""
+
+    @wraps(read)
+    def reported(encoder: EntityEncoder) -> T:
+        try:
+            return read(encoder)
+        except (ElqError, MemoryError, ImportError):
+            raise
+        except Exception as err:  # its readers raise anything for a damaged file
+            raise_if_out_of_memory(err)
+            reason = " ".join(str(err).split())[:200] or type(err).__name__
+            raise ElqError(Errors.ELQ144.format(path=encoder.source, reason=reason)) from None
+
+    return reported
 
 
 class EntityEncoder:
@@ -97,10 +117,12 @@ class EntityEncoder:
         return Path(snapshot_download(resolved, allow_patterns=patterns))
 
     @loaded_once
+    @_reading
     def tokenizer(self) -> PreTrainedTokenizerFast:
         return load_tokenizer(str(self.directory))
 
     @loaded_once
+    @_reading
     def transformer(self) -> PreTrainedModel:
         from thinc.api import get_torch_default_device
         from transformers.utils import logging
@@ -117,6 +139,7 @@ class EntityEncoder:
         return model.to(self.device or get_torch_default_device()).eval()
 
     @loaded_once
+    @_reading
     def width(self) -> int:
         """RETURNS (int): Width of the vectors, read from the model's configuration."""
         return int(srsly.read_json(self.directory / "config.json")["hidden_size"])
@@ -296,7 +319,7 @@ def load_entity_encoder(source: str = MINILM, **options: Any) -> EntityEncoder:
     if source != MINILM and settings_file.is_file():
         try:
             settings = EntityEncoderSettings(**srsly.read_json(settings_file))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OSError, RecursionError) as error:
             raise ElqError(Errors.ELQ111.format(path=settings_file, error=error)) from None
         return EntityEncoder(source, settings, **options)
     return EntityEncoder(source, **options)

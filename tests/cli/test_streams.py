@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 
@@ -178,24 +177,3 @@ def test_a_directory_in_place_of_a_file_is_named(tmp_path):
     with pytest.raises(IsADirectoryError) as caught:
         write_text(tmp_path, "x")
     assert caught.value.filename == str(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [4, 6, 8])
-def test_an_interrupt_while_modules_are_imported(trained_path, seconds):
-    command = [sys.executable, "-m", "spacy", "elq", "link", str(trained_path), "-"]
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENV,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGINT)
-    message = child.communicate(timeout=60)[1]
-    assert "Traceback" not in message, message
-    assert child.returncode in (130, -signal.SIGINT)

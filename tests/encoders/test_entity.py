@@ -139,3 +139,25 @@ def test_no_more_is_read_than_the_model_has_positions_for(tiny_bert, template):
         return EntityEncoder(str(tiny_bert), settings).encode(entities)[0]
 
     np.testing.assert_array_equal(vectors(600), vectors(64))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, content) for name in ("config.json", "tokenizer.json", "entity_encoder.json")
+          for content in (b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 100_000)),
+        ("config.json", b"{}"),
+        ("config.json", b'{"model_type": "bert", "hidden_size": "x"}'),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", b"\0" * 100),
+    ],
+)  # fmt: skip
+def test_damaged_files_are_one_error(tiny_bert, tmp_path, name, content):
+    EntityEncoder(str(tiny_bert)).to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / name).unlink()
+    (tmp_path / "saved" / name).write_bytes(content)
+    with pytest.raises(ElqError, match=r"ELQ1\d\d"):
+        encoder = load_entity_encoder(str(tmp_path / "saved"))
+        assert encoder.width == encoder.encode([Entity("Q1", "paris")])[0].shape[1]
+        encoder.fingerprint  # noqa: B018

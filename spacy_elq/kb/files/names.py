@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 
+from ...errors import ElqError, Errors
 from ...spelling import PLAIN_LETTERS, WORD, compiled, read
 from ...types import Entity
 from .npy import map_array
@@ -220,7 +221,13 @@ def filter_live(
     places, entries (ndarray): As `NameIndex.find` returns them.
     RETURNS (tuple[ndarray, ndarray]): The places and entries that are left.
     """
-    keep = slice(None) if mask is None else mask[entries["row"] - first]
+    if mask is None:
+        return places, entries
+    try:
+        keep = mask[entries["row"] - first]
+    except IndexError:  # the file is damaged
+        row, last = int(entries["row"].max()), first + len(mask) - 1
+        raise ElqError(Errors.ELQ220.format(row=row, last=last)) from None
     return places[keep], entries[keep]
 
 

@@ -20,7 +20,8 @@ from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
 from .vector_store import VectorStore, find_backend
 
-# Bytes of an index whose checksum is compared when it is opened, in a tenth of a second.
+# Bytes of an index, or of the owners of vectors, that are checked when they are opened, in a tenth
+# of a second.
 CHECKED_UP_TO = 32 << 20
 
 
@@ -132,7 +133,13 @@ def _map_owners(path: Path, manifest: Manifest) -> np.memmap:
     owners = map_array(path / OWNERS, "<i4", (manifest.vectors,))
     if owners[-1:] != manifest.entities - 1:
         raise ValueError(f"the last vector is not of entity {manifest.entities}, the last one")
+    if owners.nbytes <= CHECKED_UP_TO and not _are_ascending(np.asarray(owners)):
+        raise ValueError(f"{OWNERS} is damaged: its entities are not in order")
     return owners
+
+
+def _are_ascending(owners: np.ndarray) -> bool:
+    return not len(owners) or bool(owners[0] == 0 and (owners[1:] >= owners[:-1]).all())
 
 
 def _check_index(path: Path, manifest: Manifest) -> None:
