@@ -128,7 +128,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "These bytes are not a model of this package ({reason}). Give what `to_bytes` of this "
         "release returned."
     )
-    ELQ144 = (
+    ELQ149 = (
         "The model {path} of the entity encoder can't be read ({reason}). Restore its files from a "
         "copy, or name another one."
     )

@@ -73,7 +73,7 @@ def _reading(read: Callable[[EntityEncoder], T]) -> Callable[[EntityEncoder], T]
         except Exception as err:  # its readers raise anything for a damaged file
             raise_if_out_of_memory(err)
             reason = " ".join(str(err).split())[:200] or type(err).__name__
-            raise ElqError(Errors.ELQ144.format(path=encoder.source, reason=reason)) from None
+            raise ElqError(Errors.ELQ149.format(path=encoder.source, reason=reason)) from None
 
     return reported
 
