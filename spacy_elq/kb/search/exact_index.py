@@ -83,9 +83,12 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     """RETURNS (Tensor): A read-only torch tensor that shares the array's memory."""
     import torch
 
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:  # as queries are: the filters of warnings are those of all threads
+        return torch.from_numpy(array)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(array)
 
 
 def products(queries: np.ndarray, vectors: torch.Tensor) -> np.ndarray:
