@@ -126,6 +126,7 @@ def read(text: str) -> Spelling:
             written.add(match[0], range(start, end), range(start + 1, end + 1))
         else:
             form, apart = _respell(match[0])
+            end = start + len(match[0].rstrip() or match[0])  # a few letters join a space
             written.add(form, [start] * len(form), [end] * len(form), apart=apart)
     return written.spelling()
 

@@ -38,6 +38,7 @@ def make_text(rng):
 def check_windows(text, windows):
     """Offsets of wordpieces are in the text, in order, and those of whole characters."""
     begins = {match.start() for match in regex.finditer(r"\X", text)} | {len(text)}
+    begins |= {place for place, char in enumerate(text) if char.isspace()}
     for window in windows:
         real = window.chars[window.chars[:, 0] != NO_CHARS].tolist()
         assert all(0 <= a < b <= len(text) for a, b in real), text
