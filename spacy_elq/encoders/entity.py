@@ -1,9 +1,9 @@
 """Entities → vectors, one or more for each entity.
 
 There are two templates. "names" (the default) gives an entity one vector for its title and one for
-each alias: the normalised mean of the "name" and "name: description" vectors. Mentions are compared
-with names, their context with descriptions; an entity scores by its best vector. "elq" is the
-published input (ELQ; BLINK), "[CLS] title [unused2] description [SEP]", one vector per entity.
+each alias: the normalised mean of the name's vector and that of "title: description". Mentions are
+compared with names, their context with descriptions; an entity scores by its best vector. "elq" is
+the published input (ELQ; BLINK), "[CLS] title [unused2] description [SEP]", one vector per entity.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -29,7 +30,7 @@ from .model_paths import MINILM, resolve_model_path
 from .onnx_graph import forget_graphs, read_graphs, write_graphs
 from .tokenize import TOKENIZER_LOCK, tokenize
 from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
-from .windows import MIN_LENGTH, batch_by_length, pad
+from .windows import CPU_BATCH_COST, MIN_LENGTH, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 SETTINGS_FILE = "entity_encoder.json"
 SHARD_SIZE = "500MB"
+# Version of what "names" computes; a part of the fingerprint.
+NAMES_ARITHMETIC = 2
 # Separates title and description in the published input.
 ELQ_SEPARATOR = "[unused2]"
 
@@ -87,7 +90,7 @@ class EntityEncoder:
         settings: EntityEncoderSettings | None = None,
         *,
         inference: InferenceSettings | None = None,
-        max_batch_items: int = 16384,
+        max_batch_items: int = 4096,
         device: str | None = None,
     ) -> None:
         """
@@ -153,8 +156,10 @@ class EntityEncoder:
         """RETURNS (str): A hash of the weights, the vocabulary and the settings. Only vectors of
         encoders with the same fingerprint are comparable."""
         if self._fingerprint is None:
-            settings = {**self.settings.model_dump(), "vocabulary": self.tokenizer.get_vocab()}
-            digest = hashlib.sha256(srsly.json_dumps(settings, sort_keys=True).encode())
+            how = {**self.settings.model_dump(), "vocabulary": self.tokenizer.get_vocab()}
+            if self.settings.template == "names":
+                how["arithmetic"] = NAMES_ARITHMETIC
+            digest = hashlib.sha256(srsly.json_dumps(how, sort_keys=True).encode())
             for name, tensor in sorted(self.transformer.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(tensor.cpu().contiguous().numpy())
@@ -188,17 +193,21 @@ class EntityEncoder:
 
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """ids (Sequence[Sequence[int]]): Wordpiece ids with their special tokens.
-        RETURNS (ndarray): One vector each, float32 (N, width)."""
+        RETURNS (ndarray): One vector each, float32 (N, width). Equal texts are read once."""
         import torch
 
-        vectors = np.empty((len(ids), self.width), dtype=np.float32)
         transformer = self.transformer
-        for batch in batch_by_length(ids, self.max_batch_items):
-            padded, mask = self._pad([ids[i] for i in batch])
+        distinct: dict[tuple[int, ...], int] = {}
+        places = [distinct.setdefault(tuple(text), len(distinct)) for text in ids]
+        texts = list(distinct)
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
+        cost = CPU_BATCH_COST if transformer.device.type == "cpu" else None
+        for batch in batch_by_length(texts, self.max_batch_items, cost):
+            padded, mask = self._pad([texts[i] for i in batch])
             with torch.inference_mode():
                 output = self._pool(infer(transformer, padded, mask, self.inference), mask)
             vectors[batch] = output.cpu().numpy()
-        return vectors
+        return vectors[places]
 
     def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Encode one padded batch with torch, with gradients if they are enabled.
@@ -232,8 +241,7 @@ class EntityEncoder:
         import torch
 
         titles = [entity.title for entity in entities]
-        described = [f"{e.title}: {e.description}" if e.description else e.title for e in entities]
-        vectors = self.forward(self._text_ids([*titles, *described]))
+        vectors = self.forward(self._text_ids([*titles, *map(_described, entities)]))
         main = vectors[: len(titles)] + vectors[len(titles) :]
         return torch.nn.functional.normalize(main, dim=-1) if self.normalized else main / 2
 
@@ -272,23 +280,20 @@ class EntityEncoder:
             file.unlink()
 
     def _encode_names(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
-        named = [
-            (i, name)
-            for i, entity in enumerate(entities)
-            for name in (entity.names if self.settings.alias_vectors else entity.names[:1])
-        ]
-        described = [
-            (v, f"{name}: {entities[i].description}")
-            for v, (i, name) in enumerate(named)
-            if entities[i].description
-        ]
-        vectors = self.encode_texts([name for _, name in named] + [text for _, text in described])
-        vectors, others = vectors[: len(named)], vectors[len(named) :]
-        with_description = [v for v, _ in described]
-        vectors[with_description] = (vectors[with_description] + others) / 2
+        names = [self._names(entity) for entity in entities]
+        owners = np.repeat(np.arange(len(entities), dtype=np.int32), list(map(len, names)))
+        described = np.array([bool(entity.description) for entity in entities])
+        texts = [*chain.from_iterable(names), *map(_described, compress(entities, described))]
+        vectors, others = np.split(self.encode_texts(texts), [len(owners)])
+        place = np.cumsum(described) - 1  # of each described entity in `others`
+        both = described[owners]
+        vectors[both] = (vectors[both] + others[place[owners[both]]]) / 2
         if self.normalized:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors, np.array([i for i, _ in named], dtype=np.int32)
+        return vectors, owners
+
+    def _names(self, entity: Entity) -> tuple[str, ...]:
+        return entity.names if self.settings.alias_vectors else entity.names[:1]
 
     @property
     def _max_length(self) -> int:
@@ -307,6 +312,10 @@ class EntityEncoder:
             description = encode(entity.description, add_special_tokens=False)
         body = [*title, separator, *description][: self._max_length - 2]
         return [self.tokenizer.cls_token_id, *body, self.tokenizer.sep_token_id]
+
+
+def _described(entity: Entity) -> str:
+    return f"{entity.title}: {entity.description}" if entity.description else entity.title
 
 
 def load_entity_encoder(source: str = MINILM, **options: Any) -> EntityEncoder:

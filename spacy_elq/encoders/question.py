@@ -24,7 +24,7 @@ from .model_paths import resolve_model_path
 from .onnx_graph import forget_graphs
 from .precision import autocast
 from .transformer_files import open_pretrained
-from .windows import MIN_LENGTH, Window, batch_by_length, doc_windows, pad
+from .windows import CPU_BATCH_COST, MIN_LENGTH, Window, batch_by_length, doc_windows, pad
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 OWN_ENCODER = "elq-encoder"
 # Attribute of an encoder: its settings.
 SETTINGS = "settings"
-# Fixed cost of a batch on a CPU, in wordpieces of MiniLM; lower for larger models.
-CPU_BATCH_COST = 64
 
 
 class ListenerSettings(Settings):

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from spacy_elq import ElqError, Entity
+from spacy_elq.encoders import entity as entity_module
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings, load_entity_encoder
 from spacy_elq.encoders.model_paths import resolve_model_path
+from spacy_elq.encoders.windows import pad
 
 ENTITIES = [
     Entity("1", "paris", "capital city", ("city of light",)),
@@ -33,7 +35,7 @@ def unit(x):
     return x / np.linalg.norm(x)
 
 
-def test_names_are_means_of_name_and_described_name(tiny_bert, bare):
+def test_names_are_means_of_name_and_described_title(tiny_bert, bare):
     tokenizer, hidden = bare
 
     def text_vector(text):
@@ -45,7 +47,7 @@ def test_names_are_means_of_name_and_described_name(tiny_bert, bare):
     for vector, (entity, name) in zip(vectors, named, strict=True):
         expected = text_vector(name)
         if entity.description:
-            expected = unit(expected + text_vector(f"{name}: {entity.description}"))
+            expected = unit(expected + text_vector(f"{entity.title}: {entity.description}"))
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
@@ -100,6 +102,33 @@ def test_untrained_weights_are_linked_and_trained_ones_leave_the_source_alone(ti
     assert source.read_bytes() == before
     assert saved[0].read_bytes() != before
     assert load_entity_encoder(str(tmp_path / "a")).fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("template", ["names", "elq"])
+def test_equal_texts_are_read_once(tiny_bert, template, monkeypatch):
+    encoder = EntityEncoder(str(tiny_bert), EntityEncoderSettings(template=template))
+    expected, owners = encoder.encode(ENTITIES)
+    read = []
+
+    def record(ids, *args):
+        read.extend(map(tuple, ids))
+        return pad(ids, *args)
+
+    monkeypatch.setattr(entity_module, "pad", record)
+    vectors, _ = encoder.encode(ENTITIES * 3)
+    np.testing.assert_allclose(vectors, np.tile(expected, (3, 1)), atol=1e-5)
+    texts = {"names": len(owners) + 2, "elq": 3}  # two descriptions
+    assert len(read) == len(set(read)) == texts[template]
+
+
+def test_fingerprints_tell_the_arithmetic_of_names_apart(tiny_bert, monkeypatch):
+    def fingerprint(template):
+        return EntityEncoder(str(tiny_bert), EntityEncoderSettings(template=template)).fingerprint
+
+    before = fingerprint("names"), fingerprint("elq")
+    monkeypatch.setattr(entity_module, "NAMES_ARITHMETIC", 1)
+    assert fingerprint("names") != before[0]
+    assert fingerprint("elq") == before[1]
 
 
 def test_no_entities(tiny_bert):
