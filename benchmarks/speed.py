@@ -1,6 +1,7 @@
 """How much of the encoder's own speed the component keeps, as ratios within one run.
 
 python benchmarks/speed.py PIPELINE TEXTS.jsonl [--texts 2000] [--repeat 5] [--threads 2]
+python benchmarks/speed.py --build ENTITIES.jsonl [--entities 50000] [--repeat 5] [--threads 2]
 
 Comparisons, each the median of several runs taken in turns:
   pipe     texts/s of `nlp.pipe` (batch 64) over texts/s of the bare transformers forward on the
@@ -9,13 +10,18 @@ Comparisons, each the median of several runs taken in turns:
   latency  time of `nlp(text)` over the bare forward of that text and one exact search
   step     time of an `nlp.update` over a bare PyTorch loop with the same arithmetic: forward,
            span and entity losses, backward, clipping, AdamW
+  build    entities/s of `kb build` over those of a plain loop of transformers, on the first 512:
+           each name and each "name: description" of 48 entities in one padded batch; and how the
+           resident memory of a build grows after 2,000 entities
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,11 +37,15 @@ from thinc.api import Adam
 from torch.nn import functional as F
 
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, read_spans_jsonl
+from spacy_elq.encoders.entity import EntityEncoder, load_entity_encoder
 from spacy_elq.encoders.windows import cut_windows, pad
+from spacy_elq.entities.reader import read_entities
+from spacy_elq.kb.build import build_kb
 from spacy_elq.linking.boundaries import boundary_masks
 from spacy_elq.ml.heads import torch_span_logits
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.targets import find_targets
+from spacy_elq.types import Entity
 
 BATCH = 64
 
@@ -164,17 +174,82 @@ def compare_steps(nlp, elq, gold: list[Example], repeat: int) -> dict[str, float
     )
 
 
+class Watched:
+    """An entity encoder that notes the resident memory, in MB, after each chunk of entities."""
+
+    def __init__(self, encoder: EntityEncoder) -> None:
+        self.encoder = encoder
+        self.resident: dict[int, float] = {0: resident_mb()}
+
+    def __getattr__(self, name: str):
+        return getattr(self.encoder, name)
+
+    def encode(self, entities: list[Entity]):
+        encoded = self.encoder.encode(entities)
+        self.resident[max(self.resident) + len(entities)] = resident_mb()
+        return encoded
+
+
+def resident_mb() -> float:
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1000
+
+
+def embed_plainly(encoder: EntityEncoder, entities: list[Entity]) -> None:
+    for start in range(0, len(entities), 48):
+        named = [(name, e.description) for e in entities[start : start + 48] for name in e.names]
+        texts = [name for name, _ in named]
+        texts += [f"{name}: {description}" for name, description in named if description]
+        batch = encoder.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = encoder.transformer(**batch).last_hidden_state
+        mask = batch["attention_mask"].unsqueeze(-1)
+        F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).numpy()
+
+
+def compare_builds(path: Path, n: int, repeat: int) -> dict[str, float]:
+    entities = list(islice(read_entities(path), n))
+    encoder = load_entity_encoder("minilm")
+    watched = Watched(encoder)
+    with tempfile.TemporaryDirectory() as directory:
+        build = partial(build_kb, out=Path(directory) / "kb", progress=False, overwrite=True)
+        build(entities, vectors=watched)
+        some = entities[:512]
+        times = in_turns(
+            {
+                "bare": lambda: embed_plainly(encoder, some),
+                "build": lambda: build(some, vectors=encoder),
+            },
+            repeat,
+        )
+    early = [mb for seen, mb in watched.resident.items() if 0 < seen <= 2000]
+    return {
+        "entities": len(entities),
+        "build entities/s": round(len(some) / times["build"], 1),
+        "bare entities/s": round(len(some) / times["bare"], 1),
+        "build / bare": round(times["bare"] / times["build"], 2),
+        "MB up to 2,000 entities": round(max(early)),
+        "MB more in the end": round(max(watched.resident.values()) - max(early)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("pipeline")
-    parser.add_argument("texts", type=Path, help="spans JSONL")
+    parser.add_argument("pipeline", nargs="?")
+    parser.add_argument("texts", type=Path, nargs="?", help="spans JSONL")
+    parser.add_argument("--build", type=Path, help="a file of entities; alone")
+    parser.add_argument("--entities", type=int, default=50_000)
     parser.add_argument("--texts", dest="n", type=int, default=2000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    report = compare_builds(args.build, args.entities, args.repeat) if args.build else compare(args)
+    print(json.dumps(report, indent=1))
+
+
+def compare(args: argparse.Namespace) -> dict[str, float]:
     nlp = spacy.load(args.pipeline)
     elq = nlp.get_pipe("elq")
     bare = Bare(elq)
@@ -205,7 +280,7 @@ def main() -> None:
     gold = [Example(nlp.make_doc(doc.text), doc) for doc in docs_from_texts(nlp, with_spans)]
     step = compare_steps(nlp, elq, gold, 4 * args.repeat)
 
-    report = {
+    return {
         "texts": len(texts),
         "threads": args.threads,
         "entities": len(elq.kb),
@@ -220,7 +295,6 @@ def main() -> None:
         "bare step ms": round(1000 * step["bare"], 1),
         "step / bare": round(step["spacy"] / step["bare"], 3),
     }
-    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
