@@ -90,14 +90,16 @@ def cut_windows(
         return_overflowing_tokens=not truncate,
     )
     windows = []
+    unknown = tokenizer.unk_token_id  # slow to get
     for text, spelling, encoding in encoded:
         special = np.asarray(encoding.special_tokens_mask, dtype=bool)
         if special.all():
             continue
         ids = encoding.ids
-        chars = np.full((len(special), 2), NO_CHARS, dtype=np.int32)
-        chars[~special] = spelling.original(np.asarray(encoding.offsets)[~special])
-        unknown = tokenizer.unk_token_id
+        chars = np.asarray(encoding.offsets, dtype=np.int32)
+        if spelling.places is not None:
+            chars[~special] = spelling.original(chars[~special])
+        chars[special] = NO_CHARS
         unread = _unread(texts[text], np.equal(ids, unknown), chars) if unknown in ids else None
         doc = text if docs is None else docs[text]
         windows.append(Window(doc, ids, chars, unread=unread))

@@ -49,24 +49,27 @@ def _exclude_within_words(text: str, window: Window, starts: np.ndarray, ends: n
     """Unmark the wordpieces of a window at which no mention begins or ends, bool (T,) each."""
     begin, end = window.chars.T
     split = find_words(text)
-    starts &= ~_inside_words(split, begin)
+    inside = _inside_words(split, window.chars)
+    starts &= ~inside[:, 0]
+    ends &= ~inside[:, 1]
     if not text.isascii():
         korean = [word.start for i, word in enumerate(split) if continues_korean(split, i)]
         starts &= ~np.isin(begin, korean)
     starts &= ~_test_chars(begin, text.__getitem__, _never_begins)
-    ends &= ~_inside_words(split, end)
     ends &= ~_test_chars(end, partial(last_base, text), _never_ends)
     shared = np.flatnonzero((begin[1:] < end[:-1]) & (begin[1:] != NO_CHARS)) + 1
     starts[shared] = ends[shared - 1] = False  # wordpieces of one character
 
 
 def _inside_words(split: Sequence[Word], places: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): Whether each place between characters lies inside a word, bool (N,)."""
+    """RETURNS (ndarray): Whether each place between characters lies inside a word, bool, in the
+    shape of `places`."""
     if not split:
-        return np.zeros(len(places), dtype=bool)
-    _, starts, ends = zip(*split, strict=True)
-    before = np.searchsorted(starts, places) - 1  # the last word that begins before the place
-    return (before >= 0) & (places < np.array(ends)[before])
+        return np.zeros(places.shape, dtype=bool)
+    starts = np.array([word.start for word in split])
+    ends = np.array([word.end for word in split])
+    before = starts.searchsorted(places) - 1  # the last word that begins before the place
+    return (before >= 0) & (places < ends[before])
 
 
 def _test_chars(
