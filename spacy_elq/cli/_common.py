@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
+    from ..encoders.inference import InferenceSettings
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -255,6 +257,19 @@ def require_elq(nlp: Language, name: str) -> Any:
     if elq is None:
         raise ElqError(Errors.ELQ403.format(name=name))
     return elq
+
+
+def inference_settings(backend: str, precision: str) -> InferenceSettings:
+    """RETURNS (InferenceSettings): What two options say.
+    RAISES (ElqError): If a value is not allowed, or what the backend needs is not installed."""
+    from ..encoders.inference import ONNX, InferenceSettings
+    from ..encoders.onnx_graph import check_installed
+
+    wanted: dict[str, Any] = {"backend": backend, "precision": precision}
+    settings = InferenceSettings(**wanted)
+    if settings.backend == ONNX:
+        check_installed()
+    return settings
 
 
 def override_settings(elq: Any, threshold: float | None, top_k: int | None) -> None:

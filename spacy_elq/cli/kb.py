@@ -17,6 +17,7 @@ from ._common import (
     argument_text,
     echo_note,
     handle_errors,
+    inference_settings,
     load_pipeline,
     progress_bar,
     use_gpu,
@@ -94,6 +95,10 @@ def build_command(
     dtype: Annotated[
         str, typer.Option("--dtype", help='Stored vectors: "auto", "float32" or "float16"')
     ] = "auto",
+    backend: Annotated[str, typer.Option("--backend", help="What embeds: torch or onnx")] = "torch",
+    precision: Annotated[
+        str, typer.Option("--precision", help="auto, fp32, bf16 (torch) or int8 (onnx)")
+    ] = "auto",
     device: Annotated[
         int,
         typer.Option(
@@ -126,6 +131,7 @@ def build_command(
 
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
+    model.inference = inference_settings(backend, precision)
     options = IndexOptions(
         max_ram=parse_size(max_ram),
         min_recall=min_recall,
@@ -163,6 +169,7 @@ def info_command(path: KBPath, quiet: QuietOption = False) -> None:
         "index": manifest.index,
         **_index_facts(manifest),
         "encoder": manifest.fingerprint or "unknown",
+        "inference": manifest.inference or "unknown",
         "source": " ".join(filter(None, (manifest.source, manifest.snapshot))) or "unknown",
         "size": f"{size / 1e6:.1f} MB",
     }

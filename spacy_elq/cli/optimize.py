@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ElqError, Errors
-from ._common import QuietOption, echo_note, handle_errors, load_pipeline, require_elq
+from ._common import (
+    QuietOption,
+    echo_note,
+    handle_errors,
+    inference_settings,
+    load_pipeline,
+    require_elq,
+)
 
 if TYPE_CHECKING:
     from ..evaluation.compare_inference import Difference, Measured
@@ -44,15 +51,10 @@ def optimize_command(
     """Make a faster pipeline for the CPU: its encoders run in ONNX Runtime (extra "onnx"), in 8-bit
     integers, from graphs saved beside the weights. Prints what that gains, and what it changes, on
     some texts."""
-    from ..encoders.inference import ONNX, InferenceSettings
-    from ..encoders.onnx_graph import check_installed
     from ..evaluation.compare_inference import compare_inference
     from ..pipeline.directories import check_target, write_pipeline
 
-    wanted: dict[str, Any] = {"backend": backend, "precision": precision}
-    settings = InferenceSettings(**wanted)
-    if settings.backend == ONNX:
-        check_installed()  # before the work
+    settings = inference_settings(backend, precision)  # before the work
     check_target(out, overwrite)
     nlp = load_pipeline(pipeline)
     elq = require_elq(nlp, pipeline)

@@ -152,6 +152,11 @@ class EntityEncoder:
         return self.settings.normalize
 
     @property
+    def inference_name(self) -> str:
+        """RETURNS (str): How vectors are computed, such as "torch fp32"."""
+        return self.inference.name_on(self.transformer.device.type)
+
+    @property
     def fingerprint(self) -> str:
         """RETURNS (str): A hash of the weights, the vocabulary and the settings. Only vectors of
         encoders with the same fingerprint are comparable."""

@@ -11,8 +11,8 @@ from pydantic import model_validator
 from ..errors import ElqError, Errors
 from ..settings import Settings
 from .fast_bert import last_layer
-from .onnx_graph import INT8, find_graph
-from .precision import autocast
+from .onnx_graph import FP32, INT8, find_graph
+from .precision import autocast, uses_bf16
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,12 @@ class InferenceSettings(Settings):
         if (self.backend, self.precision) in IMPOSSIBLE:
             raise ElqError(Errors.ELQ142.format(backend=self.backend, precision=self.precision))
         return self
+
+    def name_on(self, device_type: str) -> str:
+        """RETURNS (str): Backend and precision as they are on a type of device."""
+        if self.backend == ONNX and device_type == "cpu":
+            return f"{ONNX} {INT8 if self.precision == INT8 else FP32}"
+        return f"{TORCH} {'bf16' if uses_bf16(self.precision, device_type) else FP32}"
 
 
 def infer(

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 from spacy.util import logger
+from spacy.vocab import Vocab
 
 from spacy_elq.encoders.entity import EntityEncoder, EntityEncoderSettings
 from spacy_elq.encoders.inference import InferenceSettings
 from spacy_elq.encoders.precision import _has_bf16, autocast, uses_bf16
 from spacy_elq.encoders.question import EncoderSettings
+from spacy_elq.kb.build import build_kb
+from spacy_elq.kb.files.store import Manifest
+from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.pipeline.factory import DEFAULT_CONFIG
 from spacy_elq.training.training_settings import TrainingSettings
 from spacy_elq.types import Entity
@@ -89,6 +93,26 @@ def test_entities_follow_the_precision(hardware, tiny_bert):
 def test_the_precision_does_not_change_what_an_encoder_is(tiny_bert):
     half = EntityEncoder(str(tiny_bert), inference=InferenceSettings(precision="bf16"))
     assert half.fingerprint == EntityEncoder(str(tiny_bert), EntityEncoderSettings()).fingerprint
+
+
+def test_a_knowledge_base_says_how_its_vectors_were_computed(hardware, tiny_bert, tmp_path):
+    hardware(cpu=["amx_bf16"])
+    for name, inference in [
+        ("torch fp32", InferenceSettings(precision="fp32")),
+        ("torch bf16", InferenceSettings()),
+    ]:
+        encoder = EntityEncoder(str(tiny_bert), inference=inference)
+        build_kb(ENTITIES, tmp_path / "kb", encoder, progress=False, overwrite=True)
+        assert Manifest.read(tmp_path / "kb").inference == name
+    kb = FaissKB.open(tmp_path / "kb", Vocab())
+    kb.remove(["Q90"])
+    new = [Entity(id="Q1", title="universe")]
+    kb.add(new, *encoder.encode(new))
+    kb.compact(progress=False)
+    assert Manifest.read(tmp_path / "kb").inference == "torch bf16"
+    assert InferenceSettings(backend="onnx", precision="int8").name_on("cpu") == "onnx int8"
+    assert InferenceSettings(backend="onnx").name_on("cpu") == "onnx fp32"
+    assert InferenceSettings(backend="onnx").name_on("mps") == "torch fp32"
 
 
 def test_auto_is_the_default_everywhere():

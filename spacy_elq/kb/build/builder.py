@@ -95,6 +95,7 @@ class VectorSource:
     entities (int | None): Number of entities that there are vectors of, if known.
     identity (str): Distinguishes these vectors from others with the same fingerprint: an unfinished
         build with other vectors starts over.
+    inference (str): How the vectors are computed, see `Manifest`.
     """
 
     batch: Callable[[Sequence[Entity], int], OwnedVectors]
@@ -104,6 +105,7 @@ class VectorSource:
     dtype: str = AUTO
     entities: int | None = None
     identity: str = ""
+    inference: str = ""
 
     @classmethod
     def from_encoder(cls, encoder: EncodesEntities) -> VectorSource:
@@ -113,6 +115,7 @@ class VectorSource:
             encoder.width,
             encoder.fingerprint,
             encoder.normalized,
+            inference=getattr(encoder, "inference_name", ""),
         )
 
     @classmethod
@@ -197,6 +200,7 @@ def build_kb(
             index=index,
             fingerprint=vectors.fingerprint,
             normalized=vectors.normalized,
+            inference=vectors.inference,
             source=source,
             snapshot=snapshot,
             digest=digested.hex,

@@ -24,7 +24,7 @@ from .atomic import recover
 
 FORMAT_VERSION = 1
 # Fields that the first manifests lacked.
-FIRST_RELEASE = {"names_version": 1}
+FIRST_RELEASE = {"names_version": 1, "inference": ""}
 # Version of the keys and hashes in the files of names, which `names.py` computes.
 NAMES_VERSION = 2
 MANIFEST = "manifest.json"
@@ -68,6 +68,8 @@ class Manifest:
         with the settings in its file. With Milvus, the "collection".
     fingerprint (str): Fingerprint of the entity encoder that made the vectors; "" if unknown.
     normalized (bool): Whether the vectors have length 1.
+    inference (str): How the vectors were computed, such as "torch fp32" or "onnx int8"; "" if
+        unknown. All are comparable.
     source, snapshot (str): Where the entities come from, and their date; "" if unknown.
     created (str): UTC time of the build, ISO 8601.
     digest (str): Checksum of the entities that the files were built from.
@@ -85,6 +87,7 @@ class Manifest:
     search: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     normalized: bool = False
+    inference: str = ""
     source: str = ""
     snapshot: str = ""
     created: str = ""

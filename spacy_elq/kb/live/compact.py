@@ -74,6 +74,7 @@ def _vectors(view: View, manifest: Manifest) -> VectorSource:
         manifest.width,
         manifest.fingerprint,
         manifest.normalized,
+        inference=manifest.inference,
     )
 
 
