@@ -222,7 +222,7 @@ def _open_session(content: bytes) -> InferenceSession:
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it keeps a plan for each shape, and shapes vary
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # errors are raised
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
