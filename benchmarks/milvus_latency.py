@@ -18,7 +18,7 @@ import numpy as np
 from spacy.vocab import Vocab
 
 from spacy_elq.kb.build import VectorSource, build_kb
-from spacy_elq.kb.files.store import EXACT
+from spacy_elq.kb.files.manifest import EXACT
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.types import Entity
 

@@ -26,7 +26,7 @@ from ._common import (
 if TYPE_CHECKING:
     from ..encoders.entity import EntityEncoder
     from ..kb.build.index_stage import QuerySource
-    from ..kb.files.store import Manifest
+    from ..kb.files.manifest import Manifest
     from ..kb.knowledge_base import FaissKB
     from ..types import Entity
 
@@ -184,7 +184,7 @@ def info_command(path: KBPath, quiet: QuietOption = False) -> None:
 def check_command(path: KBPath, quiet: QuietOption = False) -> None:
     """Check the files of a knowledge base, and measure the recall of its index."""
     from ..kb.check import check_files, index_recall
-    from ..kb.files.store import Manifest
+    from ..kb.files.manifest import Manifest
 
     echo_note("Reading every file …", quiet=quiet)
     Manifest.read(path).verify(path)  # before it is opened: FAISS may crash on a damaged index
@@ -325,7 +325,7 @@ def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> Q
 
 
 def _index_facts(manifest: Manifest) -> dict[str, str]:
-    from ..kb.files.store import INDEX
+    from ..kb.files.manifest import INDEX
     from ..kb.search.faiss_index import SearchSettings
     from ..kb.search.vector_store import find_backend
 

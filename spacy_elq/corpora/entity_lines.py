@@ -50,7 +50,7 @@ class EntityLines:
 
     def _open(self) -> Catalogue:
         from ..kb.files.catalogue import Catalogue
-        from ..kb.files.store import CATALOGUE
+        from ..kb.files.manifest import CATALOGUE
 
         if (self.path / CATALOGUE).is_file():
             return Catalogue(self.path / CATALOGUE)

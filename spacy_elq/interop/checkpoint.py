@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ElqError, Errors, Warnings
 from ..kb.build.builder import VectorSource, build_kb
-from ..kb.files.store import EXACT, Manifest
+from ..kb.files.manifest import EXACT, Manifest
 from ..linking.decoding import JOINT
 from ..pipeline.directories import PIPELINE, check_target, publish
 from ..types import Entity

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ElqError, Errors
 from ..files import check_file
-from ..kb.files.store import EXACT
+from ..kb.files.manifest import EXACT
 
 if TYPE_CHECKING:
     from ..kb.build.builder import VectorRows

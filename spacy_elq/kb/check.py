@@ -8,7 +8,7 @@ from contextlib import closing
 from ..errors import ElqError, Errors
 from .build.index_stage import kept_queries
 from .build.tune_index import recall, subsample, synthetic_queries
-from .files.store import DELTA
+from .files.manifest import DELTA
 from .knowledge_base import FaissKB
 from .live.change_log import ChangeLog
 from .live.delta import Change
@@ -53,7 +53,7 @@ def _contradictions(base: StoredKB | None) -> Iterator[str]:
     if len(base.catalogue) != manifest.entities:
         yield f"there are {len(base.catalogue)} records for {manifest.entities} entities"
     yield from base.catalogue.problems()
-    yield from base.table.problems(manifest)
+    yield from base.vectors.problems(manifest)
     if len(rows) and not 0 <= rows.min() <= rows.max() < manifest.entities:
         yield "a name leads to an entity that is not there"
     if (base.names.keys[1:] < base.names.keys[:-1]).any():
@@ -74,14 +74,14 @@ def index_recall(kb: FaissKB, k: int = 10, sample: int = SAMPLE) -> float:
     queries = kept_queries(base.path, kb.manifest) or synthetic_queries(exact.vectors, sample)
     vectors = subsample(queries.vectors, sample)
     truth = exact.search(vectors, min(k, exact.entities)).rows
-    return recall(truth, base.table.search(vectors, truth.shape[1]).rows)
+    return recall(truth, base.vectors.search(vectors, truth.shape[1]).rows)
 
 
 def _exact(base: StoredKB | None) -> FileVectorStore | None:
     """RETURNS (FileVectorStore | None): The vectors, searched exactly; None if the knowledge base's
     own search is exact."""
-    if base is None or base.table.is_exact:
+    if base is None or base.vectors.is_exact:
         return None
-    if isinstance(base.table, FileVectorStore):
+    if isinstance(base.vectors, FileVectorStore):
         return open_exact_store(base.path, base.manifest)
-    return FileVectorStore(*base.table.matrix(), len(base))
+    return FileVectorStore(*base.vectors.matrix(), len(base))

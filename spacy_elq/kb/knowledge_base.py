@@ -23,9 +23,9 @@ from ..concurrency import Mutex
 from ..errors import ElqError, Errors, Warnings
 from ..settings import as_list
 from ..types import Entity
+from . import serialize
+from .files.manifest import Manifest
 from .files.names import fold
-from .files.store import Manifest
-from .live import serialize
 from .live.delta import Change, Delta
 from .live.directory import KBDirectory
 from .live.restriction import Restriction, RestrictionScope

@@ -167,7 +167,7 @@ def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> 
     RAISES (ElqError): If the directory holds a knowledge base that was not made as a cache."""
     from ..entities.reader import read_entities
     from .build.build_state import digest_of
-    from .files.store import MANIFEST
+    from .files.manifest import MANIFEST
     from .knowledge_base import FaissKB
 
     if not (cache / MANIFEST).exists():

@@ -14,7 +14,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..encoders.windows import NO_CHARS, Window
-from ..kb.files.store import EXACT
+from ..kb.files.manifest import EXACT
 from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import ALIAS, LOOSE, MENTION_FEATURES, TITLE, NameMatch
 from ..types import Entity

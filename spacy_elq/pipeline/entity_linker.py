@@ -17,7 +17,7 @@ from spacy.kb import InMemoryLookupKB
 from spacy.pipeline import EntityLinker
 from spacy.util import SimpleFrozenList
 
-from ..kb.files.store import MANIFEST
+from ..kb.files.manifest import MANIFEST
 
 
 def load_faiss_kbs() -> None:

@@ -11,7 +11,7 @@ from spacy.vocab import Vocab
 
 from ..concurrency import Mutex
 from ..errors import ElqError, Errors
-from ..kb.files.store import MANIFEST
+from ..kb.files.manifest import MANIFEST
 from ..kb.live.restriction import RestrictionScope
 from ..settings import as_list, plain
 from ..types import Entity

@@ -8,7 +8,7 @@ from typing import Any
 from ..entities.reader import read_entities
 from ..errors import ElqError, Errors
 from ..kb.build.builder import build_kb
-from ..kb.files.store import Manifest
+from ..kb.files.manifest import Manifest
 from ..kb.loaders import kb_from_directory
 from .directories import PIPELINE, blank, check_target, publish
 

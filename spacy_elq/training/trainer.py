@@ -19,7 +19,7 @@ from ..encoders.precision import autocast, uses_bf16
 from ..encoders.question import encode_windows, get_tokenizer, get_transformer
 from ..errors import ElqError, Errors
 from ..gold import gold_spans
-from ..kb.search.exact_index import as_tensor
+from ..kb.search.flat_index import as_tensor
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits

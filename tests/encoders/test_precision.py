@@ -13,7 +13,7 @@ from spacy_elq.encoders.inference import InferenceSettings
 from spacy_elq.encoders.precision import _has_bf16, autocast, uses_bf16
 from spacy_elq.encoders.question import EncoderSettings
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.files.store import Manifest
+from spacy_elq.kb.files.manifest import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.pipeline.factory import DEFAULT_CONFIG
 from spacy_elq.training.training_settings import TrainingSettings

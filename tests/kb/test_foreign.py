@@ -19,7 +19,7 @@ from spacy_elq.encoders.entity import EntityEncoder
 from spacy_elq.files import link_or_copy, write_json
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.files.database import NAMES_ANOTHER
-from spacy_elq.kb.files.store import CATALOGUE, DELTA, DELTA_MADE, INDEX, MANIFEST, sha256
+from spacy_elq.kb.files.manifest import CATALOGUE, DELTA, DELTA_MADE, INDEX, MANIFEST, sha256
 from spacy_elq.kb.knowledge_base import FaissKB
 
 from .helpers import ENTITIES, NEW, WIDTH, HashEncoder, change, check_equal

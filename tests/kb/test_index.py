@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_elq.kb.search import exact_index as index_module
-from spacy_elq.kb.search.exact_index import FlatIndex, best, top_k
+from spacy_elq.kb.search import flat_index as index_module
+from spacy_elq.kb.search.flat_index import FlatIndex, best, top_k
 
 
 def random(*shape, seed=0):

@@ -14,7 +14,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
 from spacy_elq.kb.build import builder as build_module
 from spacy_elq.kb.check import check_files
-from spacy_elq.kb.files.store import Manifest
+from spacy_elq.kb.files.manifest import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.live import change_log as log_module
 from spacy_elq.kb.live.delta import MANY

@@ -17,7 +17,7 @@ from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.build.build_state import building_directory
 from spacy_elq.kb.build.vector_writers import discard_upload
 from spacy_elq.kb.check import check_files, index_recall
-from spacy_elq.kb.files.store import Manifest
+from spacy_elq.kb.files.manifest import Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.milvus import vectors as milvus
 from spacy_elq.kb.milvus.server import MilvusAddress, MilvusCollection
@@ -193,7 +193,7 @@ def agree(pair, k=6):
 def test_same_answers_and_no_vectors_here(pair):
     files, remote = pair
     agree(pair)
-    assert isinstance(remote.view.base.table, MilvusVectorStore)
+    assert isinstance(remote.view.base.vectors, MilvusVectorStore)
     assert "vectors.npy" in files.manifest.files
     assert "vectors.npy" not in remote.manifest.files
     assert not list(remote.path.glob("upload*"))
@@ -237,7 +237,7 @@ def test_compacts_to_nothing_and_back(tmp_path, uri, encoder):
     assert len(kb) == 0
     kb.add(ENTITIES[:1], *encoder.encode(ENTITIES[:1]))
     assert kb.compact(progress=False)
-    assert isinstance(kb.view.base.table, MilvusVectorStore)
+    assert isinstance(kb.view.base.vectors, MilvusVectorStore)
     assert kb.search(queries(1), 2).rows.tolist() == [[0, -1]]
 
 

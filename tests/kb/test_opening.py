@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.files.store import NAMES_VERSION, Manifest
+from spacy_elq.kb.files.manifest import NAMES_VERSION, Manifest
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.search.faiss_index import FaissIndex
 from spacy_elq.kb.search.file_vectors import FileVectorStore
@@ -67,7 +67,7 @@ def test_settings_of_a_later_release_are_passed_over(tmp_path, encoder):
     manifest = Manifest.read(tmp_path / "kb")
     search = {**manifest.search, "invented_later": 1}
     replace(manifest, search=search).write(tmp_path / "kb")
-    table = FaissKB.open(tmp_path / "kb", Vocab()).view.base.table
+    table = FaissKB.open(tmp_path / "kb", Vocab()).view.base.vectors
     assert (table.index.effort, table.rerank) == (search["effort"], search["depth"])
 
 
@@ -110,5 +110,5 @@ def test_searches_stay_on_the_gpu(directory, encoder, monkeypatch):
     other.add([NEW], *encoder.encode([NEW]))
     other.compact(progress=False)
     kb.refresh()
-    assert devices[-1] == (kb.view.base.table, 3)
+    assert devices[-1] == (kb.view.base.vectors, 3)
     assert len({id(table) for table, _ in devices}) == 2

@@ -17,7 +17,7 @@ from ...types import Entity
 from ..files.atomic import publish, recover
 from ..files.catalogue import Catalogue
 from ..files.locks import exclusive_lock
-from ..files.store import (
+from ..files.manifest import (
     CATALOGUE,
     IMMUTABLE,
     MANIFEST,

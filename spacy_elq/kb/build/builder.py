@@ -17,8 +17,8 @@ from ...errors import ElqError, Errors
 from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
+from ..files.manifest import AUTO, EXACT, Manifest
 from ..files.names import NameIndex
-from ..files.store import AUTO, EXACT, Manifest
 from ..search.file_vectors import check_size, check_vectors
 from ..search.vector_store import find_backend
 from .build_state import (

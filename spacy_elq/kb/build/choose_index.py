@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ...errors import ElqError, Errors
-from ..files.store import EXACT
+from ..files.manifest import EXACT
 
 # Comparing a query with each of this many vectors takes a few milliseconds.
 EXACT_UP_TO = 50_000

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import ElqError, Errors
+from ..files.manifest import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
 from ..files.npy import read_array
-from ..files.store import AUTO, EXACT, INDEX, QUERIES, VECTORS, Manifest
 from ..search.faiss_index import SearchSettings
 from ..search.file_vectors import check_queries
 from ..search.stored_kb import open_exact_store, open_indexed_store

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from ...errors import ElqError, Errors, raise_if_out_of_memory
 from ...files import atomic_file
+from ..files.manifest import AUTO, EXACT
 from ..files.npy import map_array
-from ..files.store import AUTO, EXACT
 from ..search.faiss_index import last_line, many_threads, to_gpu
 from .try_index import check_factory_string
 

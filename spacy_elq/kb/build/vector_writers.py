@@ -11,8 +11,8 @@ import numpy as np
 
 from ...errors import ElqError, Errors
 from ...files import write_json
+from ..files.manifest import OWNERS, VECTORS, Manifest
 from ..files.npy import header_of
-from ..files.store import OWNERS, VECTORS, Manifest
 from ..search.vector_store import VectorWriter, find_backend
 
 # Names the vector store that an unfinished build fills.

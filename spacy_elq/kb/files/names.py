@@ -22,8 +22,8 @@ from spacy.strings import hash_string  # type: ignore[attr-defined]
 from ...errors import ElqError, Errors
 from ...spelling import PLAIN_LETTERS, WORD, compiled, read
 from ...types import Entity
+from .manifest import NAME_ENTRIES, NAME_KEYS
 from .npy import map_array
-from .store import NAME_ENTRIES, NAME_KEYS
 
 _ASCII_WORD = re.compile(r"[^\W_]+|&")
 # Marks that writers may leave out: accents of Latin, Greek and Cyrillic letters, Hebrew points,

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from ...errors import ElqError, Errors
 from ..files.database import CREATING, WRITING, check_schema, open_database
-from ..files.store import DELTA_MADE
+from ..files.manifest import DELTA_MADE
 from .delta import Change
 
 # Seconds to wait for another writer.

@@ -10,7 +10,7 @@ from ..build.builder import VectorSource, build_kb
 from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
 from ..build.vector_writers import discard_upload
-from ..files.store import AUTO, EXACT, NAMES_VERSION, Manifest, generation_name, now
+from ..files.manifest import AUTO, EXACT, NAMES_VERSION, Manifest, generation_name, now
 from ..search.vector_store import find_backend
 from .directory import KBDirectory
 from .view import View

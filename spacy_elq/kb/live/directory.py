@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import ElqError, Errors
 from ..files.database import has_links
-from ..files.store import DELTA, DELTA_MADE, MANIFEST, NAMES_VERSION, Manifest
+from ..files.manifest import DELTA, DELTA_MADE, MANIFEST, NAMES_VERSION, Manifest
 from ..search.stored_kb import StoredKB
 from .change_log import ChangeLog
 from .delta import Change, Delta

@@ -15,7 +15,7 @@ from ...errors import ElqError
 from ...files import remove
 from ..build.vector_writers import discard_upload
 from ..files.locks import CAN_LOCK, hold
-from ..files.store import DELTA, DELTA_MADE, IMMUTABLE, MANIFEST, Manifest
+from ..files.manifest import DELTA, DELTA_MADE, IMMUTABLE, MANIFEST, Manifest
 
 JOURNAL = f"{DELTA}-journal"
 

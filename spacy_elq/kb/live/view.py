@@ -10,8 +10,8 @@ import numpy as np
 from ...errors import ElqError, Errors
 from ...types import Entity
 from ..files.names import filter_live, rows_of_names
-from ..search.exact_index import best
 from ..search.file_vectors import check_queries, merge
+from ..search.flat_index import best
 from ..search.stored_kb import StoredKB
 from ..search.vector_store import SearchResult
 from .delta import Delta
@@ -85,7 +85,7 @@ class View:
         if len(delta) or not base:
             parts.append(delta.search(queries, k, masks.added))
         if base:
-            parts.append(base.table.search(queries, k, masks.base))
+            parts.append(base.vectors.search(queries, k, masks.base))
         if len(parts) == 1:
             return parts[0]
         scores = np.concatenate([part.scores for part in parts], axis=1)
@@ -105,7 +105,7 @@ class View:
         rows = np.asarray(rows, dtype=np.int64)
         if not base:
             return delta.scores(queries, rows)
-        scores = base.table.scores(queries, _of_base(delta, rows))
+        scores = base.vectors.scores(queries, _of_base(delta, rows))
         if not len(delta):
             return scores
         return np.maximum(scores, delta.scores(queries, rows))
@@ -118,7 +118,7 @@ class View:
         vectors, owners = delta.matrix()
         if not base:
             return vectors, owners
-        base_vectors, base_owners = base.table.matrix(delta.alive)
+        base_vectors, base_owners = base.vectors.matrix(delta.alive)
         if not len(owners):
             return base_vectors, base_owners
         return np.concatenate([base_vectors, vectors]), np.concatenate([base_owners, owners])
@@ -144,7 +144,7 @@ class View:
         of_delta = delta.vectors_of(rows)
         if not base:
             return of_delta
-        of_base = base.table.vectors_of(_of_base(delta, rows))
+        of_base = base.vectors.vectors_of(_of_base(delta, rows))
         owners, vectors = merge(of_base[::-1], of_delta[::-1])
         return vectors, owners
 

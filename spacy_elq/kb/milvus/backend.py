@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.store import Manifest
+from ..files.manifest import Manifest
 from .server import MilvusAddress, MilvusCollection, connect
 from .vectors import MilvusVectorStore
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..files.store import Manifest
-from ..search.exact_index import best
+from ..files.manifest import Manifest
 from ..search.file_vectors import SLACK, FileVectorStore, best_vector_per_entity, topk_is_final
+from ..search.flat_index import best
 from ..search.vector_store import SearchResult
 from .server import FLAT, MilvusCollection
 

@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ...errors import ElqError, Errors
-from ..files.store import MAX_ROWS, first_problem
-from .exact_index import best
+from ..files.manifest import MAX_ROWS, first_problem
+from .flat_index import best
 
 # FAISS uses one thread for fewer queries than this: starting another one takes longer.
 MANY_QUERIES = 16

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...errors import ElqError, Errors
 from ...types import Entity
-from ..files.store import Manifest
-from .exact_index import FlatIndex, best
+from ..files.manifest import Manifest
 from .faiss_index import FaissIndex
+from .flat_index import FlatIndex, best
 from .vector_store import SearchResult
 
 # (query, vector) pairs scored at once: some 50 MB.

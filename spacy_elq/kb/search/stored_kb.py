@@ -13,9 +13,18 @@ from ...errors import ElqError, Errors, Warnings, raise_if_out_of_memory
 from ...files import link_or_copy
 from ..files.catalogue import Catalogue
 from ..files.locks import SharedLock
+from ..files.manifest import (
+    CATALOGUE,
+    EXACT,
+    INDEX,
+    NAMES_VERSION,
+    OWNERS,
+    VECTORS,
+    Manifest,
+    sha256,
+)
 from ..files.names import NameIndex
 from ..files.npy import map_array
-from ..files.store import CATALOGUE, EXACT, INDEX, NAMES_VERSION, OWNERS, VECTORS, Manifest, sha256
 from .faiss_index import FaissIndex, SearchSettings, last_line
 from .file_vectors import FileVectorStore
 from .vector_store import VectorStore, find_backend
@@ -30,7 +39,7 @@ class StoredKB:
     """Records, names and vectors of the entities 0..N-1.
 
     path (Path): The directory of the files.
-    table (VectorStore): The vectors.
+    vectors (VectorStore): The vectors.
     hold (SharedLock): Keeps the files from being removed.
     """
 
@@ -38,7 +47,7 @@ class StoredKB:
     manifest: Manifest
     catalogue: Catalogue
     names: NameIndex
-    table: VectorStore
+    vectors: VectorStore
     hold: SharedLock
 
     @classmethod
@@ -57,7 +66,7 @@ class StoredKB:
                 manifest=manifest,
                 catalogue=catalogue,
                 names=_open_names(path, manifest, catalogue),
-                table=open_vector_store(path, manifest),
+                vectors=open_vector_store(path, manifest),
                 hold=hold,
             )
         except ElqError:
@@ -75,8 +84,8 @@ class StoredKB:
         device (int): Number of the GPU.
         RAISES (ElqError): If FAISS can't.
         """
-        if isinstance(self.table, FileVectorStore):
-            self.table.use_gpu(device)
+        if isinstance(self.vectors, FileVectorStore):
+            self.vectors.use_gpu(device)
 
     def copy_to(self, directory: Path) -> None:
         """Put the files and the manifest into another directory, by hard links if possible."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...errors import ElqError, Errors
-from ..files.store import Manifest
+from ..files.manifest import Manifest
 
 GROUP = "spacy_elq_vector_stores"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import srsly
 
-from ...errors import ElqError, Errors
-from ..files.atomic import atomic_directory
-from ..files.store import DELTA, Manifest, check_replaceable
-from ..search.stored_kb import StoredKB
-from .change_log import ChangeLog
-from .delta import Change, Delta
-from .directory import KBDirectory
+from ..errors import ElqError, Errors
+from .files.atomic import atomic_directory
+from .files.manifest import DELTA, Manifest, check_replaceable
+from .live.change_log import ChangeLog
+from .live.delta import Change, Delta
+from .live.directory import KBDirectory
+from .search.stored_kb import StoredKB
 
 
 def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta: Delta) -> None:

@@ -11,7 +11,7 @@ from spacy_elq.files import link_or_copy
 from spacy_elq.kb.build.vector_writers import NpyAppender
 from spacy_elq.kb.files import atomic, locks
 from spacy_elq.kb.files.atomic import atomic_directory
-from spacy_elq.kb.files.store import FIRST_RELEASE, Manifest, check_replaceable
+from spacy_elq.kb.files.manifest import FIRST_RELEASE, Manifest, check_replaceable
 from spacy_elq.kb.knowledge_base import FaissKB
 
 
