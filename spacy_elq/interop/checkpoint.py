@@ -15,7 +15,7 @@ from ..errors import ElqError, Errors, Warnings
 from ..kb.build.builder import VectorSource, build_kb
 from ..kb.files.manifest import EXACT, Manifest
 from ..linking.decoding import JOINT
-from ..pipeline.directories import PIPELINE, check_target, publish
+from ..pipeline.directories import PIPELINE, check_target, make_working_directory, publish
 from ..types import Entity
 from .checkpoint_encoders import (
     ENTITY_SETTINGS,
@@ -107,8 +107,7 @@ def import_checkpoint(
     weights = CheckpointWeights.read(files.weights)
     architecture = Architecture.read(files.encoder or params.bert_model, params)
     nlp = _make_pipeline(architecture, params, options)  # checks the settings before hours of work
-    work = import_directory(out)
-    work.mkdir(parents=True, exist_ok=True)
+    work = make_working_directory(import_directory(out))
     has_encoder = _build_kb(work, files, weights, architecture, params, show=progress)
     _fill(nlp, weights, architecture, work, has_encoder=has_encoder)
     del weights  # saving needs the memory

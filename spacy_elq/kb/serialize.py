@@ -34,7 +34,9 @@ def write_directory(path: Path, manifest: Manifest, base: StoredKB | None, delta
 
 def _same_files(path: Path, manifest: Manifest) -> KBDirectory | None:
     """RETURNS (KBDirectory | None): A directory that has these files, so that only the changes need
-    to be written; links in their place are replaced by files."""
+    to be written; links in its or their place are replaced."""
+    if path.is_symlink():
+        return None
     try:
         saved = KBDirectory(path) if Manifest.read(path) == manifest else None
     except ElqError:  # no knowledge base, or a broken one: write it again

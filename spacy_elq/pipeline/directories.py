@@ -40,10 +40,18 @@ def check_target(out: Path, overwrite: bool) -> None:
 def write_pipeline(nlp: Language, out: Path) -> None:
     """Write a pipeline, in place of any that `check_target` has allowed to replace."""
     out = out.absolute()
-    work = out.with_name(f"{out.name}.writing")
-    work.mkdir(parents=True, exist_ok=True)
+    work = make_working_directory(out.with_name(f"{out.name}.writing"))
     nlp.to_disk(work / PIPELINE)
     publish(work, out)
+
+
+def make_working_directory(work: Path) -> Path:
+    """RETURNS (Path): The directory, made unless an interrupted run left it.
+    RAISES (ElqError): If it is a link: nothing is written where it leads."""
+    if work.is_symlink():
+        raise ElqError(Errors.ELQ281.format(path=work))
+    work.mkdir(parents=True, exist_ok=True)
+    return work
 
 
 def publish(work: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from ..errors import ElqError, Errors
 from ..kb.build.builder import build_kb
 from ..kb.files.manifest import Manifest
 from ..kb.loaders import kb_from_directory
-from .directories import PIPELINE, blank, check_target, publish
+from .directories import PIPELINE, blank, check_target, make_working_directory, publish
 
 
 def start(
@@ -50,8 +50,7 @@ def start(
     nlp = blank(lang)
     elq: Any = nlp.add_pipe("elq")
     elq.model.initialize()
-    work = out.with_name(f"{out.name}.starting")
-    work.mkdir(parents=True, exist_ok=True)
+    work = make_working_directory(out.with_name(f"{out.name}.starting"))
     kb = entities
     if not entities.is_dir():
         kb = work / "kb"

@@ -271,6 +271,37 @@ def test_saving_over_a_link_replaces_the_link(kb, directory, tmp_path, vocab):
     assert len(FaissKB.open(tmp_path / "link", vocab)) == len(ENTITIES)
 
 
+@pytest.mark.parametrize("target", ["old", "nowhere"])
+def test_a_knowledge_base_built_over_a_link(directory, tmp_path, target):
+    shutil.copytree(directory, tmp_path / "old")
+    before = tree(tmp_path / "old")
+    (tmp_path / "link").symlink_to(target)
+    for n_entities in (3, 5):
+        build_kb(
+            ENTITIES[:n_entities],
+            tmp_path / "link",
+            HashEncoder(),
+            progress=False,
+            overwrite=True,
+        )
+        assert len(FaissKB.open(tmp_path / "link", Vocab())) == n_entities
+        assert not (tmp_path / "link").is_symlink()
+    assert tree(tmp_path / "old") == before
+    assert not list(tmp_path.glob(".link*"))
+
+
+def test_changes_are_not_saved_through_a_link(kb, directory, tmp_path):
+    kb.to_disk(tmp_path / "copy")
+    before = tree(tmp_path / "copy")
+    (tmp_path / "link").symlink_to("copy")
+    changed = FaissKB.open(directory, Vocab(), in_place=False)
+    changed.remove(["Q90"])
+    for _ in range(2):
+        changed.to_disk(tmp_path / "link")
+        assert FaissKB.open(tmp_path / "link", Vocab()).row("Q90") is None
+    assert tree(tmp_path / "copy") == before
+
+
 def test_a_link_that_leads_nowhere(cached, tmp_path, vocab):
     path, _ = cached
     kb = FaissKB.open(path, vocab)

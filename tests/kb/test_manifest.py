@@ -144,6 +144,12 @@ def test_killed_between_the_renames_is_put_right(directory, vocab):
     assert not directory.with_name(".kb.old").exists()
 
 
+def test_a_link_moved_away_by_a_killed_process_is_put_back(directory, tmp_path):
+    (tmp_path / ".link.old").symlink_to(directory)
+    atomic.recover(tmp_path / "link")
+    assert (tmp_path / "link").resolve() == directory.resolve()
+
+
 def test_other_directories_are_not_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")

@@ -2,7 +2,7 @@
 
 A directory is made under another name and renamed when it is complete, so that nobody can open a
 half-written one. Replacing an existing one takes two renames: `recover` repairs an interruption
-between them.
+between them. A symbolic link is replaced itself, wherever it leads; its target stays as it is.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def publish(work: Path, path: Path, check: Check) -> None:
         sync(file)
     with _publishing(path):
         _put_back(path)
-        if path.exists():
+        if os.path.lexists(path):  # also a link that leads nowhere
             check(path)
             _replace(work, path)
         else:
@@ -80,7 +80,7 @@ def publish(work: Path, path: Path, check: Check) -> None:
 def recover(path: Path) -> None:
     """Restore a directory whose replacement was interrupted between the two renames; if one is
     running, wait for it."""
-    if not path.exists() and _backup(path).exists():
+    if _is_interrupted(path):
         with _publishing(path):
             _put_back(path)
 
@@ -97,8 +97,12 @@ def _replace(work: Path, path: Path) -> None:
 
 
 def _put_back(path: Path) -> None:
-    if not path.exists() and _backup(path).exists():
+    if _is_interrupted(path):
         _backup(path).rename(path)
+
+
+def _is_interrupted(path: Path) -> bool:
+    return not os.path.lexists(path) and os.path.lexists(_backup(path))
 
 
 def _backup(path: Path) -> Path:
