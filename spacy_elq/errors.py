@@ -132,6 +132,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "The model {path} of the entity encoder can't be read ({reason}). Restore its files from a "
         "copy, or name another one."
     )
+    ELQ151 = (
+        "`cfg` is a copy. Settings are attributes of the component: "
+        "nlp.get_pipe('{name}').threshold = -2.0"
+    )
     # ELQ2xx: knowledge base
     ELQ142 = (
         "The backend '{backend}' cannot compute in '{precision}'. Use 'auto' or 'fp32' with both, "

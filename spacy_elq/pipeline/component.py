@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import SimpleFrozenList, get_lang_class
+from spacy.util import SimpleFrozenDict, SimpleFrozenList, get_lang_class
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 
@@ -91,7 +91,7 @@ class ElqLinker(TrainablePipe):
         self.name = name
         self.scorer = scorer
         self.settings = LinkerSettings(**settings)
-        self.linked_kb = LinkedKB(vocab, model, entity_encoder, kb_path, name=name)
+        self.linked_kb = LinkedKB(self, entity_encoder, kb_path)
         self._trainer: Trainer | None = None
         self.training = training or TrainingSettings()
         self.configured = all_settings(self)
@@ -102,7 +102,10 @@ class ElqLinker(TrainablePipe):
     def __getattr__(self, name: str) -> Any:
         if name in LinkerSettings.model_fields:
             return getattr(self.settings, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.__getattribute__(name)  # raises again what a property raised
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *LinkerSettings.model_fields]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in LinkerSettings.model_fields:
@@ -113,9 +116,11 @@ class ElqLinker(TrainablePipe):
 
     @property
     def cfg(self) -> dict[str, Any]:
-        """RETURNS (dict): The settings and `seen_ids`: what spaCy passes to the scorer."""
+        """RETURNS (dict): The settings and `seen_ids`: what spaCy passes to the scorer. A copy,
+        which refuses changes: settings are attributes."""
         own = {"kb_path": self.kb_path, "seen_ids": self.seen_ids}
-        return {**self.settings.model_dump(), **own}
+        refused = Errors.ELQ151.format(name=self.name)
+        return SimpleFrozenDict(self.settings.model_dump(), **own, error=refused)
 
     @property
     def training(self) -> TrainingSettings:
@@ -172,6 +177,7 @@ class ElqLinker(TrainablePipe):
     @entity_encoder.setter
     def entity_encoder(self, encoder: EntityEncoder) -> None:
         self.linked_kb.entity_encoder = encoder
+        self._trainer = None  # it has the parameters of the one before
 
     @property
     def kb_path(self) -> str | None:
@@ -190,7 +196,8 @@ class ElqLinker(TrainablePipe):
         return self.linked_kb.kb
 
     def set_kb(self, kb: FaissKB | KBLoader | str | Path) -> None:
-        """Link to another knowledge base from the next call on.
+        """Link to another knowledge base from the next call on. A training goes on with it, and
+        keeps the optimizer's state: the parameters are the same.
 
         kb (FaissKB | Callable | str | Path): The knowledge base, its directory, or a loader such as
             `spacy-elq.KBFromDirectory.v1` makes. Its vectors must be as wide as the question

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from spacy.vocab import Vocab
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..concurrency import Mutex
 from ..errors import ElqError, Errors
@@ -17,11 +15,25 @@ from ..settings import as_list, plain
 from ..types import Entity
 
 if TYPE_CHECKING:
+    from spacy.vocab import Vocab
+
     from ..encoders.entity import EntityEncoder
     from ..kb.knowledge_base import FaissKB
     from ..kb.live.view import View
     from ..kb.loaders import KBLoader
     from ..ml.model import ElqModel
+
+
+class Linker(Protocol):
+    """The component: asked each time, because spaCy renames components.
+
+    model (Model): The vectors must fit its queries.
+    name (str): For messages.
+    """
+
+    vocab: Vocab
+    model: ElqModel
+    name: str
 
 
 class LinkedKB:
@@ -33,25 +45,18 @@ class LinkedKB:
 
     def __init__(
         self,
-        vocab: Vocab,
-        model: ElqModel,
+        linker: Linker,
         entity_encoder: EntityEncoder,
         path: str | Path | None = None,
-        *,
-        name: str = "elq",
     ) -> None:
         """
-        vocab (Vocab): The shared vocabulary.
-        model (Model): The linker's model; the vectors must fit its queries.
+        linker (Linker): The component that links to it.
         entity_encoder (EntityEncoder): Embeds entities.
         path (str | Path | None): The setting `kb_path`.
-        name (str): Name of the component, for messages.
         """
-        self.vocab = vocab
-        self.model = model
+        self.linker = linker
         self.entity_encoder = entity_encoder
         self.path = path
-        self.name = name
         self._kb: FaissKB | None = None
         self._is_stale = False
         self._scope = RestrictionScope()
@@ -76,7 +81,7 @@ class LinkedKB:
         RAISES (ElqError): If there is none yet."""
         kb = self._kb
         if kb is None:
-            raise ElqError(Errors.ELQ105.format(name=self.name))
+            raise ElqError(Errors.ELQ105.format(name=self.linker.name))
         return kb
 
     @property
@@ -151,7 +156,7 @@ class LinkedKB:
         with self._changing:
             encoder = self.entity_encoder
             if self.refresh() is None:
-                self.set(kb_of_no_entities(self.vocab, encoder))
+                self.set(kb_of_no_entities(self.linker.vocab, encoder))
             check_fingerprint(self.kb, encoder)
             self.kb.add(records, *encoder.encode(records))
 
@@ -188,7 +193,7 @@ class LinkedKB:
         if self.path is None or kb is None:
             return False
         if not kb.is_in_place:
-            raise ElqError(Errors.ELQ244.format(path=self.path, name=self.name))
+            raise ElqError(Errors.ELQ244.format(path=self.path, name=self.linker.name))
         return True
 
     def to_bytes(self) -> bytes:
@@ -207,7 +212,7 @@ class LinkedKB:
         if self.path is not None:
             kb = self._open_reference(fingerprint)
         elif path.exists():
-            kb = FaissKB.open(path, self.vocab)
+            kb = FaissKB.open(path, self.linker.vocab)
         else:
             return
         self._load(kb)
@@ -219,8 +224,10 @@ class LinkedKB:
         """
         from ..kb.knowledge_base import FaissKB
 
-        kb = FaissKB(self.vocab, 0).from_bytes(data) if data else self._open_reference(fingerprint)
-        self._load(kb)
+        if data:
+            self._load(FaissKB(self.linker.vocab, 0).from_bytes(data))
+        else:
+            self._load(self._open_reference(fingerprint))
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
@@ -244,15 +251,15 @@ class LinkedKB:
             from ..kb.loaders import kb_from_directory
 
             kb = kb_from_directory(kb)
-        return kb(self.vocab, self.entity_encoder) if callable(kb) else kb
+        return kb(self.linker.vocab, self.entity_encoder) if callable(kb) else kb
 
     def _open_reference(self, fingerprint: str | None) -> FaissKB:
         from ..kb.knowledge_base import FaissKB
 
         path = Path(self.path or "")
         if not (path / MANIFEST).is_file():
-            raise ElqError(Errors.ELQ243.format(path=path.absolute(), name=self.name))
-        kb = FaissKB.open(path, self.vocab)
+            raise ElqError(Errors.ELQ243.format(path=path.absolute(), name=self.linker.name))
+        kb = FaissKB.open(path, self.linker.vocab)
         if fingerprint is not None and kb.fingerprint != fingerprint:
             message = Errors.ELQ213.format(kb=path, expected=kb.fingerprint, found=fingerprint)
             raise ElqError(message)
@@ -260,10 +267,10 @@ class LinkedKB:
 
     def _check_fits(self, kb: FaissKB) -> None:
         """Raise an ElqError if the model can't link to a knowledge base."""
-        width = self.model.maybe_get_dim("nO") or kb.entity_vector_length
+        width = self.linker.model.maybe_get_dim("nO") or kb.entity_vector_length
         if kb.entity_vector_length != width:
             raise ElqError(Errors.ELQ107.format(kb=kb.entity_vector_length, model=width))
-        if self.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
+        if self.linker.model.attrs["head_options"]["cosine"] and not kb.manifest.normalized:
             raise ElqError(Errors.ELQ108)
 
     def _check_encoder(self, kb: FaissKB) -> None:

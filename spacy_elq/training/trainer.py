@@ -39,10 +39,10 @@ from .targets import Targets, find_targets, report, without_gold_ranks
 from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, TrainingSettings
 
 if TYPE_CHECKING:
+    from ..kb.files.manifest import Manifest
     from ..kb.knowledge_base import FaissKB
     from ..kb.live.delta import Delta
     from ..kb.live.view import View
-    from ..kb.search.stored_kb import StoredKB
     from ..ml.heads import Heads
 
 # Entities up to which all are scored for every mention of a batch.
@@ -77,8 +77,8 @@ class Trainer:
     n_updates: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
-    # What `_matrix` was made of.
-    _of: tuple[StoredKB | None, Delta] | None = None
+    # What `_matrix` was made of. Not the files: holding them would keep old generations on disk.
+    _of: tuple[Manifest | None, Delta] | None = None
     _before: torch.nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -337,14 +337,15 @@ class Trainer:
     def _full_matrix(self) -> EntityMatrix:
         """Made at the first batch, and again after live changes."""
         view = self.view
-        if self._matrix is None or (view.base, view.delta) != self._of:
+        now = None if view.base is None else view.base.manifest, view.delta
+        if self._matrix is None or now != self._of:
             if view.n_rows > MAX_SOFTMAX:
                 raise ElqError(Errors.ELQ114.format(entities=view.n_rows, most=MAX_SOFTMAX))
             vectors, owners = view.vector_matrix()
             device = next(self.heads.parameters()).device
             in_bf16 = uses_bf16(self.settings.precision, device.type)
             dtype = torch.bfloat16 if in_bf16 else torch.float32
-            self._of = view.base, view.delta
+            self._of = now
             self._matrix = EntityMatrix(
                 as_tensor(vectors).to(device, dtype),
                 torch.from_numpy(owners.astype(np.int64)).to(device),

@@ -33,6 +33,11 @@ def saved(trained_path, tmp_path):
     return shutil.copytree(trained_path, tmp_path / "saved")
 
 
+@pytest.fixture
+def untrained(elq_config):
+    return spacy.blank("en").add_pipe("elq", config=elq_config)
+
+
 def in_encoder(nlp):
     return encoder_settings(get_encoder(nlp.get_pipe("elq").model)).model_dump()
 
@@ -203,3 +208,42 @@ def test_threads_that_set_different_settings_lose_none(make_nlp, monkeypatch):
     first.join()
     second.join()
     assert (elq.threshold, elq.top_k) == (-7.5, 3)
+
+
+def test_settings_are_listed_as_attributes(untrained):
+    assert {*LinkerSettings.model_fields, "kb_path", "max_length", "set_kb"} <= set(dir(untrained))
+
+
+def test_an_attribute_error_inside_a_property_is_told(untrained, monkeypatch):
+    from spacy_elq.pipeline.component import ElqLinker
+
+    monkeypatch.setattr(ElqLinker, "kb", property(lambda self: self.linked_kb.no_such_thing))
+    with pytest.raises(AttributeError, match=r"'LinkedKB'.*no_such_thing"):
+        untrained.kb  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'ElqLinker'.*'treshold'"):
+        untrained.treshold  # noqa: B018
+
+
+def test_cfg_refuses_changes(untrained):
+    for change in (
+        lambda: untrained.cfg.update(threshold=-3.0),
+        lambda: untrained.cfg.pop("threshold"),
+    ):
+        with pytest.raises((NotImplementedError, TypeError)):
+            change()
+    with pytest.raises(NotImplementedError, match=r"ELQ151.*get_pipe\('elq'\)\.threshold"):
+        untrained.cfg["threshold"] = -3.0
+    assert isinstance(untrained.cfg, dict)  # or spaCy does not pass it to the scorer
+    assert untrained.cfg["threshold"] == untrained.threshold
+
+
+def test_messages_name_the_component_as_it_is_called_now(elq_config, tmp_path):
+    source = spacy.blank("en")
+    source.add_pipe("elq", config=elq_config)
+    nlp = spacy.blank("en")
+    linker = nlp.add_pipe("elq", source=source, name="linker")
+    with pytest.raises(ElqError, match=r"ELQ105.*'linker'"):
+        linker.kb  # noqa: B018
+    linker.kb_path = tmp_path / "nowhere"
+    with pytest.raises(ElqError, match=r"ELQ243.*components\.linker\.kb_path"):
+        linker.linked_kb.from_disk(tmp_path, None)

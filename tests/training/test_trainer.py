@@ -1,5 +1,7 @@
 """Training: what moves, what does not, and that each loss learns."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,11 @@ from spacy.util import minibatch
 from thinc.api import Adam
 
 from spacy_elq import ElqError
+from spacy_elq.encoders.entity import EntityEncoder
 from spacy_elq.gold import gold_spans
+from spacy_elq.kb.files.manifest import VECTORS
 from spacy_elq.kb.files.names import fold
+from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.training.optim import TorchStepper, clip_by_global_norm, freeze
 from spacy_elq.training.training_settings import TrainingSettings
@@ -311,6 +316,32 @@ def test_entities_may_change_between_two_steps(make_nlp):
     elq.add_entities([{"id": "Q7", "title": "Mercury", "description": "messenger of the gods"}])
     elq.remove_entities(["Q1"])
     assert np.isfinite(train(nlp, steps=1)["elq"])
+
+
+@pytest.mark.slow
+def test_a_training_does_not_hold_old_files(make_nlp, kb_path, tmp_path):
+    nlp = make_nlp(training={"entity_loss": "full_softmax"})
+    elq = nlp.get_pipe("elq")
+    shutil.copytree(kb_path, tmp_path / "kb")
+    elq.set_kb(tmp_path / "kb")
+    train(nlp, steps=1)
+    elq.remove_entities(["Q1"])
+    other = FaissKB.open(tmp_path / "kb", nlp.vocab)
+    other.compact(progress=False)
+    elq.kb.refresh()
+    other.tidy()
+    assert not (tmp_path / "kb" / VECTORS).exists()
+    assert np.isfinite(train(nlp, steps=1)["elq"])
+
+
+@pytest.mark.slow
+def test_what_resets_the_optimizer(make_nlp, kb_path, tiny_bert):
+    elq = make_nlp().get_pipe("elq")
+    trainer = elq._get_trainer()
+    elq.set_kb(FaissKB.open(kb_path, elq.vocab, in_place=False))
+    assert elq._get_trainer() is trainer
+    elq.entity_encoder = EntityEncoder(str(tiny_bert))
+    assert elq._get_trainer() is not trainer
 
 
 @pytest.mark.slow
