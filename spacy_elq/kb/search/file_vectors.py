@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -152,11 +153,11 @@ class FileVectorStore:
         scores, vector_rows = self._exact.search(queries, wanted, mask)
         rows = np.where(vector_rows >= 0, self.owners[vector_rows], -1).astype(np.int64)
         last = scores[:, -1:]
-        scores, rows = best(*best_vector_per_entity(scores, rows), keep)
-        kth = scores[:, k - 1 : k]
+        scores, rows = best_vector_per_entity(scores, rows)
+        kth = _kth_largest(scores, k)
         is_open = np.zeros(len(queries), dtype=bool)
-        if keep < self.entities:
-            is_open = ~topk_is_final(np.maximum(last, scores[:, -1:]), kth)
+        if wanted < len(self.vectors):
+            is_open = ~topk_is_final(last, kth)
         is_near = scores >= kth - TOLERANCE * np.abs(kth)  # only these can be in the top k
         near = np.where(is_near & ~is_open[:, None], rows, -1)
         scores, rows = best(self.scores(queries, near), near, k)
@@ -171,16 +172,19 @@ class FileVectorStore:
         rows (ndarray): Entity rows (M, C), -1 for none.
         RETURNS (ndarray): (M, C), float32; -inf for rows that are -1 or have no vector.
         """
-        starts, counts = self._ranges(rows.ravel())
-        result = np.full(len(counts), -np.inf, dtype=np.float32)
-        wanted = np.flatnonzero(counts)
-        # Split where the cumulative number of vectors passes a multiple of the chunk size.
-        chunk = np.cumsum(counts[wanted]) // PAIRS_AT_ONCE
-        for part in np.split(wanted, np.flatnonzero(np.diff(chunk)) + 1) if len(wanted) else ():
+        owners = rows.ravel()
+        result = np.full(len(owners), -np.inf, dtype=np.float32)
+        wanted = np.flatnonzero(owners >= 0)
+        starts, counts = self._ranges(owners[wanted])
+        if not counts.all():
+            has_vectors = counts > 0
+            wanted, starts, counts = wanted[has_vectors], starts[has_vectors], counts[has_vectors]
+        for part in _parts(counts):
             vectors = self._gather(starts[part], counts[part])
-            of_query = np.repeat(part // rows.shape[1], counts[part])
+            of_query = np.repeat(wanted[part] // rows.shape[1], counts[part])
             dots = np.einsum("ph,ph->p", vectors, queries[of_query])
-            result[part] = np.maximum.reduceat(dots, np.cumsum(counts[part]) - counts[part])
+            first = counts[part].cumsum() - counts[part]
+            result[wanted[part]] = np.maximum.reduceat(dots, first)
         return result.reshape(rows.shape)
 
     def vectors_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,8 +223,8 @@ class FileVectorStore:
 
     def _gather(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): The vectors of these ranges, one after another, float32."""
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        places = np.repeat(starts, counts) + within
+        places = np.repeat(starts + counts - counts.cumsum(), counts)
+        places += np.arange(len(places))
         # `take` is faster than indexing.
         return np.asarray(self.vectors.take(places, axis=0), dtype=np.float32)
 
@@ -278,14 +282,39 @@ def topk_is_final(last: np.ndarray, kth: np.ndarray) -> np.ndarray:
 
 
 def best_vector_per_entity(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[ndarray, ndarray]): Scores and rows (M, n), of which each query keeps the best
-    score per entity; the others become -inf and -1."""
-    order = np.arange(len(rows))[:, None], np.lexsort((-scores, rows), axis=1)
-    scores, rows = scores[order], rows[order]
-    repeat = np.zeros(rows.shape, dtype=bool)
-    repeat[:, 1:] = rows[:, 1:] == rows[:, :-1]
-    drop = repeat | (rows < 0)
-    return np.where(drop, -np.inf, scores).astype(np.float32), np.where(drop, -1, rows)
+    """Keep the best score of each entity.
+
+    scores, rows (ndarray): (M, n), by descending score.
+    RETURNS (tuple[ndarray, ndarray]): Scores and rows in their places; what is left out is -inf and
+        -1.
+    """
+    query = np.arange(len(rows))[:, None]
+    order = rows.argsort(axis=1, kind="stable")
+    ascending = rows[query, order]
+    drop = np.empty(rows.shape, dtype=bool)
+    drop[query, order[:, 1:]] = ascending[:, 1:] == ascending[:, :-1]
+    drop[query, order[:, :1]] = False
+    drop |= rows < 0
+    return np.where(drop, np.float32(-np.inf), scores), np.where(drop, -1, rows)
+
+
+def _kth_largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """RETURNS (ndarray): (M, 1); -inf for fewer than k scores."""
+    if scores.shape[1] < k:
+        return np.full((len(scores), 1), -np.inf, dtype=np.float32)
+    return np.partition(scores, -k, axis=1)[:, -k, None]
+
+
+def _parts(counts: np.ndarray) -> list[slice]:
+    """Divide entities into parts with about `PAIRS_AT_ONCE` vectors.
+
+    counts (ndarray): Number of vectors of each entity, (n,).
+    """
+    ends = counts.cumsum()
+    if not len(ends) or ends[-1] <= PAIRS_AT_ONCE:
+        return [slice(None)] * bool(len(ends))
+    cuts = np.flatnonzero(np.diff(ends // PAIRS_AT_ONCE)) + 1
+    return [slice(*cut) for cut in pairwise([0, *cuts.tolist(), len(ends)])]
 
 
 def check_queries(queries: np.ndarray, width: int) -> np.ndarray:

@@ -114,13 +114,15 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     # Five times as fast as np.nonzero in two dimensions.
     owner, column = np.divmod(np.flatnonzero(scores >= bounds[:, None]), scores.shape[1] or 1)
     counts = np.bincount(owner, minlength=len(scores))
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(len(owner)) - np.repeat(counts.cumsum() - counts, counts)
     width = max(k, int(counts.max(initial=0)))
     found = np.full((len(scores), width), -np.inf, dtype=np.float32)
     columns = np.full((len(scores), width), -1, dtype=np.int64)
     found[owner, place] = scores[owner, column]
     columns[owner, place] = column
-    return best(found, columns, k)
+    # Columns are in ascending order, so a stable sort is enough.
+    order = np.arange(len(scores))[:, None], np.argsort(-found, axis=1, kind="stable")[:, :k]
+    return found[order], columns[order]
 
 
 def _lower_bounds(scores: np.ndarray, k: int) -> np.ndarray:
