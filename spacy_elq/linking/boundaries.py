@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from ..encoders.windows import NO_CHARS, Window
-from ..kb.files.names import Word, continues_korean
+from ..kb.files.names import continues_korean
 from ..kb.files.names import words as find_words
 from ..spelling import is_symbol, last_base
 
@@ -46,38 +47,31 @@ def boundary_masks(
 
 
 def _exclude_within_words(text: str, window: Window, starts: np.ndarray, ends: np.ndarray) -> None:
-    """Unmark the wordpieces of a window at which no mention begins or ends, bool (T,) each."""
-    begin, end = window.chars.T
+    """Unmark the wordpieces of a window at which no mention begins or ends, bool (T,) each.
+
+    One by one: windows are short, and numpy would take several times as long.
+    """
     split = find_words(text)
-    inside = _inside_words(split, window.chars)
-    starts &= ~inside[:, 0]
-    ends &= ~inside[:, 1]
+    first_chars = [word.start for word in split]
+    inner = set()
     if not text.isascii():
-        korean = [word.start for i, word in enumerate(split) if continues_korean(split, i)]
-        starts &= ~np.isin(begin, korean)
-    starts &= ~_test_chars(begin, text.__getitem__, _never_begins)
-    ends &= ~_test_chars(end, partial(last_base, text), _never_ends)
-    shared = np.flatnonzero((begin[1:] < end[:-1]) & (begin[1:] != NO_CHARS)) + 1
-    starts[shared] = ends[shared - 1] = False  # wordpieces of one character
+        inner = {word.start for i, word in enumerate(split) if continues_korean(split, i)}
 
+    def is_inside(place: int) -> bool:
+        i = bisect_left(first_chars, place) - 1  # the last word that begins before the place
+        return i >= 0 and place < split[i].end
 
-def _inside_words(split: Sequence[Word], places: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): Whether each place between characters lies inside a word, bool, in the
-    shape of `places`."""
-    if not split:
-        return np.zeros(places.shape, dtype=bool)
-    starts = np.array([word.start for word in split])
-    ends = np.array([word.end for word in split])
-    before = starts.searchsorted(places) - 1  # the last word that begins before the place
-    return (before >= 0) & (places < ends[before])
-
-
-def _test_chars(
-    places: np.ndarray, find: Callable[[int], str], test: Callable[[str], bool]
-) -> np.ndarray:
-    """RETURNS (ndarray): The test's result for the character of each place, False for negative
-    places, bool (N,)."""
-    return np.array([i >= 0 and test(find(i)) for i in places.tolist()], dtype=bool)
+    reached = 0
+    for i, (begin, end) in enumerate(window.chars.tolist()):
+        if begin == NO_CHARS:
+            continue
+        if is_inside(begin) or begin in inner or _never_begins(text[begin]):
+            starts[i] = False
+        if is_inside(end) or _never_ends(last_base(text, end)):
+            ends[i] = False
+        if begin < reached:  # wordpieces of one character
+            starts[i] = ends[i - 1] = False
+        reached = end
 
 
 @lru_cache(maxsize=1 << 12)

@@ -7,10 +7,11 @@ name. How much likelier is learned: this module only computes the features.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -65,41 +66,40 @@ class NameMatch:
 
 # (first, last) wordpiece of a window, inclusive → the name at this span.
 NameMatches = dict[tuple[int, int], NameMatch]
+# The window, first and last word of a run of words.
+Run = tuple[int, int, int]
 
 
 @dataclass
 class _Names:
     """The R runs of words that are names, window by window.
 
-    window, first, last (ndarray): The window, first and last word of each run, int64 (R,).
+    runs (list[Run]): The window, first and last word of each run, sorted.
     entries (ndarray): The names that match a run, `kb.files.names.ENTRY` (E,).
     begins (ndarray): Index of each run's first entry, int64 (R,); every run has an entry.
     owner (ndarray): Index of each entry's run, int64 (E,), ascending.
     exact (ndarray): True for entries that equal the run word for word, bool (E,).
     """
 
-    window: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
+    runs: list[Run]
     entries: np.ndarray
     begins: np.ndarray
     owner: np.ndarray
     exact: np.ndarray
 
 
-@dataclass
-class _Places:
-    """The H wordpiece spans of the runs in `_Names`: one for each way to include punctuation.
+class _Place(NamedTuple):
+    """A wordpiece span of a run in `_Names`: there is one for each way to include punctuation.
 
-    name (ndarray): Index of the run, int64 (H,).
-    first, last (ndarray): Wordpieces of the window, inclusive, int64 (H,).
-    surfaces (list[str]): The text of each span.
+    name (int): Index of the run.
+    first, last (int): Wordpieces of the window, inclusive.
+    surface (str): The text of the span.
     """
 
-    name: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    surfaces: list[str]
+    name: int
+    first: int
+    last: int
+    surface: str
 
 
 def find_name_matches(
@@ -115,21 +115,17 @@ def find_name_matches(
     in_window = [_words_in(window, split[window.doc]) for window in windows]
     matches: list[NameMatches] = [{} for _ in windows]
     names = _find_names(kb, in_window, max_words)
-    if not len(names.window):
+    if not names.runs:
         return matches
-    places = _place(names, in_window, windows, texts)
+    places = list(_find_places(names, in_window, windows, texts))
     rows, kinds, begins = _best_kinds(names)
     is_title = np.logical_or.reduceat(kinds == TITLE, begins[:-1])
     features = _features(names, places, is_title.tolist())
-    window = names.window[places.name]
-    columns = (window, places.first, places.last, begins[places.name], begins[places.name + 1])
-    for i, (w, first, last, begin, end) in enumerate(zip(*_lists(columns), strict=True)):
-        matches[w][first, last] = NameMatch(rows[begin:end], kinds[begin:end], features[i])
+    of_name = [(rows[begin:end], kinds[begin:end]) for begin, end in pairwise(begins.tolist())]
+    for place, values in zip(places, features, strict=True):
+        window = names.runs[place.name][0]
+        matches[window][place.first, place.last] = NameMatch(*of_name[place.name], values)
     return matches
-
-
-def _lists(columns: Iterable[np.ndarray]) -> list[list[int]]:
-    return [column.tolist() for column in columns]
 
 
 @dataclass
@@ -189,45 +185,39 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]], max_words: int) -> _
         i, first = first_words[begin]
         chosen.append((i, first, first + place - first_runs[begin]))
     hashes = [exact_hash(folded[i][first : last + 1]) for i, first, last in chosen]
-    of_run = np.array(chosen, dtype=np.int64).reshape(-1, 3)
-    owner = np.cumsum(is_first) - 1
+    owner = is_first.cumsum() - 1
     exact = entries["exact"] == np.array(hashes, dtype=np.uint32)[owner]
-    return _Names(of_run[:, 0], of_run[:, 1], of_run[:, 2], entries, begins, owner, exact)
+    return _Names(chosen, entries, begins, owner, exact)
 
 
-def _place(
+def _find_places(
     names: _Names, in_window: Sequence[list[Word]], windows: Sequence[Window], texts: Sequence[str]
-) -> _Places:
+) -> Iterator[_Place]:
     """Find the wordpieces of each name. A name may include adjacent punctuation: the features and
-    the encoder decide whether it should."""
-    chars = np.concatenate([window.chars for window in windows]).astype(np.int64)
-    lengths = [len(window.chars) for window in windows]
-    window = np.repeat(np.arange(len(windows)), lengths)
-    piece = np.arange(len(chars)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    real = chars[:, 0] != NO_CHARS
-    chars, window, piece = chars[real], window[real], piece[real]
-    # Concatenate the windows' character offsets, so that one search finds the places of all names.
-    stride = max(map(len, texts)) + 1
-    starts, ends = (chars + window[:, None] * stride).T
-    limits = [
-        _limits(in_window[w], first, last, len(texts[windows[w].doc]))
-        for w, first, last in zip(*_lists((names.window, names.first, names.last)), strict=True)
-    ]
-    before, begin, end, after = (np.array(limits) + names.window[:, None] * stride).T
-    # Wordpieces from the end of the preceding word to the start of the following word. Several may
-    # have the same characters: of those, a name has all.
-    first_end = ends.searchsorted(begin, "right") + 1
-    first = np.maximum(ends.searchsorted(before, "right"), first_end - MAX_MARKS - 1)
-    last = starts.searchsorted(end) - 1
-    last_end = np.minimum(ends.searchsorted(after, "right"), last + MAX_MARKS + 1)
-    ways = np.where(last < first_end - 1, 0, np.maximum(last_end - last, 0))
-    counts = np.maximum(first_end - first, 0) * ways
-    name = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
-    s, e = first[name] + within // ways[name], last[name] + within % ways[name]
-    of_place = zip(*_lists((window[s], chars[s, 0], chars[e, 1])), strict=True)
-    surfaces = [texts[windows[w].doc][begin:end] for w, begin, end in of_place]
-    return _Places(name, piece[s], piece[e], surfaces)
+    the encoder decide whether it should.
+
+    A few binary searches for each name: on a single text, numpy would take several times as long.
+    """
+    pieces = {w: _real_pieces(windows[w]) for w in {window for window, _, _ in names.runs}}
+    for name, (w, first_word, last_word) in enumerate(names.runs):
+        text, (places, starts, ends) = texts[windows[w].doc], pieces[w]
+        before, begin, end, after = _limits(in_window[w], first_word, last_word, len(text))
+        # Wordpieces from the end of the preceding word to the start of the following word. Several
+        # may have the same characters: of those, a name has all.
+        begun, last = bisect_right(ends, begin), bisect_left(starts, end) - 1
+        if last < begun:
+            continue
+        for s in range(max(bisect_right(ends, before), begun - MAX_MARKS), begun + 1):
+            for e in range(last, min(bisect_right(ends, after), last + MAX_MARKS + 1)):
+                yield _Place(name, places[s], places[e], text[starts[s] : ends[e]])
+
+
+def _real_pieces(window: Window) -> tuple[list[int], list[int], list[int]]:
+    """RETURNS (tuple[list[int], list[int], list[int]]): Place in the window, first and last
+    character of each wordpiece that is not a special token."""
+    chars = window.chars.tolist()
+    places = [i for i, (begin, _) in enumerate(chars) if begin != NO_CHARS]
+    return places, [chars[i][0] for i in places], [chars[i][1] for i in places]
 
 
 def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
@@ -251,14 +241,14 @@ def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, kinds = rows[order], kinds[order]
     once = np.ones(len(rows), dtype=bool)
     once[1:] = (rows[1:] != rows[:-1]) | (names.owner[1:] != names.owner[:-1])
-    begins = np.searchsorted(names.owner[once], np.arange(len(names.window) + 1))
+    begins = np.searchsorted(names.owner[once], np.arange(len(names.runs) + 1))
     return rows[once], kinds[once], begins
 
 
-def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarray:
+def _features(names: _Names, places: Sequence[_Place], is_title: list[bool]) -> np.ndarray:
     """is_title (list[bool]): Whether each of the R names is a title.
     RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 6)."""
-    runs = list(zip(*_lists((names.window, names.first, names.last)), strict=True))
+    runs = names.runs
     is_exact = np.logical_or.reduceat(names.exact, names.begins).tolist()
     columns = zip(runs, is_title, is_exact, _within_longer(runs, is_exact), strict=True)
     of_name = [
@@ -267,16 +257,16 @@ def _features(names: _Names, places: _Places, is_title: list[bool]) -> np.ndarra
     ]
     verbatim = set(zip(names.owner.tolist(), names.entries["verbatim"].tolist(), strict=True))
     features = [
-        ((name, verbatim_hash(surface)) in verbatim, *of_name[name])
-        for name, surface in zip(places.name.tolist(), places.surfaces, strict=True)
+        ((place.name, verbatim_hash(place.surface)) in verbatim, *of_name[place.name])
+        for place in places
     ]
     return np.array(features, dtype=np.float32)
 
 
-def _within_longer(runs: list[tuple[int, int, int]], is_exact: list[bool]) -> list[bool]:
+def _within_longer(runs: list[Run], is_exact: list[bool]) -> list[bool]:
     """Whether each name lies within a longer, exact name.
 
-    runs (list[tuple[int, int, int]]): Window, first and last word of each name, sorted.
+    runs (list[Run]): Window, first and last word of each name, sorted.
     """
     longest: dict[tuple[int, int], int] = {}
     for (window, first, last), exact in zip(runs, is_exact, strict=True):

@@ -286,5 +286,6 @@ class NameIndex:
         # Most spans of a text are not names: only hits pay for a second search.
         hits = np.flatnonzero(self.keys[np.minimum(starts, len(self.keys) - 1)] == keys)
         counts = np.searchsorted(self.keys, keys[hits], side="right") - starts[hits]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(hits, counts), self.entries[np.repeat(starts[hits], counts) + within]
+        entries = np.repeat(starts[hits] + counts - counts.cumsum(), counts)
+        entries += np.arange(len(entries))
+        return np.repeat(hits, counts), self.entries[entries]
