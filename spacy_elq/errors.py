@@ -253,8 +253,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "save the knowledge base with the pipeline."
     )
     ELQ245 = (
-        "{where}: the first line must name the columns, each once, with {needed} among them; it "
-        "names: {found}."
+        "{where}: the first line must name the columns, each once, with {needed} among them; "
+        "{problem}."
     )
     ELQ246 = (
         "The knowledge base {path} can't be compacted: it is not a writable directory, or it has "

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import zlib
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -267,7 +268,8 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 def read_table(
     path: Path, required: Sequence[str], dialect: str, on_bad: OnBadLine = stop
 ) -> Iterator[Record]:
-    """Stream the rows of a table with a header; blank lines are skipped.
+    """Stream the rows of a table with a header; blank lines are skipped. Empty columns at the end,
+    as spreadsheets write them, are left out.
 
     required (Sequence[str]): Columns that the table must have.
     dialect (str): "csv", or "tsv", in which quotes are ordinary characters.
@@ -279,20 +281,45 @@ def read_table(
     rows = csv.reader((line for _, line in read_lines(path)), **DIALECTS[dialect])
     end = 0  # last line of the previous row: a cell may hold line breaks
     try:
-        names = [name.strip() for name in next(rows, [])]
-        if not set(required) <= set(names) or len(set(names)) < len(names):
-            needed, found = ", ".join(map(repr, required)), ", ".join(names) or "nothing"
-            raise ElqError(Errors.ELQ245.format(where=f"{path}:1", needed=needed, found=found))
+        header = [name.strip() for name in next(rows, [])]
+        names = _without_blank_end(header, 0)
+        _check_columns(names, required, f"{path}:1")
         end = rows.line_num
         for row in rows:
             where, end = f"{path}:{end + 1}", rows.line_num
-            if row and len(row) != len(names):
+            cells = _without_blank_end(row, len(names)) if len(row) <= len(header) else row
+            if row and len(cells) != len(names):
                 counts = {"found": len(row), "expected": len(names)}
                 on_bad(ElqError(Errors.ELQ247.format(where=where, **counts)))
             elif row:
-                yield where, dict(zip(names, row, strict=True))
+                yield where, dict(zip(names, cells, strict=True))
     except csv.Error as err:
         raise ElqError(Errors.ELQ301.format(where=f"{path}:{end + 1}", reason=err)) from None
+
+
+def _without_blank_end(cells: list[str], least: int) -> list[str]:
+    """RETURNS (list[str]): The cells up to the last one that is not blank, but at least so many."""
+    end = len(cells)
+    while end > least and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
+
+
+def _check_columns(names: Sequence[str], required: Sequence[str], where: str) -> None:
+    """Raise an ElqError if a column is missing, or is named twice."""
+    missing = [name for name in required if name not in names]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if missing:
+        problem = f"there is no {missing[0]!r} in: {', '.join(names) or 'nothing'}"
+    elif repeated == [""]:
+        places = [str(i) for i, name in enumerate(names, 1) if not name]
+        problem = f"columns {' and '.join(places)} have no name"
+    elif repeated:
+        problem = f"{repeated[0]!r} is there more than once"
+    else:
+        return
+    needed = ", ".join(map(repr, required))
+    raise ElqError(Errors.ELQ245.format(where=where, needed=needed, problem=problem))
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ STYLE: Any = {
 }
 # Legible on white and on black.
 BLUE, ORANGE, GREEN = "#3b82d6", "#df7a2e", "#2a9d5c"
+
+
+def can_draw() -> bool:
+    """RETURNS (bool): Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def plot_curve(curve: Curve, threshold: float) -> Figure:

@@ -13,11 +13,11 @@ import jinja2
 import numpy as np
 from spacy.training import Example
 
-from ..errors import ElqError
 from ..gold import gold_spans, triples
 from ..linking.calibration import Calibration, Reliability, measure_reliability
 from .error_analysis import KINDS, MISSED, SPURIOUS, AnalyzedText, Mention, analyze
 from .metrics import LinkMetrics
+from .plots import can_draw, plot_curve, plot_reliability, to_svg
 from .scorer import predicted_spans
 from .threshold_curve import Curve, ScoredLinks, compute_curve, is_correct
 
@@ -108,10 +108,7 @@ def render_report(
     """
     texts = [analyze(example, title_of, spans_key) for example in examples]
     counts = _count_links(examples)
-    try:
-        curves = None if scored is None else _draw_curves(scored)
-    except ElqError:  # without matplotlib
-        curves = None
+    curves = _draw_curves(scored) if scored is not None and can_draw() else None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -165,8 +162,6 @@ def _match_rows(scores: Mapping[str, Any], counts: LinkMetrics) -> list[MatchRow
 
 def _draw_curves(scored: ScoredSet) -> Curves | None:
     """Draw the threshold curve, and the reliability of the links that the pipeline keeps."""
-    from .plots import plot_curve, plot_reliability, to_svg
-
     curve = compute_curve(scored.texts, scored.floor)
     if not len(curve.scores):
         return None

@@ -94,6 +94,13 @@ def test_standard_input_is_answered_line_by_line():
     assert next(read_stdin(Endless())).text == "first"
 
 
+@pytest.mark.parametrize("rows", ["a,1,,\n,2,,\n", "a,1\n,2\n", "a,1, ,\n,2,\n"])
+def test_empty_columns_at_the_end_are_left_out(tmp_path, rows):
+    """Excel writes them, and leaves them out of later rows."""
+    texts = read(tmp_path, "a.csv", f"text,id,,\n{rows}")
+    assert [(each.text, each.fields) for each in texts] == [("a", {"id": "1"}), ("", {"id": "2"})]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -102,7 +109,10 @@ def test_standard_input_is_answered_line_by_line():
         ("a.txt", b"ok\n\xff\n", "ELQ301.*a.txt:2"),
         ("a.csv", "id,question\n1,a\n", "ELQ245.*text"),
         ("a.csv", "", "ELQ245.*text"),
-        ("a.csv", "text,id,text\n1,a,b\n", "ELQ245.*a.csv.*each once"),
+        ("a.csv", "id,question,,\n1,a,,\n", "ELQ245.*there is no 'text' in: id, question"),
+        ("a.csv", "text,id,text\n1,a,b\n", "ELQ245.*a.csv.*'text' is there more than once"),
+        ("a.csv", "text,,,id\n1,a,b,c\n", "ELQ245.*columns 2 and 3 have no name"),
+        ("a.csv", "text,,\na,,b\n", "ELQ247.*a.csv:2: the row has 3 cells, the header 1"),
         ("a.csv", "id,text\n1,a,b\n", "ELQ247.*a.csv:2"),
         ("a.csv", "id,text\n1\n", "ELQ247.*a.csv:2"),
         ("a.csv", 'text\n"a" b\n', "ELQ301.*a.csv:2"),

@@ -9,6 +9,7 @@ from spacy import displacy
 from spacy.training import Example
 
 from spacy_elq.annotate import align_to_tokens, set_span_group
+from spacy_elq.errors import ElqError
 from spacy_elq.evaluation import report
 from spacy_elq.evaluation.error_analysis import KINDS, Mention, analyze, pair_mentions
 from spacy_elq.evaluation.report import ScoredSet, assign_lanes
@@ -259,11 +260,21 @@ def test_curves_are_those_of_the_links(nlp):
 
 
 def test_without_matplotlib_the_page_says_how_to_get_curves(nlp, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     example = make_example(nlp, "in Paris", [("Paris", "Q90")], [])
     page = render([example], ScoredSet([TWO_LINKS], -8.0, -4.0, None))
     assert figures(page) == [] and "in Paris" in page
     assert 'pip install "spacy-elq[tune]"' in "".join(read(page).text)
+
+
+def test_other_errors_of_the_curves_are_told(nlp, monkeypatch):
+    def fail(*args):
+        raise ElqError("[ELQ000] something else")
+
+    monkeypatch.setattr(report, "compute_curve", fail)
+    example = make_example(nlp, "in Paris", [("Paris", "Q90")], [])
+    with pytest.raises(ElqError, match="something else"):
+        render([example], ScoredSet([TWO_LINKS], -8.0, -4.0, None))
 
 
 def test_no_links_no_curves(nlp):
