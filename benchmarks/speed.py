@@ -7,9 +7,10 @@ Comparisons, each the median of several runs taken in turns:
   pipe     texts/s of `nlp.pipe` (batch 64) over texts/s of the bare transformers forward on the
            same wordpieces in padded batches of 64; of texts sorted by their number of wordpieces,
            and of texts as they come
-  latency  time of `nlp(text)` over the bare forward of that text and one exact search
+  latency  time of `nlp(text)` over the bare forward of that text and one exact search; and the rest
+           of it: what is not spent in the encoder
   step     time of an `nlp.update` over a bare PyTorch loop with the same arithmetic: forward,
-           span and entity losses, backward, clipping, AdamW
+           span and entity losses, backward, clipping, AdamW; both in the pipeline's precision
   build    entities/s of `kb build` over those of a plain loop of transformers, on the first 512:
            each name and each "name: description" of 48 entities in one padded batch; and how the
            resident memory of a build grows after 2,000 entities
@@ -28,6 +29,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import spacy
@@ -37,7 +39,9 @@ from thinc.api import Adam
 from torch.nn import functional as F
 
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, read_spans_jsonl
+from spacy_elq.encoders import question
 from spacy_elq.encoders.entity import EntityEncoder, load_entity_encoder
+from spacy_elq.encoders.precision import autocast, uses_bf16
 from spacy_elq.encoders.windows import cut_windows, pad
 from spacy_elq.entities.reader import read_entities
 from spacy_elq.kb.build import build_kb
@@ -110,6 +114,25 @@ class Bare:
                 self.elq.kb.search(vector.numpy(), 10)
 
 
+def rest_seconds(nlp, texts: list[str], repeat: int) -> float:
+    """RETURNS (float): Seconds of `nlp(text)` outside the encoder, for all texts; the median."""
+    inside, infer = [], question.infer
+
+    def timed(*args):
+        start = time.perf_counter()
+        vectors = infer(*args)
+        inside.append(time.perf_counter() - start)
+        return vectors
+
+    rests = []
+    with mock.patch.object(question, "infer", timed):
+        for _ in range(repeat):
+            inside.clear()
+            total = seconds(lambda: [nlp(text) for text in texts])
+            rests.append(total - sum(inside))
+    return statistics.median(rests)
+
+
 def training_batch(elq, gold: list[Example]):
     """What one step needs, made once: wordpieces, allowed boundaries, gold spans and entities."""
     docs = [example.reference for example in gold]
@@ -128,7 +151,7 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
     ids, mask, starts, ends, targets = batch
     bert, heads = Bare(elq).bert, get_heads(elq.model)
     bert.train()
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast(elq.training.precision, "cpu"):
         hidden = bert(
             input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask).long()
         ).last_hidden_state.float()
@@ -142,7 +165,7 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
     mention = F.binary_cross_entropy_with_logits(scores[real], gold[real], reduction="sum")
     spans = np.stack([targets.window, targets.first, targets.last], 1)
     queries = heads.queries(hidden, spans, mask.sum(1))
-    products = (queries.bfloat16() @ rows).float()
+    products = (queries.to(rows.dtype) @ rows).float()
     best = torch.full((len(queries), elq.kb.view.n_rows), -torch.inf)
     best = best.scatter_reduce(
         1, torch.from_numpy(owners).expand(len(queries), -1), products, "amax"
@@ -157,7 +180,8 @@ def bare_step(elq, optimizer: torch.optim.Optimizer, rows: torch.Tensor, owners:
 
 def compare_steps(nlp, elq, gold: list[Example], repeat: int) -> dict[str, float]:
     vectors, owners = elq.kb.vector_matrix()
-    rows = torch.tensor(np.asarray(vectors)).bfloat16().T.contiguous()
+    dtype = torch.bfloat16 if uses_bf16(elq.training.precision, "cpu") else torch.float32
+    rows = torch.tensor(np.asarray(vectors), dtype=dtype).T.contiguous()
     elq.set_training(context_weight=0.0)  # the bare loop has no second forward for it either
     adam = Adam(1e-6, grad_clip=1.0, L2=0.0, use_averages=False)
     nlp.update(gold, sgd=adam)  # freezes what is not trained
@@ -276,6 +300,7 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
         },
         args.repeat,
     )
+    rest = rest_seconds(nlp, some, args.repeat)
     with_spans = [row for row in rows if row.spans][:BATCH]
     gold = [Example(nlp.make_doc(doc.text), doc) for doc in docs_from_texts(nlp, with_spans)]
     step = compare_steps(nlp, elq, gold, 4 * args.repeat)
@@ -289,6 +314,7 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
         "pipe / bare": round(pipe["bare"] / pipe["spacy"], 3),
         "as they come": round(pipe_as_they_come["bare"] / pipe_as_they_come["spacy"], 3),
         "latency ms": round(1000 * latency["spacy"] / len(some), 2),
+        "rest ms": round(1000 * rest / len(some), 2),
         "bare latency ms": round(1000 * latency["bare"] / len(some), 2),
         "latency / bare": round(latency["spacy"] / latency["bare"], 3),
         "step ms": round(1000 * step["spacy"], 1),

@@ -108,7 +108,7 @@ def span_logits(
     at_end = np.full((n_windows, length + max_mention_length), -np.inf, dtype=np.float32)
     at_end[:, :length] = np.where(ends, logits[..., 1] + sums[:, 1:], -np.inf)
     ends_of = np.arange(length)[:, None] + np.arange(max_mention_length + 1)
-    return (at_start[..., None] + at_end[:, ends_of]).astype(np.float32)
+    return (at_start[..., None] + at_end[:, ends_of]).astype(np.float32, copy=False)
 
 
 def select_spans(
@@ -164,5 +164,5 @@ def _among_highest(flat: np.ndarray, n: int) -> np.ndarray:
     if flat.shape[1] <= n:
         return np.ones(flat.shape, dtype=bool)
     chosen = np.zeros(flat.shape, dtype=bool)
-    np.put_along_axis(chosen, np.argpartition(-flat, n - 1, axis=1)[:, :n], True, axis=1)
+    chosen[np.arange(len(flat))[:, None], np.argpartition(-flat, n - 1, axis=1)[:, :n]] = True
     return chosen

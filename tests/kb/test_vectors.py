@@ -7,7 +7,11 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build.train_index import VectorFile, build_index
 from spacy_elq.kb.search import file_vectors as vectors_module
 from spacy_elq.kb.search.faiss_index import FaissIndex
-from spacy_elq.kb.search.file_vectors import FileVectorStore, check_vectors
+from spacy_elq.kb.search.file_vectors import (
+    FileVectorStore,
+    best_vector_per_entity,
+    check_vectors,
+)
 
 WIDTH = 5
 
@@ -152,3 +156,14 @@ def test_only_queries_with_equal_entities_are_searched_wider(monkeypatch):
     assert found.rows[2].tolist() == [100, 101, 102]
     assert asked[0] == 4 and set(asked[1:]) == {1}
     assert sum(scored) < 100 + 4 * 3 + 4  # what is in view too narrowly gets no exact scores
+
+
+@given(st.lists(st.lists(st.integers(-1, 5), min_size=7, max_size=7), max_size=4))
+def test_the_best_vector_of_each_entity_keeps_its_place(lines):
+    rows = np.array(lines, dtype=np.int64).reshape(-1, 7)
+    scores = np.broadcast_to(np.arange(7, 0, -1, dtype="f4"), rows.shape)
+    found, kept = best_vector_per_entity(scores, rows)
+    expected = [[-1 if row in line[:i] else row for i, row in enumerate(line)] for line in lines]
+    assert kept.tolist() == expected
+    assert (found == np.where(kept >= 0, scores, -np.inf)).all()
+    assert found.dtype == np.float32

@@ -85,6 +85,8 @@ class ChangeLog:
 
     def is_new(self) -> bool:
         """RETURNS (bool): Whether there may be unread changes. Takes microseconds."""
+        if self._connection is None and not self.path.exists():
+            return False
         with self._reporting():
             db = self._open()
             return db is not None and self._version(db) != self._seen
