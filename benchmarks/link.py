@@ -32,10 +32,10 @@ import wasabi
 from speed import Bare, in_turns
 
 from spacy_elq.bulk.link import link_stream
-from spacy_elq.bulk.resume import jsonl_line
 from spacy_elq.bulk.workers import Workers
 from spacy_elq.cli._common import BATCH_SIZE
 from spacy_elq.corpora.input_texts import read_texts
+from spacy_elq.corpora.spans_jsonl import jsonl_line
 
 BY_CHARACTERS = "bare forward, by characters"
 BY_WORDPIECES = "bare forward, by wordpieces"

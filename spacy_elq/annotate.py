@@ -134,20 +134,26 @@ def _from_dict(stored: Mapping[str, Any]) -> Link:
     return Link(**{**fields, "candidates": candidates})
 
 
-def without_overlaps(ranges: Iterable[tuple[int, int]]) -> list[int]:
+def overlapped(ranges: Iterable[tuple[int, int]]) -> list[int | None]:
     """Greedy: keep each range that overlaps no range kept before it.
 
     ranges (Iterable[tuple[int, int]]): Half-open ranges, the most preferred first.
-    RETURNS (list[int]): Positions of the ranges that are kept, ascending.
+    RETURNS (list[int | None]): For each range, the position of the first kept one that it overlaps;
+        None if it is kept.
     """
-    kept: list[int] = []
-    occupied: set[int] = set()
+    result: list[int | None] = []
+    owner: dict[int, int] = {}
     for i, (start, end) in enumerate(ranges):
         places = range(start, end)
-        if occupied.isdisjoint(places):
-            kept.append(i)
-            occupied.update(places)
-    return kept
+        result.append(min((owner[place] for place in places if place in owner), default=None))
+        if result[-1] is None:
+            owner.update(dict.fromkeys(places, i))
+    return result
+
+
+def without_overlaps(ranges: Iterable[tuple[int, int]]) -> list[int]:
+    """RETURNS (list[int]): Positions of the ranges that `overlapped` keeps, ascending."""
+    return [i for i, first in enumerate(overlapped(ranges)) if first is None]
 
 
 def best_spans(linked: Sequence[tuple[Span, Link]]) -> list[Span]:

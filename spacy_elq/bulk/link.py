@@ -10,7 +10,7 @@ from spacy.language import Language
 
 from ..corpora.spans_jsonl import LinkedText, check_text
 from ..pace import AdaptiveChunkSize
-from .workers import OnLinked, TextLinks, _ignore, link_texts
+from .batch import OnLinked, TextLinks, link_texts, no_progress
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -26,7 +26,7 @@ def link_stream(
     texts: Iterable[LinkedText],
     batch_size: int,
     *,
-    on_linked: OnLinked = _ignore,
+    on_linked: OnLinked = no_progress,
     workers: Workers | None = None,
 ) -> Iterator[list[LinkedText]]:
     """Link texts, keeping their order.

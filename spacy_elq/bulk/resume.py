@@ -55,11 +55,6 @@ def open_output(
         raise
 
 
-def jsonl_line(linked: LinkedText) -> bytes:
-    """RETURNS (bytes): A linked text as a line of spans JSONL."""
-    return json.dumps(text_to_dict(linked), ensure_ascii=False).encode() + b"\n"
-
-
 def hash_directory(directory: Path) -> str:
     """Hash the files of a saved pipeline or knowledge base. The large files of a knowledge base
     count by the checksums in its manifest.

@@ -7,33 +7,26 @@ documents back.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import signal
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
-from types import TracebackType
 
 from spacy.language import Language
 
-from ..corpora.predictions import linked_spans
-from ..corpora.spans_jsonl import LinkedSpan, LinkedText
+from ..corpora.spans_jsonl import LinkedText
 from ..errors import ElqError, Errors
-
-# The links of one text.
-TextLinks = tuple[LinkedSpan, ...]
-# Called with the number of texts linked since the last call.
-OnLinked = Callable[[int], object]
+from .batch import OnLinked, TextLinks, link_texts
 
 # A worker's own pipeline.
 _nlp: Language | None = None
 
 
-class Workers:
+class Workers(AbstractContextManager["Workers"]):
     """A pool of linking processes; use it in a `with` statement, which ends them."""
 
     def __init__(self, load: Callable[[], Language], count: int) -> None:
@@ -88,15 +81,7 @@ class Workers:
         on_linked(len(chunk))
         return chunk, spans, seconds
 
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -113,34 +98,3 @@ def _begin(load: Callable[[], Language], threads: int) -> None:
 def _link(texts: list[str], batch_size: int) -> tuple[list[TextLinks], float]:
     assert _nlp is not None
     return link_texts(_nlp, texts, batch_size)
-
-
-def _ignore(texts: int) -> None:
-    """Report no progress."""
-
-
-def link_texts(
-    nlp: Language, texts: Sequence[str], batch_size: int, on_linked: OnLinked = _ignore
-) -> tuple[list[TextLinks], float]:
-    """Link texts that are all held in memory.
-
-    RETURNS (tuple[list[TextLinks], float]): The links of each text, and the seconds it all took.
-    """
-    began = time.perf_counter()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    linked: list[TextLinks] = [()] * len(texts)
-    # Strings that occur only in these texts are freed at the end: no document is kept.
-    with nlp.memory_zone():
-        docs = nlp.pipe((texts[i] for i in order), batch_size=batch_size)
-        for i, doc in zip(order, docs, strict=True):
-            linked[i] = linked_spans(doc)
-            on_linked(1)
-    _give_back_memory()
-    return linked, time.perf_counter() - began
-
-
-def _give_back_memory() -> None:
-    """glibc hoards freed arrays of varying sizes; return that memory to the system."""
-    trim = getattr(ctypes.pythonapi, "malloc_trim", None)
-    if trim is not None:
-        trim(0)

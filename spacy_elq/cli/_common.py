@@ -224,8 +224,8 @@ def read_gold_docs(
     from ..corpora.convert import read_any
     from ..corpora.spans_jsonl import docs_from_texts
 
-    rows = read_any(path, nlp, read_as=read_as, entity_uri=entity_uri)
-    docs = list(docs_from_texts(nlp, rows))
+    texts = read_any(path, nlp, read_as=read_as, entity_uri=entity_uri)
+    docs = list(docs_from_texts(nlp, texts))
     if not docs:
         raise ElqError(Errors.ELQ406.format(path=path))
     return docs
@@ -251,7 +251,7 @@ def note_unknown_entities(
 def require_elq(nlp: Language, name: str) -> Any:
     """RETURNS (Any): The component "elq" of a pipeline; `name` is its name in messages.
     RAISES (ElqError): If it has none."""
-    from ..pipeline.component import find_elq
+    from ..pipeline.lookup import find_elq
 
     elq = find_elq(nlp)
     if elq is None:

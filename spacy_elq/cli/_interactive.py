@@ -104,7 +104,7 @@ class Conversation:
             self.say("No links.")
 
     def explain(self, argument: str) -> None:
-        from ..pipeline.component import doc_before
+        from ..pipeline.lookup import doc_before
 
         self.text = argument or self.text
         if not self.text:

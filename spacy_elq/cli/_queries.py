@@ -87,7 +87,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
     RETURNS (ndarray): (M, h), float32.
     """
     from ..linking.propose import propose_spans
-    from ..pipeline.component import find_elq
+    from ..pipeline.lookup import find_elq
 
     elq = find_elq(nlp)
     if elq is None:

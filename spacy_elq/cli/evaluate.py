@@ -94,7 +94,7 @@ def evaluate_command(
     from ..corpora.convert import write_any
     from ..corpora.predictions import text_from_prediction
     from ..evaluation.evaluate import evaluate_set
-    from ..pipeline.component import find_elq
+    from ..pipeline.lookup import find_elq
     from ._scores import format_scores, of_set, read_scores, save_scores
 
     _check_pairs(

@@ -55,7 +55,7 @@ def explain_command(
     from dataclasses import asdict
 
     from ..linking.explanation import LIMIT
-    from ..pipeline.component import doc_before
+    from ..pipeline.lookup import doc_before
     from ._display import Display
 
     nlp = load_pipeline(pipeline, gpu_id)

@@ -219,7 +219,7 @@ def _write(
     RETURNS (int): The number of texts linked."""
     from tqdm import tqdm
 
-    from ..bulk.resume import jsonl_line
+    from ..corpora.spans_jsonl import jsonl_line
 
     with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
         written = 0

@@ -63,7 +63,7 @@ def report_command(
     from ..evaluation.scorer import score_links
     from ..evaluation.threshold_curve import joint_score_decides, links_above
     from ..files import write_text
-    from ..pipeline.component import find_elq
+    from ..pipeline.lookup import find_elq
 
     refuse_to_overwrite(output, [data])
     _check_page(output)

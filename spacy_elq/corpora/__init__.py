@@ -1,1 +1,1 @@
-"""Readers, writers and converters of training, evaluation and entity files."""
+"""Readers, writers and converters of files of texts, linked or to be linked."""

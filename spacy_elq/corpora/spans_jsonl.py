@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -154,6 +155,11 @@ def text_to_dict(linked: LinkedText) -> dict[str, Any]:
     """RETURNS (dict[str, Any]): The text as one line of spans JSONL."""
     spans = [{"start": s.start, "end": s.end, "id": s.id, **s.fields} for s in linked.spans]
     return {"text": linked.text, "spans": spans, **linked.fields}
+
+
+def jsonl_line(linked: LinkedText) -> bytes:
+    """RETURNS (bytes): A linked text as a line of spans JSONL."""
+    return json.dumps(text_to_dict(linked), ensure_ascii=False).encode() + b"\n"
 
 
 def text_from_doc(doc: Doc) -> LinkedText:

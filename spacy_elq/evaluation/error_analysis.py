@@ -144,7 +144,7 @@ def _missed_hint(gold: Triple, links: Mapping[Triple, Link]) -> str:
     """The best overlapping link that was made but not kept."""
     overlapping = [link for triple, link in links.items() if overlaps(gold, triple)]
     if not overlapping:
-        return "no link above the floor"
+        return "no link overlaps it"
     best = max(overlapping, key=lambda link: link.score)
     return f"not kept: {best.title} ({best.id}), score {best.score:.3f}"
 

@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..gold import gold_spans, is_countable
-from ..pipeline.component import find_elq
+from ..pipeline.lookup import find_elq
 from .baseline import AliasDictionary
 from .scorer import score_links
 

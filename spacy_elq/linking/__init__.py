@@ -1,1 +1,1 @@
-"""From encoder outputs to ranked, cut and resolved links."""
+"""From encoder outputs to ranked mentions, and from those above the threshold to links."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from spacy.tokens import Doc
 
+from ..annotate import overlapped
 from ..encoders.windows import NO_CHARS, Window
 from ..kb.files.manifest import EXACT
 from ..ml.model import ElqModel, get_heads
@@ -309,22 +310,22 @@ def _cut_overlaps(
 ) -> list[ExplainedSpan]:
     """Widen the spans that passed to whole tokens. Best first, cut those that overlap a kept span
     or an existing entity."""
-    result: list[ExplainedSpan] = []
-    kept: list[tuple[int, int]] = []
-    for span in sorted(spans, key=lambda span: -span.score):
-        tokens = (
-            doc.char_span(span.start, span.end, alignment_mode="expand") if not span.cut else None
-        )
-        if tokens is not None:
-            span = replace(span, start=tokens.start_char, end=tokens.end_char)
-            blocking, cut = _overlapping(span, kept), OVERLAP
-            if blocking is None:
-                kept.append((span.start, span.end))
-                blocking, cut = _overlapping(span, taken), TAKEN
-            if blocking is not None:
-                span = replace(span, cut=cut, by=blocking)
-        result.append(span)
-    return result
+    ranked = sorted(spans, key=lambda span: -span.score)
+    passed = [_widened(doc, span) for span in ranked if not span.cut]
+    places = [(span.start, span.end) for span in passed]
+    for i, first in enumerate(overlapped(places)):
+        cut = TAKEN if first is None else OVERLAP
+        by = _overlapping(passed[i], taken) if first is None else places[first]
+        if by is not None:
+            passed[i] = replace(passed[i], cut=cut, by=by)
+    return sorted(passed + [span for span in ranked if span.cut], key=lambda span: -span.score)
+
+
+def _widened(doc: Doc, span: ExplainedSpan) -> ExplainedSpan:
+    tokens = doc.char_span(span.start, span.end, alignment_mode="expand")
+    if tokens is None:
+        return span
+    return replace(span, start=tokens.start_char, end=tokens.end_char)
 
 
 def _overlapping(span: ExplainedSpan, others: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

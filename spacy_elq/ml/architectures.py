@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from thinc.api import Model
 
 from ..encoders.listener import listener_encoder
 from ..encoders.model_paths import MINILM
 from ..encoders.question import EncoderSettings, ListenerSettings, transformer_encoder
-from ..settings import takes
+from ..settings import Number, Settings, takes
 from .model import ElqModel, elq_model
 from .pretrained import start_from_pretrained
 
 
-def build_elq(
-    encoder: Model,
-    scorer: str = "qa_linear",
-    aggregation: str = "all_avg",
-    cosine: bool = True,
-    scale: float = 20.0,
-    name_features: bool = True,
-    context_window: int = 64,
-    nil: bool = True,
-    pretrained: str | None = None,
-) -> ElqModel:
-    """`spacy-elq.ELQ.v1`: the question encoder with mention and entity heads.
+class HeadSettings(Settings):
+    """What is learned on top of the question encoder.
 
-    encoder (Model): `spacy-elq.Transformer.v1` or `spacy-elq.TransformerListener.v1`.
     scorer (str): Mention logits from a linear layer, "qa_linear", or a small MLP, "qa_mlp".
     aggregation (str): Wordpiece vectors → mention vector: "all_avg" (mean), "fl_avg" (mean of first
         and last), "all_avg_linear", "fl_linear".
@@ -42,13 +32,28 @@ def build_elq(
         model.
     nil (bool): Let a mention's entities compete with NIL, which has a learned score; needs
         `cosine`. False is the published model.
+    """
+
+    scorer: str = "qa_linear"
+    aggregation: str = "all_avg"
+    cosine: bool = True
+    scale: Number = 20.0
+    name_features: bool = True
+    context_window: Annotated[int, Field(ge=0)] = 64
+    nil: bool = True
+
+
+@takes(HeadSettings)
+def build_elq(encoder: Model, pretrained: str | None = None, **settings: Any) -> ElqModel:
+    """`spacy-elq.ELQ.v1`: the question encoder with mention and entity heads.
+
+    encoder (Model): `spacy-elq.Transformer.v1` or `spacy-elq.TransformerListener.v1`.
     pretrained (str | None): Trained weights to start from: "starter" (changes to MiniLM, in this
         package), or the path of a file written by `elq weights`. None starts from the encoder's
         weights and untrained heads.
+    **settings: The fields of `HeadSettings`.
     """
-    options = {"cosine": cosine, "scale": scale, "name_features": name_features}
-    options |= {"context_window": context_window, "nil": nil}
-    model = elq_model(encoder, {"scorer": scorer, "aggregation": aggregation, **options})
+    model = elq_model(encoder, HeadSettings(**settings).model_dump())
     return start_from_pretrained(model, pretrained) if pretrained else model
 
 

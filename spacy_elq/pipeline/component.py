@@ -24,7 +24,6 @@ from ..annotate import (
     set_span_group,
     spans_of_writer,
 )
-from ..corpora.spans_jsonl import check_text
 from ..encoders.entity import EntityEncoder
 from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder
 from ..errors import ElqError, Errors, Warnings
@@ -510,24 +509,3 @@ class ElqLinker(TrainablePipe):
         self._trainer = None
         pipe_from_bytes(self, bytes_data, exclude)
         return self
-
-
-def find_elq(nlp: Language) -> Any | None:
-    """RETURNS (Any | None): The pipeline's entity linker of this package, None if it has none.
-    RAISES (ElqError): If it has several."""
-    found = {n: pipe for n, pipe in nlp.pipeline if nlp.get_pipe_meta(n).factory == "elq"}
-    if len(found) > 1:
-        raise ElqError(Errors.ELQ453.format(names=", ".join(found)))
-    return next(iter(found.values()), None)
-
-
-def doc_before(nlp: Language, component: str, text: str) -> Doc:
-    """RETURNS (Doc): A text after all components before the named one.
-    RAISES (ElqError): If the pipeline can't read it."""
-    check_text(text, nlp.max_length)
-    doc = nlp.make_doc(text)
-    for name, pipe in nlp.pipeline:
-        if name == component:
-            break
-        doc = pipe(doc)
-    return doc

@@ -12,6 +12,7 @@ from ..encoders.entity import EntityEncoder, EntityEncoderSettings
 from ..encoders.inference import InferenceSettings
 from ..encoders.model_paths import MINILM
 from ..encoders.question import EncoderSettings
+from ..ml.architectures import HeadSettings
 from ..settings import takes
 from ..training.training_settings import TrainingSettings
 from .component import ElqLinker
@@ -20,13 +21,7 @@ from .linker_settings import LinkerSettings
 
 MODEL: dict[str, Any] = {
     "@architectures": "spacy-elq.ELQ.v1",
-    "scorer": "qa_linear",
-    "aggregation": "all_avg",
-    "cosine": True,
-    "scale": 20.0,
-    "name_features": True,
-    "context_window": 64,
-    "nil": True,
+    **HeadSettings().model_dump(),
     "pretrained": "starter",
     "encoder": {
         "@architectures": "spacy-elq.Transformer.v1",

@@ -9,10 +9,9 @@ import spacy
 
 from spacy_elq import ElqError
 from spacy_elq.bulk.link import BATCHES_AHEAD, link_stream
-from spacy_elq.bulk.resume import jsonl_line
 from spacy_elq.bulk.workers import Workers
 from spacy_elq.corpora.predictions import text_from_prediction
-from spacy_elq.corpora.spans_jsonl import LinkedText, text_to_dict
+from spacy_elq.corpora.spans_jsonl import LinkedText, jsonl_line, text_to_dict
 from spacy_elq.pace import AdaptiveChunkSize
 
 from ..helpers import TEXTS

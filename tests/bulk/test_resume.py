@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq import ElqError
-from spacy_elq.bulk.resume import hash_directory, jsonl_line, open_output
-from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText
+from spacy_elq.bulk.resume import hash_directory, open_output
+from spacy_elq.corpora.spans_jsonl import LinkedSpan, LinkedText, jsonl_line
 
 SETTINGS = {"pipeline": "abc", "threshold": -2.5}
 INPUT = [LinkedText(f"text {i} é", (), {"id": i, "nan": float("nan")}) for i in range(6)]

@@ -124,7 +124,7 @@ def test_wrong_links_tell_whether_the_entity_was_a_candidate(nlp, candidates, ki
 
 def test_a_missed_mention_says_what_was_not_kept(nlp):
     example = make_example(nlp, "in Paris", [("Paris", "Q90")], [])
-    assert analyze(example, str, "elq").gold[0].hint == "no link above the floor"
+    assert analyze(example, str, "elq").gold[0].hint == "no link overlaps it"
     worse = {"start": 3, "end": 8, "id": "Q2", "score": -9.0}
     set_links(example, worse, {"start": 0, "end": 8, "id": "Q90", "score": -4.0})
     (missed,) = analyze(example, str, "elq").gold

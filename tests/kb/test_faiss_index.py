@@ -6,7 +6,7 @@ from spacy_elq.errors import ElqError
 from spacy_elq.kb.build import train_index as train
 from spacy_elq.kb.build import try_index
 from spacy_elq.kb.build.train_index import VectorFile, build_index, check_faiss_spec
-from spacy_elq.kb.search.faiss_index import FaissIndex
+from spacy_elq.kb.search.faiss_index import FaissIndex, is_learned
 
 SPECS = ["Flat", "SQfp16", "HNSW16", "IVF8,Flat", "RR16,IVF8,SQ8", "RR16,IVF8,SQ8,RFlat"]
 
@@ -23,6 +23,11 @@ def build(tmp_path, vectors, spec):
 def recall(rows, scores, k=5):
     truth = np.argsort(-scores, axis=1)[:, :k]
     return np.mean([len({*a} & {*b}) / k for a, b in zip(rows, truth, strict=True)])
+
+
+def test_which_indexes_learn_lists():
+    assert all(map(is_learned, ("IVF8,SQ8", "RR32,IVF64,RaBitQ")))
+    assert not any(map(is_learned, ("exact", "HNSW32", "SQ8", "milvus:http://h#IVF")))
 
 
 @pytest.mark.parametrize("spec", SPECS)

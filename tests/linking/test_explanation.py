@@ -14,7 +14,7 @@ from spacy_elq.kb.live.view import View
 from spacy_elq.kb.search.file_vectors import SearchResult
 from spacy_elq.linking import explanation
 from spacy_elq.ml.model import get_heads
-from spacy_elq.pipeline.component import doc_before
+from spacy_elq.pipeline.lookup import doc_before
 from spacy_elq.types import Entity
 
 from ..helpers import TEXTS

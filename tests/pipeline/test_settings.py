@@ -12,6 +12,7 @@ import spacy
 
 from spacy_elq import ElqError
 from spacy_elq.encoders.question import change_encoder, encoder_settings
+from spacy_elq.ml.architectures import HeadSettings
 from spacy_elq.ml.model import get_encoder
 from spacy_elq.pipeline.linker_settings import LinkerSettings
 
@@ -208,6 +209,19 @@ def test_threads_that_set_different_settings_lose_none(make_nlp, monkeypatch):
     first.join()
     second.join()
     assert (elq.threshold, elq.top_k) == (-7.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"context_window": -1}, "ELQ112.*context_window"),
+        ({"scale": float("nan")}, "ELQ122.*scale.*a number"),
+        ({"cosine": "yes"}, "ELQ122.*cosine.*true or false"),
+    ],
+)
+def test_settings_of_the_heads_are_checked(settings, message):
+    with pytest.raises(ElqError, match=message):
+        HeadSettings(**settings)
 
 
 def test_settings_are_listed_as_attributes(untrained):

@@ -11,6 +11,7 @@ from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
 from ..build.vector_writers import discard_upload
 from ..files.manifest import AUTO, EXACT, NAMES_VERSION, Manifest, generation_name, now
+from ..search.faiss_index import is_learned
 from ..search.vector_store import find_backend
 from .directory import KBDirectory
 from .view import View
@@ -82,6 +83,6 @@ def _index(old: Manifest, entities: int) -> str:
     backend = find_backend(old.index)
     if backend is not None:
         backend.exists(old)  # connects only to a server that the user named
-    learned = "IVF" in old.index and backend is None
+    learned = backend is None and is_learned(old.index)
     # An index can't learn its lists from few entities.
     return AUTO if learned and entities <= EXACT_UP_TO else old.index

@@ -129,6 +129,11 @@ class FaissIndex:
         return best(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)
 
 
+def is_learned(spec: str) -> bool:
+    """RETURNS (bool): Whether an index of this factory string learns lists from its vectors."""
+    return re.search(r"\bIVF\d", spec) is not None
+
+
 def to_gpu(index: Any, device: int) -> Any:
     """RETURNS (faiss.Index): A copy on a GPU.
     RAISES (ElqError): If this FAISS has no GPU support, there is no such GPU, or FAISS doesn't

@@ -1,0 +1,32 @@
+"""The entity linker of a pipeline, and what it gets to see of a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..corpora.spans_jsonl import check_text
+from ..errors import ElqError, Errors
+
+
+def find_elq(nlp: Language) -> Any | None:
+    """RETURNS (Any | None): The pipeline's entity linker of this package, None if it has none.
+    RAISES (ElqError): If it has several."""
+    found = {n: pipe for n, pipe in nlp.pipeline if nlp.get_pipe_meta(n).factory == "elq"}
+    if len(found) > 1:
+        raise ElqError(Errors.ELQ453.format(names=", ".join(found)))
+    return next(iter(found.values()), None)
+
+
+def doc_before(nlp: Language, component: str, text: str) -> Doc:
+    """RETURNS (Doc): A text after all components before the named one.
+    RAISES (ElqError): If the pipeline can't read it."""
+    check_text(text, nlp.max_length)
+    doc = nlp.make_doc(text)
+    for name, pipe in nlp.pipeline:
+        if name == component:
+            break
+        doc = pipe(doc)
+    return doc
