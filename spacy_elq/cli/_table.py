@@ -15,19 +15,12 @@ UNLIMITED = 1_000_000
 COLORS = ("green", "cyan", "yellow", "magenta", "blue")
 
 
-def stdout_console() -> Console:
-    """RETURNS (Console): Stdout; without colors and line width unless it is a terminal."""
+def stdout_console(*, plain: bool = False) -> Console:
+    """RETURNS (Console): Stdout; without colors and line width if it is no terminal, or `plain`."""
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
-    return Console(force_terminal=terminal, width=None if terminal else UNLIMITED)
-
-
-def plain_console() -> Console:
-    """RETURNS (Console): For tables that are never cut, nor colored."""
-    from rich.console import Console
-
-    return Console(force_terminal=False, width=UNLIMITED)
+    fancy = sys.stdout.isatty() and not plain
+    return Console(force_terminal=fancy, width=None if fancy else UNLIMITED)
 
 
 def format_table(
@@ -55,7 +48,7 @@ def format_table(
         table.add_column(cell(name), justify=justify, no_wrap=align == "r")
     for i, (first, *others) in enumerate(rows):
         table.add_row(cell(first, COLORS[i % len(COLORS)]), *map(cell, others))
-    console = console or plain_console()
+    console = console or stdout_console(plain=True)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -383,10 +383,6 @@ class FaissKB(KnowledgeBase):
         unknown = np.zeros(self.entity_vector_length, dtype=np.float32)
         return unknown if row is None else _vector(view, row)
 
-    def get_vectors(self, entities: Iterable[str]) -> list[np.ndarray]:
-        """RETURNS (list[ndarray]): The first vector of each entity."""
-        return [self.get_vector(entity) for entity in entities]
-
     # Files
 
     def to_disk(self, path: str | Path, exclude: Iterable[str] = ()) -> None:
