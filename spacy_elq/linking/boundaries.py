@@ -36,38 +36,52 @@ def boundary_masks(
     RETURNS (tuple[ndarray, ndarray]): Allowed begins and ends, bool (B, T).
     """
     starts, ends = np.zeros_like(mask), np.zeros_like(mask)
+    read = {i: _Words(texts[i]) for i in {window.doc for window in windows}} if words else {}
     for row, window in enumerate(windows):
         begin = window.chars[:, 0]
         start, end = starts[row, : len(window)], ends[row, : len(window)]
         end[:] = special_tokens | (begin != NO_CHARS)
         start[:] = end & (special_tokens | (begin >= window.core[0])) & (begin < window.core[1])
         if words:
-            _exclude_within_words(texts[window.doc], window, start, end)
+            _exclude_within_words(read[window.doc], window, start, end)
     return starts, ends
 
 
-def _exclude_within_words(text: str, window: Window, starts: np.ndarray, ends: np.ndarray) -> None:
+class _Words:
+    """The words of a text, of which a long one has many windows."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.split = find_words(text)
+        self.first_chars = [word.start for word in self.split]
+        korean = not text.isascii()
+        self.continuing = {
+            word.start
+            for i, word in enumerate(self.split)
+            if korean and continues_korean(self.split, i)
+        }
+
+    def has_inside(self, place: int) -> bool:
+        """RETURNS (bool): Whether a place is within a word, neither its begin nor its end."""
+        i = bisect_left(self.first_chars, place) - 1  # the last word that begins before the place
+        return i >= 0 and place < self.split[i].end
+
+
+def _exclude_within_words(
+    read: _Words, window: Window, starts: np.ndarray, ends: np.ndarray
+) -> None:
     """Unmark the wordpieces of a window at which no mention begins or ends, bool (T,) each.
 
     One by one: windows are short, and numpy would take several times as long.
     """
-    split = find_words(text)
-    first_chars = [word.start for word in split]
-    inner = set()
-    if not text.isascii():
-        inner = {word.start for i, word in enumerate(split) if continues_korean(split, i)}
-
-    def is_inside(place: int) -> bool:
-        i = bisect_left(first_chars, place) - 1  # the last word that begins before the place
-        return i >= 0 and place < split[i].end
-
+    text = read.text
     reached = 0
     for i, (begin, end) in enumerate(window.chars.tolist()):
         if begin == NO_CHARS:
             continue
-        if is_inside(begin) or begin in inner or _never_begins(text[begin]):
+        if read.has_inside(begin) or begin in read.continuing or _never_begins(text[begin]):
             starts[i] = False
-        if is_inside(end) or _never_ends(last_base(text, end)):
+        if read.has_inside(end) or _never_ends(last_base(text, end)):
             ends[i] = False
         if begin < reached:  # wordpieces of one character
             starts[i] = ends[i - 1] = False

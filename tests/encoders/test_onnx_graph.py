@@ -1,6 +1,7 @@
 """Graphs of ONNX Runtime: the vectors of torch, and never those of other weights."""
 
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -89,9 +90,11 @@ def test_training_makes_no_graphs(make_nlp, no_new_graphs):
 
 
 @pytest.mark.slow
-def test_saved_graphs_are_used_again(trained_path, tmp_path, monkeypatch, no_new_graphs):
+def test_saved_graphs_are_used_again(
+    trained_path, tmp_path, tmp_path_factory, monkeypatch, no_new_graphs
+):
     texts = [row["text"] for row in TEXTS]
-    nlp = spacy.load(trained_path)
+    nlp = spacy.load(shutil.copytree(trained_path, tmp_path_factory.mktemp("copy") / "pipeline"))
     elq = nlp.get_pipe("elq")
     monkeypatch.undo()
     elq.set_inference(backend="onnx", precision="int8")

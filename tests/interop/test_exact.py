@@ -113,8 +113,12 @@ def test_documents_are_linked_as_wordpieces_are(imported):
             first, last = max(link.start, 0), min(link.end, len(wordpieces.ids), room)
             if first < last:
                 span = doc.char_span(*wordpieces.chars_of(first, last), alignment_mode="expand")
-                scores = {(each.start, each.end): each._.elq.score for each in doc.spans["elq"]}
-                assert scores[span.start, span.end] >= link.score - 1e-4
+                here = [
+                    each
+                    for each in doc.spans["elq"]
+                    if (each.start, each.end) == (span.start, span.end)
+                ]
+                assert max(each._.elq.score for each in here) >= link.score - 1e-4
                 seen += 1
     assert seen > 5
 
