@@ -17,7 +17,7 @@ from ..linking.decoding import JOINT, TOP_ENTITY
 from ..ml.model import get_encoder
 
 if TYPE_CHECKING:
-    from ..linking.rank import RankedMentions
+    from ..linking.ranked import RankedMentions
     from ..pipeline.component import ElqLinker
 
 

@@ -22,7 +22,8 @@ from ..types import Entity
 from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .propose import CharSpans, ProposedSpans, propose_spans
-from .rank import RankedMentions, Search, rank_entities
+from .rank import Search, rank_entities
+from .ranked import RankedMentions
 
 if TYPE_CHECKING:
     from ..kb.live.view import View

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..types import Candidate, Entity, Link
 from .calibration import Calibration
-from .rank import RankedMentions
+from .ranked import RankedMentions
 
 if TYPE_CHECKING:
     from ..kb.live.view import View

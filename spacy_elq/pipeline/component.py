@@ -31,7 +31,8 @@ from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
 from ..linking.calibration import Calibration
 from ..linking.decoding import DecodingSettings
 from ..linking.links import make_links
-from ..linking.rank import CharSpans, RankedMentions, rank_mentions
+from ..linking.rank import CharSpans, rank_mentions
+from ..linking.ranked import RankedMentions
 from ..ml.model import can_encode, get_encoder, is_initialized
 from ..ml.pretrained import is_pretrained
 from ..settings import CHANGING, ENTS, FIND
