@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ElqError, Errors
-from ..gold import EVALUATION_SPAN, OPTIONAL, TOPIC
+from ..gold import COMPLETE, EVALUATION_SPAN, NIL, OPTIONAL, TOPIC, UNKNOWN
 
 # A test of a value, and the expected type as messages name it.
 Check = tuple[Callable[[Any], bool], str]
@@ -69,6 +69,9 @@ TEXT_CHECKS: dict[str, Check] = {
     EVALUATION_SPAN: (is_range, "[start, end]"),
     OPTIONAL: (_are_places, 'a list of objects {"start", "end", "id"}'),
     TOPIC: (is_text, "an entity id"),
+    COMPLETE: (lambda value: isinstance(value, bool), "true or false"),
+    UNKNOWN: (are_objects, 'a list of objects {"start", "end"}'),
+    NIL: (are_objects, 'a list of objects {"start", "end"}'),
 }
 SPAN_CHECKS: dict[str, Check] = {
     "candidates": (_are_candidates, 'a list of objects {"id"}'),

@@ -9,7 +9,7 @@ from spacy.tokens import Doc, Span
 from ..annotate import all_links
 from ..gold import gold_fields, gold_spans
 from ..types import Link, Triple
-from .spans_jsonl import LinkedSpan, LinkedText
+from .spans_jsonl import LinkedSpan, LinkedText, partial_fields
 
 # Field with the gold links of a text whose spans are predictions; objects as in "spans".
 GOLD_FIELD = "gold"
@@ -31,7 +31,9 @@ def text_from_prediction(doc: Doc, reference: Doc | None = None) -> LinkedText:
         {"start": span.start_char, "end": span.end_char, "id": span.kb_id_}
         for span in gold_spans(reference)
     ]
-    return LinkedText(doc.text, spans, {**gold_fields(reference), GOLD_FIELD: gold})
+    return LinkedText(
+        doc.text, spans, {**gold_fields(reference), **partial_fields(reference), GOLD_FIELD: gold}
+    )
 
 
 def linked_spans(doc: Doc) -> tuple[LinkedSpan, ...]:

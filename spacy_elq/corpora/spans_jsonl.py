@@ -15,7 +15,19 @@ from spacy.tokens import Doc, Span
 
 from ..errors import ElqError, Errors, Warnings
 from ..files import read_jsonl, write_jsonl
-from ..gold import GOLD_KEY, SPAN_FIELDS, gold_fields, gold_spans, set_gold
+from ..gold import (
+    COMPLETE,
+    GOLD_KEY,
+    NIL,
+    NIL_KEY,
+    SPAN_FIELDS,
+    UNKNOWN,
+    UNKNOWN_KEY,
+    gold_fields,
+    gold_spans,
+    set_gold,
+    set_partial,
+)
 from ..types import DEFAULT_LABEL
 from .field_checks import (
     SPAN_CHECKS,
@@ -29,6 +41,9 @@ from .field_checks import (
 
 # What other formats call the field with the links.
 OTHER_NAMES = ("ents", "entities", "mentions")
+# Field of a text → the span group that holds it on a document.
+_PARTIAL_GROUPS = {UNKNOWN: UNKNOWN_KEY, NIL: NIL_KEY}
+_PARTIAL = (COMPLETE, *_PARTIAL_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,9 @@ def text_from_dict(record: Mapping[str, Any], where: str) -> LinkedText:
         _span_from_dict(span, text, f"{where}, span {i}") for i, span in enumerate(spans)
     )
     check_fields(fields, TEXT_CHECKS, where)
+    for name in (UNKNOWN, NIL):
+        for i, place in enumerate(fields.get(name) or ()):
+            _pop_bounds(dict(place), text, f'{where}, "{name}" {i}')
     return LinkedText(text, checked, fields)
 
 
@@ -164,17 +182,33 @@ def jsonl_line(linked: LinkedText) -> bytes:
 
 def text_from_doc(doc: Doc) -> LinkedText:
     """RETURNS (LinkedText): A reference document's text, gold mentions and other fields."""
-    extras = doc.spans[GOLD_KEY].attrs.get(SPAN_FIELDS) if GOLD_KEY in doc.spans else None
     spans = gold_spans(doc)
-    fields = extras or [_label_field(span) for span in spans]
+    fields = _span_fields(doc, GOLD_KEY) or [_label_field(span) for span in spans]
     return LinkedText(
         doc.text,
         tuple(
             LinkedSpan(span.start_char, span.end_char, span.kb_id_, extra)
             for span, extra in zip(spans, fields, strict=True)
         ),
-        gold_fields(doc),
+        {**gold_fields(doc), **partial_fields(doc)},
     )
+
+
+def partial_fields(doc: Doc) -> dict[str, Any]:
+    """RETURNS (dict[str, Any]): What a reference document says about mentions that are not
+    annotated or have no entity: the fields "complete", "unknown" and "nil" of spans JSONL."""
+    fields: dict[str, Any] = {}
+    if UNKNOWN_KEY in doc.spans and COMPLETE in doc.spans[UNKNOWN_KEY].attrs:
+        fields[COMPLETE] = doc.spans[UNKNOWN_KEY].attrs[COMPLETE]
+    for name, key in _PARTIAL_GROUPS.items():
+        spans = list(doc.spans.get(key, ()))
+        if spans:
+            extras = _span_fields(doc, key) or [{}] * len(spans)
+            fields[name] = [
+                {"start": span.start_char, "end": span.end_char, **extra}
+                for span, extra in zip(spans, extras, strict=True)
+            ]
+    return fields
 
 
 def docs_from_texts(
@@ -186,7 +220,8 @@ def docs_from_texts(
     stats (ConversionStats | None): Updated while documents are drawn, for callers that report it
         themselves. If None, a warning at the end says what was changed or left out.
     YIELDS (Doc): One document per text: `doc.spans["elq_gold"]`, `doc.ents`,
-        `doc.user_data["elq"]`.
+        `doc.user_data["elq"]`; `doc.spans["elq_unknown"]` and `doc.spans["elq_nil"]` for what the
+        fields "complete", "unknown" and "nil" say.
     """
     counts = ConversionStats() if stats is None else stats
     for linked in texts:
@@ -201,15 +236,36 @@ def _doc_from_text(nlp: Language, linked: LinkedText, stats: ConversionStats) ->
     if doc.text != linked.text:
         raise ElqError(Errors.ELQ309.format(text=linked.text[:60]))
     stats.texts += 1
-    placed = [(_place(doc, span, stats), span.fields) for span in linked.spans]
-    kept = [(span, fields) for span, fields in placed if span is not None]
-    set_gold(
+    spans, span_fields = _place_all(doc, linked.spans, stats)
+    fields = {name: value for name, value in linked.fields.items() if name not in _PARTIAL}
+    set_gold(doc, spans, fields=fields, span_fields=span_fields)
+    unknown, unknown_fields = _place_all(doc, _field_spans(linked, UNKNOWN), stats)
+    nil, nil_fields = _place_all(doc, _field_spans(linked, NIL), stats)
+    set_partial(
         doc,
-        [span for span, _ in kept],
-        fields=linked.fields,
-        span_fields=[fields for _, fields in kept],
+        complete=linked.fields.get(COMPLETE),
+        unknown=unknown,
+        unknown_fields=unknown_fields,
+        nil=nil,
+        nil_fields=nil_fields,
     )
     return doc
+
+
+def _field_spans(linked: LinkedText, name: str) -> Iterator[LinkedSpan]:
+    """The spans of a text that a field holds; they have no entity."""
+    for place in linked.fields.get(name) or ():
+        extra = {key: value for key, value in place.items() if key not in ("start", "end")}
+        yield LinkedSpan(place["start"], place["end"], "", extra)
+
+
+def _place_all(
+    doc: Doc, spans: Iterable[LinkedSpan], stats: ConversionStats
+) -> tuple[list[Span], list[Mapping[str, Any]]]:
+    """The spans that tokens carry, and the other fields of each."""
+    placed = [(_place(doc, span, stats), span.fields) for span in spans]
+    kept = [(span, fields) for span, fields in placed if span is not None]
+    return [span for span, _ in kept], [fields for _, fields in kept]
 
 
 def _place(doc: Doc, span: LinkedSpan, stats: ConversionStats) -> Span | None:
@@ -230,15 +286,30 @@ def _place(doc: Doc, span: LinkedSpan, stats: ConversionStats) -> Span | None:
 
 def _span_from_dict(record: Mapping[str, Any], text: str, where: str) -> LinkedSpan:
     fields = dict(record)
-    start, end, entity = (fields.pop(name, None) for name in ("start", "end", "id"))
-    if not (is_int(start) and is_int(end)):
-        raise ElqError(Errors.ELQ306.format(where=where, start=start, end=end))
-    if not 0 <= start < end <= len(text):
-        raise ElqError(Errors.ELQ307.format(where=where, start=start, end=end, length=len(text)))
+    start, end = _pop_bounds(fields, text, where)
+    entity = fields.pop("id", None)
     if not is_text(entity) or not entity:
         raise ElqError(Errors.ELQ308.format(where=where))
     check_fields(fields, SPAN_CHECKS, where)
     return LinkedSpan(start, end, entity, fields)
+
+
+def _pop_bounds(fields: dict[str, Any], text: str, where: str) -> tuple[int, int]:
+    """Take the bounds of a span out of its fields.
+
+    RAISES (ElqError): If they are no span of the text.
+    """
+    start, end = (fields.pop(name, None) for name in ("start", "end"))
+    if not (is_int(start) and is_int(end)):
+        raise ElqError(Errors.ELQ306.format(where=where, start=start, end=end))
+    if not 0 <= start < end <= len(text):
+        raise ElqError(Errors.ELQ307.format(where=where, start=start, end=end, length=len(text)))
+    return start, end
+
+
+def _span_fields(doc: Doc, key: str) -> list[dict[str, Any]] | None:
+    """The other fields of each span of a group; None if none has any."""
+    return doc.spans[key].attrs.get(SPAN_FIELDS) if key in doc.spans else None
 
 
 def _label_field(span: Span) -> dict[str, str]:

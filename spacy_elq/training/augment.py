@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spacy.language import Language
-from spacy.tokens import Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
 from ..annotate import without_overlaps
-from ..gold import AUGMENTED_KEY, gold_spans, set_gold
+from ..gold import (
+    AUGMENTED_KEY,
+    gold_spans,
+    is_complete,
+    nil_spans,
+    set_gold,
+    set_partial,
+    unknown_spans,
+)
 from ..kb.files.names import fold
-from ..types import Entity
+from ..types import DEFAULT_LABEL, Entity
 
 if TYPE_CHECKING:
     from ..kb.knowledge_base import FaissKB
@@ -51,6 +60,35 @@ def create_entity_swapper(kb: str | Path, level: float = 0.2, neighbours: int = 
     return augment
 
 
+class _Moves:
+    """Where the parts of a text are after mentions in it were replaced."""
+
+    def __init__(self) -> None:
+        # Borders of the parts, which are in turn text that stays and a mention.
+        self.old, self.new = [0], [0]
+
+    def add(self, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """Add a mention, later in the text than those before."""
+        self.old += old
+        self.new += new
+
+    def moved(self, span: Span) -> tuple[int, int, str]:
+        """RETURNS (tuple[int, int, str]): The new place of a span, which gets the whole of a
+        mention that it begins or ends in, and no entity."""
+        first, last = (bisect_right(self.old, i) - 1 for i in (span.start_char, span.end_char - 1))
+        start = self.new[first] + (0 if first % 2 else span.start_char - self.old[first])
+        end = self.new[last + 1] if last % 2 else self.new[last] + span.end_char - self.old[last]
+        return start, end, ""
+
+
+def _spans(doc: Doc, places: Iterable[tuple[int, int, str]]) -> list[Span]:
+    spans = [
+        doc.char_span(start, end, label=DEFAULT_LABEL, kb_id=id_, alignment_mode="expand")
+        for start, end, id_ in places
+    ]
+    return [span for span in spans if span is not None]
+
+
 class _Swapper:
     def __init__(self, path: Path, vocab: Vocab, neighbours: int) -> None:
         from ..kb.knowledge_base import FaissKB
@@ -62,6 +100,7 @@ class _Swapper:
     def swap(self, nlp: Language, example: Example) -> Example:
         text, places = "", []
         end = 0
+        moves = _Moves()
         whole = example.reference.text
         mentions = sorted(gold_spans(example.reference), key=lambda span: (span.start, -span.end))
         for i in without_overlaps((span.start, span.end) for span in mentions):
@@ -69,14 +108,18 @@ class _Swapper:
             text += whole[end : span.start_char]
             name, entity_id = self._other(span)
             places.append((len(text), len(text) + len(name), entity_id))
+            moves.add((span.start_char, span.end_char), (len(text), len(text) + len(name)))
             text += name
             end = span.end_char
         reference = nlp.make_doc(text + whole[end:])
-        spans = [
-            reference.char_span(a, b, label="ENTITY", kb_id=entity_id, alignment_mode="expand")
-            for a, b, entity_id in places
-        ]
-        set_gold(reference, [span for span in spans if span is not None])
+        set_gold(reference, _spans(reference, places))
+        old = example.reference
+        set_partial(
+            reference,
+            complete=None if is_complete(old) else False,
+            unknown=_spans(reference, map(moves.moved, unknown_spans(old))),
+            nil=_spans(reference, map(moves.moved, nil_spans(old))),
+        )
         reference.user_data[AUGMENTED_KEY] = True
         return Example(nlp.make_doc(reference.text), reference)
 

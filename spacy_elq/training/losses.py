@@ -7,16 +7,23 @@ from torch.nn import functional as F
 
 
 def mention_loss(
-    logits: torch.Tensor, gold: torch.Tensor, *, reduction: str = "mean"
+    logits: torch.Tensor,
+    gold: torch.Tensor,
+    *,
+    left_out: torch.Tensor | None = None,
+    reduction: str = "mean",
 ) -> torch.Tensor:
     """Binary cross-entropy over every candidate span of the batch.
 
     logits (Tensor): Span logits, any shape; -inf where there is no span, which is left out.
     gold (Tensor): True at gold spans, same shape.
+    left_out (Tensor | None): True at spans that are left out too, same shape.
     reduction (str): "mean", as published, or "sum".
     RETURNS (Tensor): Scalar.
     """
     real = logits > -torch.inf
+    if left_out is not None:
+        real &= ~left_out
     if not real.any():  # the mean of nothing is NaN
         return torch.where(real, logits, 0).sum()
     targets = gold[real].to(logits.dtype)
@@ -41,15 +48,15 @@ def with_nil(
     """Let entities compete with NIL, no entity at all.
 
     scores (Tensor): (N, E).
-    gold (Tensor): Gold column of each mention, int64 (N,).
+    gold (Tensor): Gold column of each mention, int64 (N,); -1 if it has none, so that NIL is right.
     nil (Tensor): Score of NIL, scalar.
     hidden (Tensor): Mentions whose gold entity is removed, so that NIL is right, bool (N,).
     RETURNS (tuple[Tensor, Tensor]): Scores, (N, E + 1), the last column for NIL, and the gold
         columns, int64 (N,).
     """
-    gone = hidden.nonzero()[:, 0]
+    gone = (hidden & (gold >= 0)).nonzero()[:, 0]
     left = scores.index_put((gone, gold[gone]), scores.new_tensor(-torch.inf))
-    gold = torch.where(hidden, scores.shape[1], gold)
+    gold = torch.where(hidden | (gold < 0), scores.shape[1], gold)
     return torch.cat([left, nil.expand(len(scores), 1)], dim=1), gold
 
 

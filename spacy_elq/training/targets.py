@@ -11,7 +11,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..encoders.windows import Window, locate_wordpieces
-from ..gold import gold_spans
+from ..gold import gold_spans, nil_spans
 
 logger = logging.getLogger("spacy")
 
@@ -21,8 +21,8 @@ class Targets:
     """G gold mentions of a padded batch, in the order of windows.
 
     window, first, last (ndarray): Window of the batch, wordpieces (inclusive), int64 (G,).
-    row (ndarray): Entity rows, int64 (G,); -1 for an entity that the knowledge base lacks: the
-        mention is learned, the entity is not.
+    row (ndarray): Entity rows, int64 (G,); -1 if the mention has no entity, or one that the
+        knowledge base lacks.
     """
 
     window: np.ndarray
@@ -51,7 +51,7 @@ def find_targets(
     problems (Counter): Counts, by kind, the mentions that can't be learned from as they are.
     """
     gold = [
-        [(span.start_char, span.end_char, span.kb_id_) for span in gold_spans(doc)]
+        [(s.start_char, s.end_char, s.kb_id_) for s in (*gold_spans(doc), *nil_spans(doc))]
         for doc in references
     ]
     found = []
@@ -60,11 +60,11 @@ def find_targets(
             if not window.core[0] <= start < window.core[1]:
                 continue
             place = locate_wordpieces(window, start, end)
-            row = row_of(entity_id)
+            row = row_of(entity_id) if entity_id else None
             if place is None:
                 problems["no wordpiece"] += 1
                 continue
-            if row is None:
+            if row is None and entity_id:
                 problems["unknown entity"] += 1
             found.append((w, *place, -1 if row is None else row))
     return Targets(*np.array(found, dtype=np.int64).reshape(-1, 4).T)
@@ -84,8 +84,34 @@ def without_gold_ranks(negatives: np.ndarray, texts: np.ndarray) -> np.ndarray:
     return np.where(is_gold[text], -1, negatives)
 
 
-def report(problems: Counter[str], seen: int) -> None:
-    """Log how many gold mentions could not be used as they are, by kind."""
-    for kind, count in problems.items():
-        if count:
-            logger.warning("elq: %d of %d gold mentions: %s", count, seen, kind)
+@dataclass
+class Seen:
+    """What the losses were computed on.
+
+    mentions, nil (int): Gold mentions; those that the knowledge base has no entity for.
+    complete, partial (int): Texts that are annotated in full and in part.
+    spans, left_out (int): Spans of the mention loss, and spans that may be mentions or not.
+    """
+
+    mentions: int = 0
+    nil: int = 0
+    complete: int = 0
+    partial: int = 0
+    spans: int = 0
+    left_out: int = 0
+
+    def log(self, problems: Counter[str]) -> None:
+        """problems (Counter): Gold mentions that could not be used as they are, by kind."""
+        for kind, count in problems.items():
+            if count:
+                logger.warning("elq: %d of %d gold mentions: %s", count, self.mentions, kind)
+        if self.nil:
+            logger.info("elq: %d of %d gold mentions have no entity", self.nil, self.mentions)
+        if self.partial:
+            logger.info(
+                "elq: %d texts are annotated in full, %d in part: %d spans left out, %d learned",
+                self.complete,
+                self.partial,
+                self.left_out,
+                self.spans,
+            )

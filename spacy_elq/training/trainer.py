@@ -18,7 +18,7 @@ from ..encoders.entity import EntityEncoder
 from ..encoders.precision import autocast, uses_bf16
 from ..encoders.question import encode_windows, get_tokenizer, get_transformer
 from ..errors import ElqError, Errors
-from ..gold import gold_spans
+from ..gold import gold_spans, nil_spans
 from ..kb.search.flat_index import as_tensor
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
@@ -35,8 +35,9 @@ from .losses import (
     with_nil,
 )
 from .optim import TorchStepper, freeze
-from .targets import Targets, find_targets, report, without_gold_ranks
-from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, TrainingSettings
+from .targets import Seen, Targets, find_targets, without_gold_ranks
+from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, IN_BATCH, TrainingSettings
+from .unannotated import find_unannotated, is_partial
 
 if TYPE_CHECKING:
     from ..kb.files.manifest import Manifest
@@ -66,6 +67,7 @@ class Trainer:
     """The state of a training: the optimizer's state, the entity vectors.
 
     problems (Counter): Gold mentions that could not be learned from as they are, by kind.
+    seen (Seen): What was learned from since the last report.
     n_updates (int): Batches whose gradients were accumulated since the last step.
     """
 
@@ -73,7 +75,7 @@ class Trainer:
     entities: EntitySource
     settings: TrainingSettings
     problems: Counter[str] = field(default_factory=Counter)
-    n_gold: int = 0
+    seen: Seen = field(default_factory=Seen)
     n_updates: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
@@ -106,9 +108,13 @@ class Trainer:
             return 0.0, 0.0
         (batch,) = batches
         targets = find_targets(batch.encoded.windows, references, self.view.row, self.problems)
-        self.n_gold += sum(len(gold_spans(doc)) for doc in references)
-        hits = self._hits(batch, docs, decoding.max_mention_length + 1)
-        mention = self._mention_loss(batch, docs, targets, hits, decoding)
+        self._count(references, targets)
+        partial = any(map(is_partial, references))
+        names = self._names(batch, docs, decoding.max_mention_length + 1, needed=partial)
+        hits = self._with_dropout(batch, docs, names)
+        scores = self._span_logits(batch, docs, hits, decoding)
+        unannotated = find_unannotated(batch.encoded.windows, references, names, scores.shape)
+        mention = self._mention_loss(batch, scores, targets, unannotated)
         entity = self._entity_loss(batch, targets, hits)
         loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
         if self._before is not None:
@@ -123,10 +129,10 @@ class Trainer:
         return self.entities.kb.view
 
     def report(self) -> None:
-        """Log how many gold mentions could not be used as they are since the last report."""
-        report(self.problems, self.n_gold)
+        """Log what was learned from since the last report, and what could not be used as it is."""
+        self.seen.log(self.problems)
         self.problems.clear()
-        self.n_gold = 0
+        self.seen = Seen()
 
     def step(self, sgd: Optimizer) -> None:
         """Step all parameters, except those of a shared transformer, with the mean of the
@@ -156,37 +162,64 @@ class Trainer:
         rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.name_lr_factor}
         return TorchStepper(modules, rates)
 
-    def _hits(self, batch: ScoredBatch, docs: Sequence[Doc], max_words: int) -> list[NameMatches]:
-        """The names in each window, except in the texts that name dropout hits."""
+    def _count(self, references: Sequence[Doc], targets: Targets) -> None:
+        partial = sum(map(is_partial, references))
+        self.seen.partial += partial
+        self.seen.complete += len(references) - partial
+        self.seen.mentions += sum(len(gold_spans(doc)) + len(nil_spans(doc)) for doc in references)
+        self.seen.nil += int((targets.row < 0).sum())
+
+    def _names(
+        self, batch: ScoredBatch, docs: Sequence[Doc], max_words: int, *, needed: bool
+    ) -> list[NameMatches]:
+        """The names in each window, if the model has name features or they are `needed`."""
         windows = batch.encoded.windows
-        if self.heads.names is None:
+        if self.heads.names is None and not needed:
             return [{} for _ in windows]
-        hits = find_name_matches(self.view, [doc.text for doc in docs], windows, max_words)
+        return find_name_matches(self.view, [doc.text for doc in docs], windows, max_words)
+
+    def _with_dropout(
+        self, batch: ScoredBatch, docs: Sequence[Doc], names: Sequence[NameMatches]
+    ) -> Sequence[NameMatches]:
+        """The names in each window, except in the texts that name dropout hits."""
+        if self.heads.names is None:
+            return names
         hidden = torch.rand(len(docs)) < self.settings.name_dropout
         return [
             {} if hidden[window.doc] else of_window
-            for window, of_window in zip(windows, hits, strict=True)
+            for window, of_window in zip(batch.encoded.windows, names, strict=True)
         ]
 
     def _mention_loss(
         self,
         batch: ScoredBatch,
-        docs: Sequence[Doc],
+        scores: torch.Tensor,
         targets: Targets,
-        hits: Sequence[NameMatches],
-        decoding: DecodingSettings,
+        unannotated: np.ndarray | None,
     ) -> torch.Tensor:
-        scores = self._span_logits(batch, docs, hits, decoding)
+        """unannotated (ndarray | None): Spans to leave out, as far as they are not gold."""
         gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         width = targets.last - targets.first
         fits = width < scores.shape[2]
         self.problems["wider than max_mention_length"] += int((~fits).sum())
         gold[targets.window[fits], targets.first[fits], width[fits]] = True
         self.problems["not at word boundaries"] += int((gold & (scores == -torch.inf)).sum())
+        left_out = self._left_out(scores, gold, unannotated)
         if self.settings.mention_loss_mean == "span":
-            return mention_loss(scores, gold)
+            return mention_loss(scores, gold, left_out=left_out)
         n_texts = len({window.doc for window in batch.encoded.windows})
-        return mention_loss(scores, gold, reduction="sum") / n_texts
+        return mention_loss(scores, gold, left_out=left_out, reduction="sum") / n_texts
+
+    def _left_out(
+        self, scores: torch.Tensor, gold: torch.Tensor, unannotated: np.ndarray | None
+    ) -> torch.Tensor | None:
+        if unannotated is None:
+            return None
+        left_out = torch.from_numpy(unannotated).to(scores.device) & ~gold
+        real = scores > -torch.inf
+        self.seen.left_out += int((left_out & real).sum())
+        self.seen.spans += int((~left_out & real).sum())
+        return left_out
 
     def _span_logits(
         self,
@@ -222,21 +255,28 @@ class Trainer:
     def _entity_loss(
         self, batch: ScoredBatch, targets: Targets, hits: Sequence[NameMatches]
     ) -> torch.Tensor:
-        known = targets.select(targets.row >= 0)
-        if not len(known):
+        learned = targets.select((targets.row >= 0) | self._learns_nil)
+        if not len(learned):
             return batch.logits.sum() * 0
-        places = (known.window, known.first, known.last)
+        places = (learned.window, learned.first, learned.last)
         queries = mention_queries(self.heads, batch.encoded, *places)
         if self.settings.train_entity_encoder:
-            return self._loss_with_entity_encoder(queries, known.row)
+            return self._loss_with_entity_encoder(queries, learned.row)
         names = [hits[w].get((int(i), int(j))) for w, i, j in zip(*places, strict=True)]
         if self.settings.entity_loss == FULL_SOFTMAX:
             scores = self._full_matrix().scores(queries)
             scores = self._with_names(scores, names, None)
-            return self._softmax_loss(scores, torch.from_numpy(known.row).to(scores.device))
+            return self._softmax_loss(scores, torch.from_numpy(learned.row).to(scores.device))
         windows = batch.encoded.windows
-        texts = np.array([windows[w].doc for w in known.window.tolist()])
-        return self._loss_over_some(queries, known.row, names, texts)
+        texts = np.array([windows[w].doc for w in learned.window.tolist()])
+        return self._loss_over_some(queries, learned.row, names, texts)
+
+    @property
+    def _learns_nil(self) -> bool:
+        """RETURNS (bool): Whether mentions without an entity take part in the entity loss."""
+        has_nil = self.heads.entity_scorer.nil_score is not None
+        wanted = self.settings.nil_from_unknown and self.settings.entity_loss != IN_BATCH
+        return has_nil and wanted and len(self.view) > 0
 
     def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:
         encoded = batch.encoded

@@ -36,6 +36,8 @@ class TrainingSettings(Settings):
         rely on names alone.
     entity_dropout (float): Share of mentions whose gold entity is treated as missing from the
         knowledge base. From these a model with `nil` learns to link nothing.
+    nil_from_unknown (bool): A model with `nil` also learns it from mentions of no entity and of
+        entities that the knowledge base lacks. Not with "in_batch".
     head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the
         weights of the name features.
     freeze (list[str]): Modules or parameters that are not trained: of the question encoder, and of
@@ -56,6 +58,7 @@ class TrainingSettings(Settings):
     context_weight: Factor = 0.0
     name_dropout: Share = 0.1
     entity_dropout: Share = 0.1
+    nil_from_unknown: bool = True
     head_lr_factor: Factor = 5.0
     name_lr_factor: Factor = 50.0
     freeze: list[str] = Field(default=["embeddings", "pooler"])

@@ -7,6 +7,7 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
+from spacy.tokens import DocBin
 
 from spacy_elq import ElqError
 from spacy_elq.corpora.spans_jsonl import (
@@ -21,7 +22,14 @@ from spacy_elq.corpora.spans_jsonl import (
     write_spans_jsonl,
 )
 from spacy_elq.files import atomic_file
-from spacy_elq.gold import GOLD_KEY, gold_fields, gold_spans
+from spacy_elq.gold import (
+    GOLD_KEY,
+    gold_fields,
+    gold_spans,
+    is_complete,
+    nil_spans,
+    unknown_spans,
+)
 
 BERLIN = {"text": "is Berlin big?", "spans": [{"start": 3, "end": 9, "id": "Q64"}]}
 
@@ -87,6 +95,11 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
         ('{"text": "x", "spans": [{"start": -1, "end": 1, "id": "Q1"}]}', "ELQ307", "[-1, 1)"),
         ('{"text": "x", "spans": [{"start": 1, "end": 1, "id": "Q1"}]}', "ELQ307", "[1, 1)"),
         ('{"text": "x", "spans": [{"start": 0, "end": 1}]}', "ELQ308", "id"),
+        ('{"text": "x", "complete": "no"}', "ELQ323", "complete"),
+        ('{"text": "x", "unknown": {}}', "ELQ323", "unknown"),
+        ('{"text": "x", "nil": [[0, 1]]}', "ELQ323", "nil"),
+        ('{"text": "x", "nil": [{"start": 0}]}', "ELQ306", '"nil" 0'),
+        ('{"text": "x", "unknown": [{"start": 0, "end": 2}]}', "ELQ307", "[0, 2)"),
         ('{"text": "x", "spans": [{"start": 0, "end": 1, "id": ""}]}', "ELQ308", "id"),
         ('{"text": "x", "spans": [{"start": 0, "end": 1, "id": 90}]}', "ELQ308", "id"),
     ],
@@ -196,6 +209,41 @@ def test_white_space_is_trimmed_or_reported(nlp):
     assert stats == ConversionStats(texts=1, spans=2, misaligned=1, blank=1)
     with pytest.warns(UserWarning, match=r"ELQ352.* 1 of 2 spans"):
         list(docs_from_texts(nlp, [row]))
+
+
+PARTIAL = {
+    "text": "is Ali B. in Paris?",
+    "spans": [{"start": 13, "end": 18, "id": "Q90"}],
+    "complete": False,
+    "unknown": [{"start": 3, "end": 6}, {"start": 3, "end": 9, "why": "a list"}],
+    "nil": [{"start": 0, "end": 2, "n": 1}],
+}
+
+
+@pytest.mark.parametrize("left_out", [(), ("unknown",), ("nil",), ("complete",), ("spans",)])
+def test_what_is_not_annotated_survives_a_docbin(nlp, left_out):
+    row = {name: value for name, value in PARTIAL.items() if name not in left_out}
+    (doc,) = docs_from_texts(nlp, [text_from_dict(row, "")])
+    assert gold_fields(doc) == {}
+    binary = DocBin(docs=[doc]).to_bytes()  # without user data
+    (back,) = DocBin().from_bytes(binary).get_docs(spacy.blank("en").vocab)
+    assert text_to_dict(text_from_doc(back)) == {"spans": [], **row}
+    assert is_complete(back) == ("complete" in left_out)
+    assert [s.text for s in unknown_spans(back)] == ["Ali", "Ali B."] * ("unknown" not in left_out)
+    assert [s.text for s in nil_spans(back)] == ["is"] * ("nil" not in left_out)
+
+
+def test_a_text_that_says_to_be_complete_stays_so(nlp):
+    row = {"text": "x", "spans": [], "complete": True, "nil": [], "unknown": None}
+    (doc,) = docs_from_texts(nlp, [text_from_dict(row, "")])
+    assert is_complete(doc)
+    assert text_to_dict(text_from_doc(doc)) == {"text": "x", "spans": [], "complete": True}
+
+
+def test_a_gold_mention_is_not_of_no_entity(nlp):
+    row = {**PARTIAL, "nil": [{"start": 13, "end": 18}, {"start": 3, "end": 6}]}
+    (doc,) = docs_from_texts(nlp, [text_from_dict(row, "")])
+    assert [span.text for span in nil_spans(doc)] == ["Ali"]
 
 
 def test_a_tokenizer_that_changes_texts_is_refused():

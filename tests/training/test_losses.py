@@ -35,6 +35,25 @@ def test_mention_loss_is_the_mean_over_real_spans(rng):
     assert float(mention_loss(*tensors, reduction="sum")) == pytest.approx(np.sum(terms))
 
 
+def test_spans_that_are_left_out_of_the_mention_loss_have_no_share(rng):
+    logits, gold = rng.normal(size=(2, 3, 2)), np.zeros((2, 3, 2), dtype=bool)
+    logits[1, 2, 0] = -np.inf
+    gold[0, 0, 1] = gold[1, 1, 0] = True
+    left_out = np.zeros_like(gold)
+    left_out[0, 1] = left_out[1, 2] = True
+    kept = np.isfinite(logits) & ~left_out
+    terms = np.where(gold, log1p_exp(-logits), log1p_exp(logits))[kept]
+    tensors = [torch.from_numpy(each) for each in (logits, gold, left_out)]
+    tensors[0].requires_grad_()
+    for reduction, expected in (("mean", terms.mean()), ("sum", terms.sum())):
+        loss = mention_loss(*tensors[:2], left_out=tensors[2], reduction=reduction)
+        assert float(loss.detach()) == pytest.approx(expected)
+    loss.backward()
+    assert ((tensors[0].grad.numpy() != 0) == kept).all()
+    nothing = mention_loss(*tensors[:2], left_out=torch.ones_like(tensors[1]))
+    assert float(nothing.detach()) == 0.0
+
+
 def cross_entropy(scores, target):
     return float(
         np.mean([np.logaddexp.reduce(s) - s[t] for s, t in zip(scores, target, strict=True)])
@@ -66,6 +85,15 @@ def test_entities_compete_with_there_being_none(rng):
     loss.backward()
     share = np.exp(expected) / np.exp(expected).sum(1, keepdims=True)
     assert float(nil.grad) == pytest.approx((share[:, 4].sum() - 1) / 3)
+
+
+def test_nil_is_right_for_a_mention_without_an_entity(rng):
+    scores = rng.normal(size=(3, 4))
+    gold, hidden = torch.tensor([-1, 2, -1]), torch.tensor([False, False, True])
+    nil = torch.tensor(0.3, dtype=torch.float64)
+    loss = softmax_loss(*with_nil(torch.from_numpy(scores), gold, nil, hidden))
+    expected = np.c_[scores, np.full(3, 0.3)]
+    assert float(loss) == pytest.approx(cross_entropy(expected, [4, 2, 4]))
 
 
 def test_hard_negatives_loss(rng):

@@ -11,7 +11,7 @@ from thinc.api import Adam
 
 from spacy_elq import ElqError
 from spacy_elq.encoders.entity import EntityEncoder
-from spacy_elq.gold import gold_spans
+from spacy_elq.gold import gold_spans, is_complete, nil_spans, unknown_spans
 from spacy_elq.kb.files.manifest import VECTORS
 from spacy_elq.kb.files.names import fold
 from spacy_elq.kb.knowledge_base import FaissKB
@@ -366,6 +366,34 @@ def test_entities_swapped_in_are_not_seen(make_nlp, kb_path):
 
 
 @pytest.mark.slow
+def test_what_is_not_annotated_moves_with_the_text(make_nlp, kb_path):
+    from spacy_elq.training.augment import create_entity_swapper
+
+    nlp = make_nlp()
+    swap = create_entity_swapper(kb_path, level=1.0, neighbours=5)
+    text = "did paris meet Ali or Eve in georgia now"
+
+    def place(part):
+        start = text.index(part)
+        return {"start": start, "end": start + len(part)}
+
+    row = {
+        "text": text,
+        "spans": [{**place("georgia"), "id": "Q3"}, {**place("paris"), "id": "Q1"}],
+        "complete": False,
+        "unknown": [place("did"), place("Ali"), place("georgia now")],
+        "nil": [place("Eve")],
+    }
+    (new,) = swap(nlp, examples(nlp, [row])[0])
+    reference = new.reference
+    assert reference.text != text
+    last = gold_spans(reference)[1].text
+    assert [span.text for span in unknown_spans(reference)] == ["did", "Ali", f"{last} now"]
+    assert [span.text for span in nil_spans(reference)] == ["Eve"]
+    assert not is_complete(reference)
+
+
+@pytest.mark.slow
 def test_an_entity_is_not_swapped_with_a_namesake(make_nlp, kb_path):
     """With the other Georgia the text would stay, and say something wrong."""
     from spacy_elq.training.augment import create_entity_swapper
@@ -386,7 +414,7 @@ def loss_calls(monkeypatch):
     """(logits, gold) of each mention loss, whose sum over a batch is said to be 6."""
     calls = []
 
-    def loss(logits, gold, *, reduction):
+    def loss(logits, gold, *, left_out, reduction):
         calls.append((logits.detach(), gold))
         return logits[logits > -torch.inf].sum() * 0 + 6.0
 
