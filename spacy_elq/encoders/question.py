@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 OWN_ENCODER = "elq-encoder"
+# Default length of windows, and twice that of the longest mention, in wordpieces.
+MAX_LENGTH = 128
+OVERLAP = 22
 # Attribute of an encoder: its settings.
 SETTINGS = "settings"
 
@@ -49,16 +52,17 @@ class EncoderSettings(InferenceSettings, ListenerSettings):
     """What may be changed between two calls of an encoder with its own transformer.
 
     max_length (int): Maximum number of wordpieces of a window, special tokens included. Longer
-        documents are read in overlapping windows. Should be about the length of the training
-        texts: what is learned from short texts does not hold at positions that they lack.
-    overlap (int): Wordpieces that neighbouring windows of a long document share: at least twice
-        the longest mention.
+        documents are read in several windows. Should be about the length of the training texts:
+        what is learned from short texts does not hold at positions that they lack.
+    overlap (int): Wordpieces that neighbouring windows of a long document share where no sentence
+        ends between them, half of them on either side; where one ends, they share the second half
+        only. At least twice the longest mention.
     truncate (bool): Read only the first window of a long document, as the published ELQ does.
     backend, precision (str): See `InferenceSettings`; training has its own precision.
     """
 
-    max_length: Annotated[int, Field(ge=MIN_LENGTH)] = 48
-    overlap: Annotated[int, Field(ge=0)] = 22
+    max_length: Annotated[int, Field(ge=MIN_LENGTH)] = MAX_LENGTH
+    overlap: Annotated[int, Field(ge=0)] = OVERLAP
     truncate: bool = False
 
 

@@ -16,14 +16,12 @@ TOKENIZER_LOCK = Mutex()
 
 
 class Encoded(NamedTuple):
-    """The wordpieces of a text, or of a part of it.
+    """The wordpieces of a text.
 
-    text (int): Index of the text.
     spelling (Spelling): What the tokenizer got.
     encoding (Any): Its result, with offsets into the spelling.
     """
 
-    text: int
     spelling: Spelling
     encoding: Any
 
@@ -53,9 +51,8 @@ def _encode(
         result = tokenizer(
             texts, return_attention_mask=False, return_token_type_ids=False, **options
         )
-    owners = result.get("overflow_to_sample_mapping", range(len(texts)))
     # Lists of offsets built by the tokenizer would cost more time than those of the encodings.
-    return [Encoded(i, spellings[i], e) for i, e in zip(owners, result.encodings, strict=True)]
+    return [*map(Encoded, spellings, result.encodings)]
 
 
 def _drops_accents(tokenizer: PreTrainedTokenizerFast) -> bool:
@@ -70,9 +67,12 @@ def _unknown_ranges(
 ) -> dict[int, list[tuple[int, int]]]:
     """The words that the tokenizer does not know. In scripts without spaces, a name is a part of
     what it takes for a word: there each character becomes a wordpiece."""
-    ranges: dict[int, list[tuple[int, int]]] = {}
-    for text, spelling, encoding in encoded:
-        if not spelling.text.isascii() and unknown in encoding.ids:
-            places = zip(encoding.ids, encoding.offsets, strict=True)
-            ranges.setdefault(text, []).extend(place for id_, place in places if id_ == unknown)
-    return ranges
+    return {
+        i: [
+            place
+            for id_, place in zip(encoding.ids, encoding.offsets, strict=True)
+            if id_ == unknown
+        ]
+        for i, (spelling, encoding) in enumerate(encoded)
+        if not spelling.text.isascii() and unknown in encoding.ids
+    }

@@ -1,21 +1,23 @@
 """Texts → wordpiece windows, the units that the question encoder reads.
 
-A text that fits the encoder is one window. A longer text becomes overlapping windows, so that its
-end is not lost. Each character belongs to the *core* of exactly one window, and a mention is taken
-from the window whose core contains its first character. Half an overlap is wider than any mention,
-so the mention lies completely in that window, with context on both sides.
+A text that fits the encoder is one window. A longer text becomes several, so that its end is not
+lost. Each character belongs to the *core* of exactly one window, and a mention is taken from the
+window whose core contains its first character. A window reads on after its core for as long as a
+mention may be, so the mention lies completely in that window. See `cuts` for where cores end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .tokenize import tokenize
+from .cuts import Part, cut, find_places
+from .sentences import find_breaks
+from .tokenize import Encoded, tokenize
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -69,41 +71,72 @@ def cut_windows(
     *,
     truncate: bool = False,
     docs: Sequence[int] | None = None,
+    sentences: Mapping[int, Sequence[int]] | None = None,
 ) -> list[Window]:
-    """Tokenize texts and cut the long ones into overlapping windows.
+    """Tokenize texts and cut the long ones into windows.
 
     max_length (int): Maximum number of wordpieces of a window, special tokens included.
-    overlap (int): Wordpieces that neighbouring windows share: at least twice the longest mention,
-        so that each mention lies completely in one window, and less than half a window.
+    overlap (int): Wordpieces that neighbouring windows share where no sentence ends, half of them
+        on either side of the border: at least twice the longest mention, so that each mention lies
+        completely in one window.
     truncate (bool): Keep only the first window of each text, as the published ELQ does.
     docs (Sequence[int] | None): `Window.doc` for each text; its position by default.
+    sentences (Mapping[int, Sequence[int]]): By position of the text: the first characters of its
+        sentences, where they are known.
     RETURNS (list[Window]): In the order of the texts. A text without wordpieces has no window.
     """
     if not texts:
         return []
-    encoded = tokenize(
-        tokenizer,
-        texts,
-        truncation=True,
-        max_length=max_length,
-        stride=0 if truncate else min(overlap, max_length // 2 - 1),
-        return_overflowing_tokens=not truncate,
-    )
-    windows = []
+    sentences = sentences or {}
+    windows: list[Window] = []
     unknown = tokenizer.unk_token_id  # slow to get
-    for text, spelling, encoding in encoded:
-        special = np.asarray(encoding.special_tokens_mask, dtype=bool)
-        if special.all():
-            continue
-        ids = encoding.ids
-        chars = np.asarray(encoding.offsets, dtype=np.int32)
-        if spelling.places is not None:
-            chars[~special] = spelling.original(chars[~special])
-        chars[special] = NO_CHARS
-        unread = _unread(texts[text], np.equal(ids, unknown), chars) if unknown in ids else None
-        doc = text if docs is None else docs[text]
-        windows.append(Window(doc, ids, chars, unread=unread))
-    return assign_cores(windows)
+    for i, encoded in enumerate(tokenize(tokenizer, texts, verbose=False)):
+        whole = _whole_text(i if docs is None else docs[i], texts[i], encoded, unknown)
+        if len(whole) > max_length:
+            known = sentences.get(i)
+            windows += _parts(whole, texts[i], known, max_length, overlap, truncate=truncate)
+        elif (whole.chars != NO_CHARS).any():
+            windows.append(whole)
+    return windows
+
+
+def _whole_text(doc: int, text: str, encoded: Encoded, unknown: int | None) -> Window:
+    """RETURNS (Window): All wordpieces of a text."""
+    spelling, encoding = encoded
+    ids, chars = encoding.ids, np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+    special = np.asarray(encoding.special_tokens_mask, dtype=bool)
+    if spelling.places is not None:
+        chars[~special] = spelling.original(chars[~special])
+    chars[special] = NO_CHARS
+    unread = _unread(text, np.array(ids) == unknown, chars) if unknown in ids else None
+    return Window(doc, ids, chars, unread=unread)
+
+
+def _parts(
+    whole: Window,
+    text: str,
+    sentences: Sequence[int] | None,
+    max_length: int,
+    overlap: int,
+    *,
+    truncate: bool,
+) -> Iterator[Window]:
+    """Cut a window that is too long. Each part gets the special tokens around it."""
+    real = np.flatnonzero(whole.chars[:, 0] != NO_CHARS)
+    first, after_last = int(real[0]), int(real[-1]) + 1
+    room = max_length - (len(whole) - len(real))
+    chars = whole.chars[real]
+    parts: Iterable[Part] = [Part(0, 0, len(real), room)]
+    if not truncate:
+        parts = cut(find_places(chars, find_breaks(text, sentences)), room, overlap)
+    borders = [WHOLE_TEXT[0], *chars[1:, 0].tolist(), WHOLE_TEXT[1]]
+    for begin, core, border, end in parts:
+        read = range(first + begin, first + end)
+        kept = [*range(first), *read, *range(after_last, len(whole))]
+        ids = [whole.ids[i] for i in kept]
+        unread = None if whole.unread is None else whole.unread[kept]
+        owned = borders[core], borders[border]
+        yield Window(whole.doc, ids, whole.chars[kept], owned, unread)
 
 
 def _unread(text: str, unknown: np.ndarray, chars: np.ndarray) -> np.ndarray:
@@ -127,14 +160,27 @@ def doc_windows(
     *,
     truncate: bool,
 ) -> list[Window]:
-    """Cut documents into windows, or read the windows in their `user_data`.
+    """Cut documents into windows, where their sentences end if they have been found, or read the
+    windows in their `user_data`.
 
     RETURNS (list[Window]): In the order of the documents.
     """
-    cut = [i for i, doc in enumerate(docs) if WINDOW_KEY not in doc.user_data]
-    texts = [docs[i].text for i in cut]
-    windows = cut_windows(tokenizer, texts, max_length, overlap, truncate=truncate, docs=cut)
-    if len(cut) == len(docs):
+    own = [i for i, doc in enumerate(docs) if WINDOW_KEY not in doc.user_data]
+    texts = [docs[i].text for i in own]
+    windows = cut_windows(
+        tokenizer,
+        texts,
+        max_length,
+        overlap,
+        truncate=truncate,
+        docs=own,
+        sentences={
+            place: [sentence.start_char for sentence in docs[i].sents]
+            for place, i in enumerate(own)
+            if docs[i].has_annotation("SENT_START")
+        },
+    )
+    if len(own) == len(docs):
         return windows
     for i, doc in enumerate(docs):
         if given := doc.user_data.get(WINDOW_KEY):

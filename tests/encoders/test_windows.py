@@ -5,10 +5,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_elq.encoders.windows import NO_CHARS, batch_by_length, cut_windows, pad
+from spacy_elq.encoders.windows import (
+    NO_CHARS,
+    WHOLE_TEXT,
+    batch_by_length,
+    cut_windows,
+    doc_windows,
+    pad,
+)
 from spacy_elq.spelling import read
 
 
@@ -22,6 +30,22 @@ def tokenizer(tiny_bert):
 TEXTS = st.lists(
     st.text(alphabet=st.sampled_from("ab c.é\U0001f600ß\u0301\n"), max_size=120), max_size=4
 )
+
+
+SENTENCES = [
+    "ab c.",
+    "See Mt. Abcd a c!",
+    "a\n",
+    "b\n\n",
+    "c d e f g h",
+    "\u6771\u4eac\u3002",
+    "U.S. A",
+]
+LONG = st.lists(st.sampled_from(SENTENCES), max_size=60).flatmap(
+    lambda parts: st.sampled_from([" ", "", "\n"]).map(lambda space: space.join(parts))
+)
+MENTION = 5  # wordpieces
+SIZES = st.sampled_from([14, 32, 64])
 
 
 @given(texts=TEXTS)
@@ -41,6 +65,85 @@ def test_windows_cover_each_wordpiece_once_by_their_cores(tokenizer, texts):
                     if start != NO_CHARS and window.core[0] <= start < window.core[1]:
                         owned.append((start, end))
         assert owned == expected
+
+
+def in_core(window):
+    begin = window.chars[:, 0]
+    is_text = begin != NO_CHARS
+    return np.flatnonzero(is_text & (begin >= window.core[0]) & (begin < window.core[1]))
+
+
+@given(text=LONG | st.text(max_size=300), max_length=SIZES)
+@settings(max_examples=150)
+def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
+    windows = cut_windows(tokenizer, [text], max_length, 2 * MENTION)
+    (whole,) = cut_windows(tokenizer, [text], 1 << 20, 0) or [None]
+    if whole is None:
+        assert not windows
+        return
+    first = 0  # of the core, in the whole text without [CLS]
+    for window in windows:
+        assert len(window) <= max_length
+        assert (window.ids[0], window.ids[-1]) == (whole.ids[0], whole.ids[-1])
+        core = in_core(window)
+        begin = 1 + first - (core[0] - 1)
+        end = begin + len(window) - 2
+        assert window.ids[1:-1] == whole.ids[begin:end]
+        assert window.chars[1:-1].tolist() == whole.chars[begin:end].tolist()
+        first += len(core)
+        longest = min(1 + first + MENTION - 1, len(whole) - 1)  # a mention begins last in the core
+        assert end >= longest
+    assert first == len(whole) - 2
+    assert (windows[0].core[0], windows[-1].core[1]) == WHOLE_TEXT
+    assert all(left.core[1] == right.core[0] for left, right in pairwise(windows))
+
+
+@given(text=st.lists(LONG, min_size=4, max_size=9).map(" ".join), max_length=st.integers(32, 256))
+@settings(max_examples=100)
+def test_most_wordpieces_are_read_once(tokenizer, text, max_length):
+    windows = cut_windows(tokenizer, [text], max_length, 2 * MENTION)
+    n = sum(len(in_core(window)) for window in windows)
+    assert sum(len(window) - 2 for window in windows) <= 1.3 * n
+    if len(windows) > 1:
+        assert len(in_core(windows[-1])) > max_length / 5
+
+
+def test_windows_begin_and_end_where_sentences_do(tokenizer):
+    sentences = ["Mr. Abcd of St. Abc in U.S. exile met J. Ab.", "Ab had a cd!", "(No. 3 is c.)"]
+    text = " ".join(sentences * 20)
+    windows = cut_windows(tokenizer, [text], 64, 12)
+    assert len(windows) > 3
+    for left, right in pairwise(windows):
+        assert text[: left.core[1]].rstrip().endswith(tuple(sentences))
+        assert right.chars[1, 0] == right.core[0] == left.core[1]  # no context of another sentence
+
+
+def test_paragraphs_come_before_sentences(tokenizer):
+    text = "\n\n".join(["Abc a b c d a b. Cde f g. Hab a."] * 12)
+    for window in cut_windows(tokenizer, [text], 100, 8)[:-1]:
+        assert text[: window.core[1]].endswith("\n\n")
+
+
+def test_sentences_that_were_found_already(tokenizer):
+    nlp = spacy.blank("en")
+    docs = [nlp.make_doc("a b. C d e f g h i " * 20) for _ in range(2)]
+    for i, token in enumerate(docs[1]):
+        token.is_sent_start = i % 10 == 6
+    by_mark, by_annotation = (
+        [w.core[1] for w in doc_windows(tokenizer, [doc], 32, 8, truncate=False)][:-1]
+        for doc in docs
+    )
+    assert {docs[0].text[place] for place in by_mark} == {"C"}
+    assert set(by_annotation) <= {sentence.start_char for sentence in docs[1].sents}
+
+
+@pytest.mark.parametrize("text", ["\u6771" * 300, "ab " * 300, "abc" * 30 + "a b " * 90])
+def test_context_on_both_sides_where_no_sentence_ends(tokenizer, text):
+    windows = cut_windows(tokenizer, [text], 100, 20)
+    assert len(windows) > 1
+    for left, right in pairwise(windows):
+        assert in_core(left)[-1] + 10 == len(left) - 2
+        assert in_core(right)[0] == 1 + 10
 
 
 def test_offsets_point_into_the_text(tokenizer):
