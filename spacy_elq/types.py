@@ -24,6 +24,7 @@ class Entity:
     type (str): Becomes the label of linked spans; empty if unknown.
     extra (Mapping[str, Any]): Other fields of the record, unchanged.
     counts (Mapping[str, int]): How often a name refers to this entity, for names with known counts.
+    popularity (float | None): Any measure of it that is 0 or more; None if unknown.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Entity:
     type: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    popularity: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.aliases, (tuple, str)):  # a string is refused where it is used

@@ -94,11 +94,17 @@ class Display:
 
     def _span_candidates(self, span: ExplainedSpan, count: int) -> str:
         rows = [
-            (c.id, c.title, _number(c.score), _number(c.raw_score), c.name or "-", c.description)
+            (
+                *(c.id, c.title, _number(c.score), _number(c.raw_score), c.name or "-"),
+                *(_number(c.name_share), _number(c.popularity_share), c.description),
+            )
             for c in span.candidates[:count]
         ]
-        header = ("id", "title", "log P", "score", "name", "description")
-        return f"{self.paint(span.text, 'bold')}\n{self._table(header, rows, 'llrrll')}"
+        header = (
+            *("id", "title", "log P", "score", "name"),
+            *("of name", "of popularity", "description"),
+        )
+        return f"{self.paint(span.text, 'bold')}\n{self._table(header, rows, 'llrrlrrl')}"
 
     def _best_candidates(self, spans: Sequence[ExplainedSpan]) -> str:
         best = [(span.text, span.candidates[0]) for span in spans]

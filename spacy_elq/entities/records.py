@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 from ..errors import ElqError, Errors
 from ..types import Entity
 
-FIELDS = ("id", "title", "description", "aliases", "type")
+FIELDS = ("id", "title", "description", "aliases", "type", "popularity")
 
 
 def entity_from_dict(record: Any, where: str = "entity") -> Entity:
@@ -32,6 +34,7 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
         type=_text(record, "type", where),
         extra={name: value for name, value in record.items() if name not in FIELDS},
         counts=counts,
+        popularity=read_popularity(record.get("popularity"), where),
     )
 
 
@@ -44,8 +47,34 @@ def entity_to_dict(entity: Entity) -> dict[str, Any]:
         record["aliases"] = alias_list(entity)
     if entity.type:
         record["type"] = entity.type
+    if entity.popularity is not None:
+        record["popularity"] = entity.popularity
     # The entity's own fields win over extra fields of the same name.
     return record | {name: value for name, value in entity.extra.items() if name not in FIELDS}
+
+
+def read_popularity(value: Any, where: str, name: str = "popularity") -> float | None:
+    """RETURNS (float | None): A number of 0 or more, which a table holds as a string; None if it is
+    missing."""
+    if value is None or value != value:  # NaN
+        return None
+    try:
+        number = float(value) if isinstance(value, str) else value
+        if type(number) not in (int, float) or not 0 <= float(number) < inf:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise _wrong_type(where, name, "a number, 0 or more", value) from None
+    return number
+
+
+def with_popularity(entity: Entity, name: str) -> Entity:
+    """RETURNS (Entity): The entity with one of its other fields as its popularity. The field is
+    renamed: a copy would keep its value when the popularity changes."""
+    if name not in entity.extra:
+        return entity
+    extra = {key: value for key, value in entity.extra.items() if key != name}
+    popularity = read_popularity(entity.extra[name], f"entity {entity.id!r}", name)
+    return replace(entity, extra=extra, popularity=popularity)
 
 
 def _required(record: Mapping[str, Any], name: str, where: str) -> str:

@@ -144,6 +144,7 @@ def exact_config(
             "name_features": False,
             "context_window": 0,
             "nil": False,
+            "priors": False,
             "pretrained": None,
             "encoder": {
                 "name": name,

@@ -20,6 +20,7 @@ from spacy.tokens import Span
 from spacy.vocab import Vocab
 
 from ..concurrency import Mutex
+from ..entities.records import with_popularity
 from ..errors import ElqError, Errors, Warnings
 from ..settings import as_list
 from ..types import Entity
@@ -209,6 +210,7 @@ class FaissKB(KnowledgeBase):
     vectors_of = _of_view(View.vectors_of)
     vector_matrix = _of_view(View.vector_matrix)
     find_names = _of_view(View.find_names)
+    popularity = _of_view(View.popularity)
     lookup = _of_view(View.lookup)
     named = _of_view(View.named)
     records = _of_view(View.records)
@@ -267,7 +269,7 @@ class FaissKB(KnowledgeBase):
             If they differ from the stored ones by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
-        entities = [validate(entity) for entity in entities]
+        entities = [self._mapped(validate(entity)) for entity in entities]
         ids = [entity.id for entity in check_unique_ids(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
@@ -280,6 +282,11 @@ class FaissKB(KnowledgeBase):
             for entity, row, own in zip(entities, base_rows, of_each, strict=False):
                 changes.append(Change.of(entity, row, own))
         return True
+
+    def _mapped(self, entity: Entity) -> Entity:
+        """RETURNS (Entity): The entity with the popularity that the knowledge base reads."""
+        name = self.manifest.popularity_field
+        return with_popularity(entity, name) if name else entity
 
     def _stored(self, ids: Sequence[str]) -> list[Entity]:
         return self.records([row for row in self.rows(ids) if row is not None])

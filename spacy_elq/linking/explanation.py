@@ -16,17 +16,19 @@ from spacy.tokens import Doc
 from ..annotate import overlapped
 from ..encoders.windows import NO_CHARS, Window
 from ..kb.files.manifest import EXACT
+from ..kb.files.names import ALIAS, TITLE
 from ..ml.model import ElqModel, get_heads
-from ..ml.name_features import ALIAS, LOOSE, MENTION_FEATURES, TITLE, NameMatch
+from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
 from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .propose import CharSpans, ProposedSpans, propose_spans
-from .rank import Search, rank_entities
+from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
 
 if TYPE_CHECKING:
     from ..kb.live.view import View
+    from ..ml.heads import Heads
 
 # The reasons why a span is not linked, in the order of the steps.
 INVALID = "invalid"
@@ -54,6 +56,8 @@ class ExplainedCandidate:
     raw_score (float): The score before the softmax.
     name (str): How the span's text names the entity: "title", "alias", "loose", or "" if it does
         not.
+    name_share, popularity_share (float): What the name and the entity's popularity add to
+        `raw_score`.
     """
 
     id: str
@@ -62,6 +66,8 @@ class ExplainedCandidate:
     score: float
     raw_score: float
     name: str
+    name_share: float = 0.0
+    popularity_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def explain_links(
     if exact and index != EXACT and len(mentions):
         chosen = rank_entities(proposed, kb, heads, settings.top_k, _exact_search(kb)).rows[:, 0]
     cuts = [cut or _cut_by_scores(mentions, i, settings) for i, cut in enumerate(cuts)]
-    spans = _explained_spans(kb, doc, proposed, mentions, chosen, cuts)
+    spans = _explained_spans(kb, doc, heads, proposed, mentions, chosen, cuts)
     spans = _cut_overlaps(doc, spans, taken)
     return Explanation(
         doc.text,
@@ -237,6 +243,7 @@ def _cut_by_scores(mentions: RankedMentions, i: int, settings: DecodingSettings)
 def _explained_spans(
     kb: View,
     doc: Doc,
+    heads: Heads,
     proposed: Sequence[ProposedSpans],
     mentions: RankedMentions,
     chosen: np.ndarray,
@@ -247,6 +254,8 @@ def _explained_spans(
     entities = dict(zip(rows, kb.records(rows), strict=True))
     windows = [part.windows[window] for part in proposed for window in part.spans.window]
     names = [name for part in proposed for name in part.names]
+    popularity = np.zeros(mentions.rows.shape) + popularity_shares(kb, heads)(mentions.rows)
+    bonus = name_bonus(heads)
     return [
         ExplainedSpan(
             text=_surface(doc.text, windows[i], int(mentions.first[i]), int(mentions.last[i])),
@@ -258,7 +267,7 @@ def _explained_spans(
             score=float(mentions.joint[i]),
             nil_score=float(mentions.nil_score[i]),
             names=_feature_names(names[i]),
-            candidates=_candidates(mentions, i, names[i], entities),
+            candidates=_candidates(mentions, i, entities, _named(names[i], bonus), popularity[i]),
             cut=cut,
             exact_id=entities[int(chosen[i])].id if chosen[i] != mentions.rows[i, 0] else None,
         )
@@ -287,11 +296,24 @@ def _feature_names(name: NameMatch | None) -> tuple[str, ...]:
     )
 
 
+def _named(name: NameMatch | None, bonus: np.ndarray | None) -> dict[int, tuple[str, float]]:
+    """RETURNS (dict): Row of each entity that a mention names → how, and what that adds to its
+    score."""
+    if name is None or bonus is None:
+        return {}
+    kinds = (NAME_KINDS[kind] for kind in name.kinds.tolist())
+    shares = zip(kinds, (name.of_entities @ bonus).tolist(), strict=True)
+    return dict(zip(name.rows.tolist(), shares, strict=True))
+
+
 def _candidates(
-    mentions: RankedMentions, i: int, name: NameMatch | None, entities: dict[int, Entity]
+    mentions: RankedMentions,
+    i: int,
+    entities: dict[int, Entity],
+    named: dict[int, tuple[str, float]],
+    popularity: np.ndarray,
 ) -> tuple[ExplainedCandidate, ...]:
-    kinds = {} if name is None else dict(zip(name.rows.tolist(), name.kinds.tolist(), strict=True))
-    columns = (mentions.rows[i], mentions.entity_scores[i], mentions.raw_scores[i])
+    columns = (mentions.rows[i], mentions.entity_scores[i], mentions.raw_scores[i], popularity)
     return tuple(
         ExplainedCandidate(
             entities[row].id,
@@ -299,9 +321,10 @@ def _candidates(
             entities[row].description,
             score,
             raw,
-            NAME_KINDS[kinds[row]] if row in kinds else "",
+            *named.get(row, ("", 0.0)),
+            share,
         )
-        for row, score, raw in zip(*(column.tolist() for column in columns), strict=True)
+        for row, score, raw, share in zip(*(column.tolist() for column in columns), strict=True)
         if row >= 0
     )
 

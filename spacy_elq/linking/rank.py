@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 
 from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, NameMatch
+from ..ml.priors import popularity_features
 from .decoding import DecodingSettings, log_sigmoid, log_softmax
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .ranked import RankedMentions
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # (query vectors, number of entities) → the best entities of each query, as `View.search`.
 Search = Callable[[np.ndarray, int], "SearchResult"]
+# (query vectors, entity rows) → their scores, as `View.scores`.
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # At most this many of the entities that share a mention's name, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
 
@@ -55,11 +58,17 @@ def rank_entities(
     no_queries = np.zeros((0, kb.entity_vector_length), np.float32)
     queries = _join([part.queries for part in proposed] or [no_queries])
     candidates = (search or kb.search)(queries, max(1, min(top_k, len(kb))))
-    rows, scores = candidates.rows, candidates.scores
-    if heads.names is not None:
+    popularity = popularity_shares(kb, heads)
+    rows, scores = candidates.rows, candidates.scores + popularity(candidates.rows)
+    bonus = name_bonus(heads)
+    if bonus is not None:
         names = [name for part in proposed for name in part.names]
-        bonus = heads.names.entity.detach().cpu().numpy()
-        rows, scores = add_namesakes(kb, queries, rows, scores, names, bonus)
+
+        def score(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return kb.scores(queries, rows) + popularity(rows)
+
+        rows, scores = add_namesakes(score, queries, rows, scores, names, bonus)
+    rows, scores = best_first(rows, scores)
     logit = _join([part.spans.logit for part in proposed], np.float32)
     given = _join([part.given for part in proposed])
     nil = np.full((len(logit), 1), _nil_score(heads), dtype=np.float32)
@@ -89,8 +98,23 @@ def _nil_score(heads: Heads) -> float:
     return -np.inf if nil is None else float(nil.detach())
 
 
+def name_bonus(heads: Heads) -> np.ndarray | None:
+    """RETURNS (ndarray | None): Weights of `NameMatch.of_entities`, float32 (5,), if there are."""
+    weights = heads.name_weights()
+    return None if weights is None else weights.detach().cpu().numpy()
+
+
+def popularity_shares(kb: View, heads: Heads) -> Callable[[np.ndarray], np.ndarray | float]:
+    """RETURNS (Callable): Entity rows → what their popularity adds to their scores, float32 of the
+    same shape; 0 if that is nothing."""
+    weights = None if heads.priors is None else heads.priors.popularity.detach().cpu().numpy()
+    if weights is None or not weights.any() or kb.popularity_scale is None:
+        return lambda rows: 0.0
+    return lambda rows: popularity_features(kb.popularity(rows)) @ weights
+
+
 def add_namesakes(
-    kb: View,
+    score: Score,
     queries: np.ndarray,
     rows: np.ndarray,
     scores: np.ndarray,
@@ -100,14 +124,15 @@ def add_namesakes(
     """Add the entities that have a mention's name to the retrieved entities, and a bonus to the
     score of each entity with that name.
 
+    score (Callable): Scores entities without the bonus.
     queries (ndarray): float32 (N, h).
     rows, scores (ndarray): Retrieved entities, int64 and float32 (N, K).
     names (Sequence[NameMatch | None]): The name that the text of each mention is.
-    bonus (ndarray): One bonus for each of `ENTITY_FEATURES`.
-    RETURNS (tuple[ndarray, ndarray]): Rows and scores, at most (N, K + namesakes), best first.
+    bonus (ndarray): Weights of `NameMatch.of_entities`.
+    RETURNS (tuple[ndarray, ndarray]): Rows and scores, at most (N, K + namesakes).
     """
     names = [
-        _limit_namesakes(kb, queries[i], rows[i], name, bonus)
+        _limit_namesakes(score, queries[i], rows[i], name, bonus)
         if name and len(name.rows) > MAX_NAMESAKES
         else name
         for i, name in enumerate(names)
@@ -120,16 +145,15 @@ def add_namesakes(
     for i, name in enumerate(names):
         if name:
             namesakes[i, : len(name.rows)] = name.rows
-            worth[i, : len(name.rows)] = bonus[name.kinds]
+            worth[i, : len(name.rows)] = name.of_entities @ bonus
     same = (rows[:, :, None] == namesakes[:, None, :]) & (rows >= 0)[:, :, None]
     scores = scores + np.where(same, worth[:, None, :], 0).sum(axis=2, dtype=np.float32)
     namesakes[same.any(axis=1)] = -1
     if namesakes.max() >= 0:  # usually all of them were retrieved
-        joined_scores = np.where(namesakes >= 0, kb.scores(queries, namesakes) + worth, -np.inf)
+        joined_scores = np.where(namesakes >= 0, score(queries, namesakes) + worth, -np.inf)
         rows = np.concatenate([rows, namesakes], axis=1)
         scores = np.concatenate([scores, joined_scores], axis=1).astype(np.float32)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    return rows, scores
 
 
 def link_by_name(
@@ -146,20 +170,24 @@ def link_by_name(
     for i in np.flatnonzero(unread).tolist():
         name = names[i]
         named[i] = name is not None and np.isin(rows[i], name.rows[name.kinds != LOOSE])
-    rows, scores = np.where(named, rows, -1), np.where(named, scores, -np.inf)
+    return best_first(np.where(named, rows, -1), np.where(named, scores, -np.inf))
+
+
+def best_first(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
 def _limit_namesakes(
-    kb: View, query: np.ndarray, retrieved: np.ndarray, name: NameMatch, bonus: np.ndarray
+    score: Score, query: np.ndarray, retrieved: np.ndarray, name: NameMatch, bonus: np.ndarray
 ) -> NameMatch:
     """Keep those entities of a very common name that were retrieved, and the best of the others."""
-    scores = kb.scores(query[None], name.rows[None])[0] + bonus[name.kinds]
+    scores = score(query[None], name.rows[None])[0] + name.of_entities @ bonus
     is_retrieved = np.isin(name.rows, retrieved)
     scores[is_retrieved] = np.inf
     best = np.argsort(-scores, kind="stable")[: MAX_NAMESAKES + is_retrieved.sum()]
-    return replace(name, rows=name.rows[best], kinds=name.kinds[best])
+    of_best = name.of_entities[best]
+    return replace(name, rows=name.rows[best], kinds=name.kinds[best], of_entities=of_best)
 
 
 def _join(arrays: list[np.ndarray], dtype: type = np.int64) -> np.ndarray:

@@ -32,6 +32,9 @@ class HeadSettings(Settings):
         model.
     nil (bool): Let a mention's entities compete with NIL, which has a learned score; needs
         `cosine`. False is the published model.
+    priors (bool): Add learned shares of an entity's popularity, and of how often the mention's name
+        refers to it, to its score, where the knowledge base knows them. False is the published
+        model.
     """
 
     scorer: str = "qa_linear"
@@ -41,6 +44,7 @@ class HeadSettings(Settings):
     name_features: bool = True
     context_window: Annotated[int, Field(ge=0)] = 64
     nil: bool = True
+    priors: bool = True
 
 
 @takes(HeadSettings)

@@ -7,6 +7,7 @@ disambiguation).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,14 +146,52 @@ class EntityScorer(nn.Module):
         return self.nil_cosine * self.log_scale.exp()
 
 
-class NameWeights(nn.Module):
-    """Learned weights of the name features: a bonus on a span's logit if its text is a name in the
-    knowledge base, and a bonus on an entity's score if the mention is its name."""
+class FeatureWeights(nn.Module):
+    """Learned weights of features, which have no effect at the start. Files of earlier releases may
+    have fewer of them: the others stay without effect."""
+
+    def __init__(self, *, optional: bool = False, **sizes: int) -> None:
+        """
+        optional (bool): Whether files may lack them all.
+        **sizes: How many weights there are under each name.
+        """
+        super().__init__()
+        self._optional = optional
+        for name, size in sizes.items():
+            setattr(self, name, nn.Parameter(torch.zeros(size)))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any
+    ) -> None:
+        for name, weights in self.named_parameters():
+            found = state_dict.get(prefix + name, weights.new_zeros(0) if self._optional else None)
+            if found is not None and found.ndim == 1 and len(found) < len(weights):
+                missing = len(weights) - len(found)
+                state_dict[prefix + name] = nn.functional.pad(found, (0, missing))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class NameWeights(FeatureWeights):
+    """A bonus on a span's logit if its text is a name in the knowledge base, and a bonus on an
+    entity's score if the mention is its name."""
+
+    mention: nn.Parameter
+    entity: nn.Parameter
 
     def __init__(self) -> None:
-        super().__init__()
-        self.mention = nn.Parameter(torch.zeros(len(MENTION_FEATURES)))
-        self.entity = nn.Parameter(torch.zeros(len(ENTITY_FEATURES)))
+        super().__init__(mention=len(MENTION_FEATURES), entity=len(ENTITY_FEATURES))
+
+
+class PriorWeights(FeatureWeights):
+    """What an entity's score gains by what is known without the text: how popular the entity is,
+    and how often it is what the mention's name refers to."""
+
+    popularity: nn.Parameter
+    share: nn.Parameter
+
+    def __init__(self) -> None:
+        # Standardised log popularity, and whether it is known; log P(entity | name).
+        super().__init__(optional=True, popularity=2, share=1)
 
 
 class Heads(nn.Module):
@@ -169,6 +208,7 @@ class Heads(nn.Module):
         name_features: bool = False,
         context_window: int = 0,
         nil: bool = False,
+        priors: bool = False,
     ) -> None:
         """
         width (int): Width of the question encoder's vectors, h.
@@ -177,6 +217,7 @@ class Heads(nn.Module):
             directions: raw mention vectors have no common length.
         nil (bool): Let entities compete with NIL. Needs `cosine`: inner products of different
             mentions are not comparable.
+        priors (bool): Add `PriorWeights` to entity scores.
         The other arguments are those of the modules above.
         """
         super().__init__()
@@ -188,6 +229,15 @@ class Heads(nn.Module):
         self.context = MentionContext(context_window) if context_window else None
         self.entity_scorer = EntityScorer(cosine=cosine, scale=scale, nil=nil)
         self.names = NameWeights() if name_features else None
+        self.priors = PriorWeights() if priors else None
+
+    def name_weights(self) -> torch.Tensor | None:
+        """RETURNS (Tensor | None): Weights of `NameMatch.of_entities`, (5,); None without names."""
+        if self.names is None:
+            return None
+        entity = self.names.entity
+        share = entity.new_zeros(1) if self.priors is None else self.priors.share
+        return torch.cat([entity, share])
 
     def queries(
         self, vectors: torch.Tensor, spans: np.ndarray, lengths: np.ndarray

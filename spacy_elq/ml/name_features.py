@@ -7,7 +7,7 @@ name. How much likelier is learned: this module only computes the features.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
@@ -17,7 +17,8 @@ import numpy as np
 
 from ..encoders.windows import NO_CHARS, WHOLE_TEXT, Window
 from ..kb.files.names import (
-    ALIAS,
+    CASELESS,
+    LOWER,
     TITLE,
     Word,
     begins_name,
@@ -26,14 +27,23 @@ from ..kb.files.names import (
     verbatim_hash,
     words,
 )
+from .name_case import DIFFERENT, SAME, compare_cases, has_case, surface_case
 
 # Features of a span that is a name. verbatim: with the same punctuation; title, alias: a title, or
 # only an alias; loose: equal except for a plural s, an article or spaces; inside: within a longer
-# name; length: log of the number of words.
-MENTION_FEATURES = ("verbatim", "title", "alias", "loose", "inside", "length")
-# Features of an entity that the mention names: by its title, by an alias, or loosely.
+# name; length: log of the number of words. In texts that have case also: cased: written as one of
+# the names is, in capitals or not; lowered: in small letters, as none of the names is; recased: in
+# another way that none of the names is written in.
+MENTION_FEATURES = (
+    *("verbatim", "title", "alias", "loose", "inside", "length"),
+    *("cased", "lowered", "recased"),
+)
+# Features of an entity that the mention names: by its title, by an alias, or loosely; recased: none
+# of its names is written as the mention is.
 LOOSE = 2
-ENTITY_FEATURES = (TITLE, ALIAS, LOOSE)
+ENTITY_FEATURES = ("title", "alias", "loose", "recased")
+# Columns after the kinds: recased, and the log of the entity's share of the name's known uses.
+RECASED, LOG_SHARE = 3, 4
 # Default of the maximum number of words of a name that is looked up.
 MAX_WORDS = 11
 # Maximum number of punctuation wordpieces that a name may include on either side.
@@ -55,13 +65,16 @@ class NameMatch:
     """A span that is a name.
 
     rows (ndarray): Rows of the entities with this name, int64 (C,).
-    kinds (ndarray): Index of each entity's `ENTITY_FEATURES`, int64 (C,).
-    features (ndarray): The span's `MENTION_FEATURES`, float32 (6,).
+    kinds (ndarray): How each entity is named, `TITLE`, `ALIAS` or `LOOSE`, int64 (C,).
+    features (ndarray): The span's `MENTION_FEATURES`, float32 (9,).
+    of_entities (ndarray): Each entity's `ENTITY_FEATURES`, and the log of its share of the name's
+        uses, 0 if no use is known, float32 (C, 5).
     """
 
     rows: np.ndarray
     kinds: np.ndarray
     features: np.ndarray
+    of_entities: np.ndarray
 
 
 # (first, last) wordpiece of a window, inclusive → the name at this span.
@@ -118,13 +131,19 @@ def find_name_matches(
     if not names.runs:
         return matches
     places = list(_find_places(names, in_window, windows, texts))
-    rows, kinds, begins = _best_kinds(names)
-    is_title = np.logical_or.reduceat(kinds == TITLE, begins[:-1])
-    features = _features(names, places, is_title.tolist())
-    of_name = [(rows[begin:end], kinds[begin:end]) for begin, end in pairwise(begins.tolist())]
+    cased = {i: has_case(texts[i], of_text) for i, of_text in split.items()}
+    cases = _surface_cases(names.runs, in_window, windows, texts, cased)
+    compared = compare_cases(cases[names.owner], names.entries["case"])
+    entities, begins = _named_entities(names, compared == DIFFERENT)
+    is_title = np.logical_or.reduceat(entities.kinds == TITLE, begins[:-1])
+    best = np.maximum.reduceat(compared, names.begins)  # SAME is the highest
+    features = _features(names, places, is_title.tolist(), _case_features(cases, best))
+    of_name = [slice(*limits) for limits in pairwise(begins.tolist())]
     for place, values in zip(places, features, strict=True):
-        window = names.runs[place.name][0]
-        matches[window][place.first, place.last] = NameMatch(*of_name[place.name], values)
+        window, part = names.runs[place.name][0], of_name[place.name]
+        matches[window][place.first, place.last] = NameMatch(
+            entities.rows[part], entities.kinds[part], values, entities.features[part]
+        )
     return matches
 
 
@@ -228,12 +247,21 @@ def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int,
     return before, split[first].start, split[last].end, after
 
 
-def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class _Entities(NamedTuple):
+    """The entities that names name, see `NameMatch`, one name's after another's."""
+
+    rows: np.ndarray
+    kinds: np.ndarray
+    features: np.ndarray
+
+
+def _named_entities(names: _Names, recased: np.ndarray) -> tuple[_Entities, np.ndarray]:
     """The entities of each name without duplicates, each with its best kind: title before alias
     before loose.
 
-    RETURNS (tuple[ndarray, ndarray, ndarray]): Rows and kinds, int64 (E,), and the index at which
-        those of each name begin, int64 (R + 1,).
+    recased (ndarray): Entries that are written in another way than the run, bool (E,).
+    RETURNS (tuple[_Entities, ndarray]): The entities, and the index at which those of each name
+        begin, int64 (R + 1,).
     """
     rows = names.entries["row"].astype(np.int64)
     kinds = np.where(names.exact, names.entries["kind"], LOOSE).astype(np.int64)
@@ -241,19 +269,49 @@ def _best_kinds(names: _Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, kinds = rows[order], kinds[order]
     once = np.ones(len(rows), dtype=bool)
     once[1:] = (rows[1:] != rows[:-1]) | (names.owner[1:] != names.owner[:-1])
-    begins = np.searchsorted(names.owner[once], np.arange(len(names.runs) + 1))
-    return rows[once], kinds[once], begins
+    firsts = np.flatnonzero(once)
+    begins = np.searchsorted(names.owner[firsts], np.arange(len(names.runs) + 1))
+    features = np.zeros((len(firsts), LOG_SHARE + 1), dtype=np.float32)
+    features[np.arange(len(firsts)), kinds[firsts]] = 1
+    features[:, RECASED] = np.logical_and.reduceat(recased[order], firsts)
+    if names.entries["log_count"].any():
+        log_counts = np.maximum.reduceat(names.entries["log_count"][order], firsts)
+        features[:, LOG_SHARE] = _log_shares(log_counts.astype(np.float64), begins)
+    return _Entities(rows[firsts], kinds[firsts], features), begins
 
 
-def _features(names: _Names, places: Sequence[_Place], is_title: list[bool]) -> np.ndarray:
+def _log_shares(log_counts: np.ndarray, begins: np.ndarray) -> np.ndarray:
+    """log((count + 1) / Σ (count + 1)) over the entities of each name; 0 if it has no counts.
+
+    log_counts (ndarray): log(count + 1) of each entity, float64 (n,).
+    begins (ndarray): Index at which those of each name begin, int64 (R + 1,).
+    """
+    first, sizes = begins[:-1], np.diff(begins)
+    totals = np.logaddexp.reduceat(log_counts, first)
+    known = np.maximum.reduceat(log_counts, first) > 0
+    return np.where(np.repeat(known, sizes), log_counts - np.repeat(totals, sizes), 0)
+
+
+def _features(
+    names: _Names,
+    places: Sequence[_Place],
+    is_title: list[bool],
+    cases: Iterable[tuple[bool, bool, bool]],
+) -> np.ndarray:
     """is_title (list[bool]): Whether each of the R names is a title.
-    RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 6)."""
+    cases (Iterable): From `_case_features`.
+    RETURNS (ndarray): `MENTION_FEATURES` of each place, float32 (H, 9)."""
     runs = names.runs
     is_exact = np.logical_or.reduceat(names.exact, names.begins).tolist()
-    columns = zip(runs, is_title, is_exact, _within_longer(runs, is_exact), strict=True)
+    within = _within_longer(runs, is_exact)
     of_name = [
-        (title, exact and not title, not exact, exact and inside, exact * log(last - first + 1))
-        for (_, first, last), title, exact, inside in columns
+        (
+            *(title, exact and not title, not exact),
+            *(exact and inside, exact * log(last - first + 1), *case),
+        )
+        for (_, first, last), title, exact, inside, case in zip(
+            runs, is_title, is_exact, within, cases, strict=True
+        )
     ]
     verbatim = set(zip(names.owner.tolist(), names.entries["verbatim"].tolist(), strict=True))
     features = [
@@ -261,6 +319,32 @@ def _features(names: _Names, places: Sequence[_Place], is_title: list[bool]) -> 
         for place in places
     ]
     return np.array(features, dtype=np.float32)
+
+
+def _surface_cases(
+    runs: Sequence[Run],
+    in_window: Sequence[list[Word]],
+    windows: Sequence[Window],
+    texts: Sequence[str],
+    cased: Mapping[int, bool],
+) -> np.ndarray:
+    """cased (Mapping): Whether each text has case.
+    RETURNS (ndarray): How each run is written: from `surface_case`, or `CASELESS`, int64 (R,)."""
+    cases = np.full(len(runs), CASELESS)
+    for i, (w, first, last) in enumerate(runs):
+        doc, split = windows[w].doc, in_window[w]
+        if cased[doc]:
+            cases[i] = surface_case(texts[doc], split[first].start, split[last].end)
+    return cases
+
+
+def _case_features(cases: np.ndarray, best: np.ndarray) -> Iterator[tuple[bool, bool, bool]]:
+    """cases (ndarray): From `_surface_cases`. best (ndarray): From `compare_cases`, for the name
+    that is most like the run, int (R,).
+    YIELDS (tuple[bool, bool, bool]): The features cased, lowered and recased of each run."""
+    for case, found in zip(cases.tolist(), best.tolist(), strict=True):
+        differs = found == DIFFERENT
+        yield found == SAME, differs and case == LOWER, differs and case != LOWER
 
 
 def _within_longer(runs: list[Run], is_exact: list[bool]) -> list[bool]:

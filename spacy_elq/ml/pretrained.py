@@ -130,7 +130,9 @@ def apply_changes(model: ElqModel, path: Path) -> None:
     state = {} if transformer is None else transformer.state_dict()
     if not names <= state.keys() or _digest({n: state[n] for n in names}) != metadata["base"]:
         raise ElqError(Errors.ELQ118.format(path=path))
-    if json.loads(metadata["heads"]) != model.attrs["head_options"]:
+    options = model.attrs["head_options"]
+    # Options that came later: what they add has no effect until it is trained.
+    if {**options, **json.loads(metadata["heads"])} != options:
         raise ElqError(Errors.ELQ119.format(path=path, options=metadata["heads"]))
     with torch.no_grad():
         for name in names:

@@ -25,6 +25,7 @@ from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
+from ..ml.priors import popularity_features
 from .losses import (
     EntityMatrix,
     context_loss,
@@ -79,6 +80,7 @@ class Trainer:
     n_updates: int = 0
     _stepper: TorchStepper | None = None
     _matrix: EntityMatrix | None = None
+    _full_popularity: torch.Tensor | None = None
     # What `_matrix` was made of. Not the files: holding them would keep old generations on disk.
     _of: tuple[Manifest | None, Delta] | None = None
     _before: torch.nn.Module | None = None
@@ -159,7 +161,8 @@ class Trainer:
         if self.settings.train_entity_encoder:
             modules["entity_encoder"] = self.entities.entity_encoder.transformer
         rates = dict.fromkeys(modules, self.settings.head_lr_factor)
-        rates |= {"transformer": 1.0, "entity_encoder": 1.0, "names": self.settings.name_lr_factor}
+        rates |= {"transformer": 1.0, "entity_encoder": 1.0}
+        rates |= dict.fromkeys(("names", "priors"), self.settings.name_lr_factor)
         return TorchStepper(modules, rates)
 
     def _count(self, references: Sequence[Doc], targets: Targets) -> None:
@@ -265,6 +268,7 @@ class Trainer:
         names = [hits[w].get((int(i), int(j))) for w, i, j in zip(*places, strict=True)]
         if self.settings.entity_loss == FULL_SOFTMAX:
             scores = self._full_matrix().scores(queries)
+            scores = self._with_popularity(scores, self._full_popularity)
             scores = self._with_names(scores, names, None)
             return self._softmax_loss(scores, torch.from_numpy(learned.row).to(scores.device))
         windows = batch.encoded.windows
@@ -336,7 +340,8 @@ class Trainer:
         matrix = EntityMatrix(
             torch.from_numpy(vectors).to(device), torch.from_numpy(owners).to(device), len(some)
         )
-        scores = self._with_names(matrix.scores(queries), names, some)
+        scores = self._with_popularity(matrix.scores(queries), self._popularity(some))
+        scores = self._with_names(scores, names, some)
         columns = torch.from_numpy(np.searchsorted(some, candidates)).to(device)
         if not hard:
             gold = columns[:, 0]
@@ -360,19 +365,34 @@ class Trainer:
 
         some (ndarray): Entity row of each column, ascending; None if columns are rows.
         """
-        if self.heads.names is None or not any(names):
+        weights = self.heads.name_weights()
+        if weights is None or not any(names):
             return scores
         mention = np.concatenate([np.full(len(n.rows), i) for i, n in enumerate(names) if n])
         row = np.concatenate([n.rows for n in names if n])
-        kind = np.concatenate([n.kinds for n in names if n])
+        features = np.concatenate([n.of_entities for n in names if n])
         if some is not None:
             column = np.searchsorted(some, row).clip(max=len(some) - 1)
             there = some[column] == row
-            mention, row, kind = mention[there], column[there], kind[there]
-        worth = self.heads.names.entity[torch.from_numpy(kind).to(scores.device)]
+            mention, row, features = mention[there], column[there], features[there]
+        worth = torch.from_numpy(features).to(scores.device) @ weights
         cells = (torch.from_numpy(mention), torch.from_numpy(row))
         places = tuple(cell.to(scores.device) for cell in cells)
         return scores.index_put(places, worth, accumulate=True)
+
+    def _popularity(self, rows: np.ndarray) -> torch.Tensor | None:
+        """RETURNS (Tensor | None): Features of entities, float32 (E, 2), if there are any."""
+        if self.heads.priors is None or self.view.popularity_scale is None:
+            return None
+        return torch.from_numpy(popularity_features(self.view.popularity(rows)))
+
+    def _with_popularity(self, scores: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
+        """Add to entity scores, (N, E), what is learned from the entities' popularity."""
+        if self.heads.priors is None or features is None:
+            return scores
+        share = features.to(scores.device) @ self.heads.priors.popularity
+        hidden = torch.rand(len(scores), 1, device=scores.device) < self.settings.prior_dropout
+        return scores + share * ~hidden
 
     def _full_matrix(self) -> EntityMatrix:
         """Made at the first batch, and again after live changes."""
@@ -391,6 +411,7 @@ class Trainer:
                 torch.from_numpy(owners.astype(np.int64)).to(device),
                 view.n_rows,
             )
+            self._full_popularity = self._popularity(np.arange(view.n_rows))
         return self._matrix
 
 

@@ -38,8 +38,10 @@ class TrainingSettings(Settings):
         knowledge base. From these a model with `nil` learns to link nothing.
     nil_from_unknown (bool): A model with `nil` also learns it from mentions of no entity and of
         entities that the knowledge base lacks. Not with "in_batch".
-    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads and for the
-        weights of the name features.
+    prior_dropout (float): Share of mentions for which popularity is hidden, so that the model also
+        serves knowledge bases without it.
+    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads, and for the
+        weights of the name features and of the priors.
     freeze (list[str]): Modules or parameters that are not trained: of the question encoder, and of
         the entity encoder if that is trained.
     precision (str): Of the transformer's matrix products: "bf16" or "fp32"; "auto" as in
@@ -59,6 +61,7 @@ class TrainingSettings(Settings):
     name_dropout: Share = 0.1
     entity_dropout: Share = 0.1
     nil_from_unknown: bool = True
+    prior_dropout: Share = 0.1
     head_lr_factor: Factor = 5.0
     name_lr_factor: Factor = 50.0
     freeze: list[str] = Field(default=["embeddings", "pooler"])

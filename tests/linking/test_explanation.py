@@ -139,9 +139,9 @@ def test_names_that_fire(elq_config, kb_path):
     nlp.initialize()
     elq.set_kb(FaissKB.open(kb_path, nlp.vocab))
     spans = {s.text: s for s in elq.explain("is Quicksilver in paris hilton", limit=999).spans}
-    assert spans["Quicksilver"].names == ("verbatim", "alias")
-    assert spans["paris hilton"].names == ("verbatim", "title", "length")
-    assert spans["paris"].names == ("verbatim", "title", "inside")
+    assert spans["Quicksilver"].names == ("verbatim", "alias", "recased")
+    assert spans["paris hilton"].names == ("verbatim", "title", "length", "lowered")
+    assert spans["paris"].names == ("verbatim", "title", "inside", "lowered")
     assert {c.id: c.name for c in spans["paris"].candidates} == {
         **dict.fromkeys(("Q3", "Q4", "Q5", "Q6"), ""), "Q1": "title", "Q2": "alias",
     }  # fmt: skip

@@ -10,13 +10,13 @@ from spacy.tokens import Doc
 from spacy_elq.encoders.question import change_encoder
 from spacy_elq.linking import propose, rank
 from spacy_elq.linking.propose import propose_spans
-from spacy_elq.linking.rank import add_namesakes, link_by_name, rank_entities
+from spacy_elq.linking.rank import add_namesakes, best_first, link_by_name, rank_entities
 from spacy_elq.ml.model import get_encoder, get_heads
-from spacy_elq.ml.name_features import LOOSE, TITLE, NameMatch
+from spacy_elq.ml.name_features import LOOSE, MENTION_FEATURES, TITLE, NameMatch
 
 from ..helpers import TEXTS
 
-BONUS = np.array([0.5, 0.25, 0.0], dtype=np.float32)
+BONUS = np.array([0.5, 0.25, 0.0, -0.75, 0.125], dtype=np.float32)
 ENTITIES, WIDTH, K, MOST = 12, 3, 3, 2
 
 
@@ -33,6 +33,16 @@ class Vectors:
         return np.where(rows >= 0, found, -np.inf).astype(np.float32)
 
 
+def name_of(rows, kinds, recased=False, log_share=0.0):
+    """The entities in some rows share a name."""
+    of_entities = np.zeros((len(rows), len(BONUS)), np.float32)
+    of_entities[np.arange(len(rows)), kinds] = 1
+    of_entities[:, 3], of_entities[:, 4] = recased, log_share
+    return NameMatch(
+        np.asarray(rows), np.asarray(kinds), np.zeros(len(MENTION_FEATURES), "f4"), of_entities
+    )
+
+
 @st.composite
 def named_mentions(draw):
     """Queries, and for each a name of some entities, or none."""
@@ -41,7 +51,8 @@ def named_mentions(draw):
     for _ in range(draw(st.integers(1, 4))):
         rows = np.array(draw(st.lists(st.integers(0, ENTITIES - 1), unique=True)), dtype=np.int64)
         kinds = rng.integers(0, 3, len(rows))
-        names.append(NameMatch(rows, kinds, np.zeros(6, np.float32)) if len(rows) else None)
+        recased, log_share = rng.random(len(rows)) < 0.5, -rng.random(len(rows))
+        names.append(name_of(rows, kinds, recased, log_share) if len(rows) else None)
     vectors = rng.normal(size=(ENTITIES, WIDTH)).astype("f4")
     return vectors, rng.normal(size=(len(names), WIDTH)).astype("f4"), names
 
@@ -50,7 +61,10 @@ def plainly(vectors, query, name):
     """One mention by the definition: the K best entities, and the best `MOST` of its namesakes that
     are not among them, by score with what the name is worth."""
     plain = {row: float(vectors[row] @ query) for row in range(ENTITIES)}
-    worth = {} if name is None else dict(zip(name.rows.tolist(), BONUS[name.kinds], strict=True))
+    worth = {}
+    if name is not None:
+        bonus = BONUS[name.kinds] + name.of_entities[:, 3:] @ BONUS[3:]
+        worth = dict(zip(name.rows.tolist(), bonus, strict=True))
     scores = {row: score + worth.get(row, 0.0) for row, score in plain.items()}
     retrieved = sorted(plain, key=lambda row: -plain[row])[:K]
     others = sorted(set(worth) - set(retrieved), key=lambda row: -scores[row])[:MOST]
@@ -66,7 +80,8 @@ def test_namesakes_join_what_was_retrieved(case):
     scores = np.take_along_axis(everything, rows, axis=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rank, "MAX_NAMESAKES", MOST)
-        rows, scores = add_namesakes(Vectors(vectors), queries, rows, scores, names, BONUS)
+        found = add_namesakes(Vectors(vectors).scores, queries, rows, scores, names, BONUS)
+        rows, scores = best_first(*found)
     for i, name in enumerate(names):
         known = rows[i] >= 0
         assert not np.isfinite(scores[i, ~known]).any()
@@ -78,10 +93,10 @@ def test_namesakes_join_what_was_retrieved(case):
 def test_a_name_of_very_many_makes_no_room_for_them_beside_every_mention():
     n, common = 50, 2000
     kb = Vectors(np.ones((common, WIDTH), np.float32))
-    hit = NameMatch(np.arange(common), np.zeros(common, np.int64), np.zeros(6, np.float32))
+    hit = name_of(np.arange(common), np.zeros(common, np.int64))
     queries = np.ones((n, WIDTH), np.float32)
     retrieved = np.zeros((n, 1), np.int64), np.full((n, 1), WIDTH, np.float32)
-    rows, _ = add_namesakes(kb, queries, *retrieved, [hit] + [None] * (n - 1), BONUS)
+    rows, _ = add_namesakes(kb.scores, queries, *retrieved, [hit] + [None] * (n - 1), BONUS)
     assert rows.shape[1] <= rank.MAX_NAMESAKES + 2
     assert max(kb.asked) <= n * (rank.MAX_NAMESAKES + 1)
 
@@ -137,7 +152,7 @@ def test_no_more_entities_are_looked_for_than_there_are(nlp):
 def test_what_the_encoder_cannot_read_is_linked_by_its_exact_name():
     rows = np.array([[5, 4, 3], [5, 4, 3], [5, 4, -1]])
     scores = np.array([[3, 2, 1], [3, 2, 1], [3, 2, -np.inf]], dtype=np.float32)
-    name = NameMatch(np.array([3, 5]), np.array([TITLE, LOOSE]), np.zeros(6, np.float32))
+    name = name_of([3, 5], [TITLE, LOOSE])
     found, left = link_by_name(rows, scores, [name, name, None], np.array([True, False, True]))
     assert found.tolist() == [[3, -1, -1], [5, 4, 3], [-1, -1, -1]]
     assert left[0, 0] == 1

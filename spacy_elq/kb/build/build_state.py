@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from ..files.manifest import (
     describe_files,
     now,
 )
+from ..files.popularity import log_popularity
 from ..search.vector_store import find_backend
 from .index_stage import log
 from .train_index import UNFINISHED, UNFINISHED_INFO
@@ -119,11 +121,12 @@ def digest_of(entities: Iterable[Entity]) -> str:
 
 
 class DigestedEntities:
-    """Passes entities through once, counting them and computing their checksum."""
+    """Passes entities through once, and notes their number, popularity and checksum."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
         self.entities = entities
         self.count = 0
+        self.popularity = array("f")
         self._sum = hashlib.sha256()
 
     def __iter__(self) -> Iterator[Entity]:
@@ -131,6 +134,7 @@ class DigestedEntities:
             line = json.dumps(entity_to_dict(entity), sort_keys=True)
             self._sum.update(line.encode("utf8") + b"\n")
             self.count += 1
+            self.popularity.append(log_popularity(entity))
             yield entity
 
     @property

@@ -13,12 +13,14 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from ...entities.records import with_popularity
 from ...errors import ElqError, Errors
 from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
 from ..files.manifest import AUTO, EXACT, Manifest
 from ..files.names import NameIndex
+from ..files.popularity import write_popularity
 from ..search.file_vectors import check_size, check_vectors
 from ..search.vector_store import find_backend
 from .build_state import (
@@ -157,6 +159,7 @@ def build_kb(
     progress: bool = True,
     source: str = "",
     snapshot: str = "",
+    popularity_field: str = "",
     overwrite: bool = False,
 ) -> Manifest:
     """Build a knowledge base directory.
@@ -179,6 +182,8 @@ def build_kb(
         are too many for exact search.
     progress (bool): Whether to show a progress bar on stderr.
     source, snapshot (str): Origin and date of the entities; kept in the manifest.
+    popularity_field (str): A field of records that becomes their popularity, here and in entities
+        that are added later, such as "pagerank". "" for `Entity.popularity` alone.
     overwrite (bool): Whether a knowledge base at `out` may be replaced.
     RETURNS (Manifest): Describes what was built.
     RAISES (ElqError): If the entities, their vectors or a setting can't be used.
@@ -191,6 +196,8 @@ def build_kb(
         index = validate_index(index, vectors.width, dtype)
     out = Path(out).absolute()
     with locked_build(out, overwrite) as work:
+        if popularity_field:
+            entities = (with_popularity(entity, popularity_field) for entity in entities)
         digested = DigestedEntities(entities)
         catalogue = write_catalogue(work, digested, expected=vectors.entities)
         manifest = Manifest(
@@ -204,12 +211,14 @@ def build_kb(
             source=source,
             snapshot=snapshot,
             digest=digested.hex,
+            popularity_field=popularity_field,
         )
         state = resume(work, manifest, vectors.identity, show=progress)
         manifest = reserve_store(work, manifest, state.vectors)
         count = _write_vectors(work, catalogue, vectors, manifest, state, batch_size, show=progress)
         manifest = replace(manifest, vectors=count)
         NameIndex.build(work, enumerate(catalogue))
+        manifest = replace(manifest, popularity=write_popularity(work, digested.popularity))
         if index_file is not None:
             copy_index(work, index_file)
         else:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...entities.records import alias_list, parse_aliases
+from ...entities.records import alias_list, parse_aliases, read_popularity
 from ...errors import ElqError, Errors
 from ...types import Entity
 from .database import CREATING, IMMUTABLE, check_schema, open_database
@@ -40,7 +40,10 @@ BY_TYPE = "CREATE INDEX entities_type ON entities (type)"
 
 def _to_columns(row: int, entity: Entity) -> tuple[Any, ...]:
     aliases = json.dumps(alias_list(entity), ensure_ascii=False) if entity.aliases else ""
-    extra = json.dumps(dict(entity.extra), ensure_ascii=False) if entity.extra else ""
+    fields = dict(entity.extra)
+    if entity.popularity is not None:
+        fields["popularity"] = entity.popularity  # no column: that of earlier releases stays
+    extra = json.dumps(fields, ensure_ascii=False) if fields else ""
     return row, entity.id, entity.title, entity.description, aliases, entity.type, extra
 
 
@@ -50,7 +53,15 @@ def _to_entity(columns: Sequence[Any]) -> Entity:
     id_, title, description, aliases, type_, extra = columns
     names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
     fields = dict(json.loads(extra)) if extra else {}
-    return Entity(id_, title, description, names, type_, fields, counts)
+    popularity = _number(fields.pop("popularity", None))
+    return Entity(id_, title, description, names, type_, fields, counts, popularity)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return read_popularity(value, "")
+    except ElqError:  # of an earlier release, for which it was any field
+        return None
 
 
 class Catalogue:

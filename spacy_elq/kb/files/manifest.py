@@ -24,21 +24,22 @@ from .atomic import recover
 
 FORMAT_VERSION = 1
 # Fields that the first manifests lacked.
-FIRST_RELEASE = {"names_version": 1, "inference": ""}
+FIRST_RELEASE = {"names_version": 1, "inference": "", "popularity": None, "popularity_field": ""}
 # Version of the keys and hashes in the files of names, which `names.py` computes.
-NAMES_VERSION = 2
+NAMES_VERSION = 3
 MANIFEST = "manifest.json"
 CATALOGUE = "entities.sqlite"
 VECTORS = "vectors.npy"
 OWNERS = "owners.npy"
 NAME_KEYS = "name_keys.npy"
 NAME_ENTRIES = "name_entries.npy"
+POPULARITY = "popularity.npy"
 INDEX = "index.faiss"
 QUERIES = "queries.npy"
 DELTA = "delta.sqlite"
 # Is there once the delta has had a change.
 DELTA_MADE = "delta.made"
-IMMUTABLE = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, INDEX, QUERIES)
+IMMUTABLE = (CATALOGUE, VECTORS, OWNERS, NAME_KEYS, NAME_ENTRIES, POPULARITY, INDEX, QUERIES)
 EXACT = "exact"
 AUTO = "auto"
 # Rows are kept as int32.
@@ -53,6 +54,13 @@ class FileInfo(TypedDict):
 
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class PopularityScale(TypedDict):
+    """Mean and standard deviation of the logarithms of the known popularities."""
+
+    mean: Annotated[float, Field(allow_inf_nan=False)]
+    std: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,9 @@ class Manifest:
     files (dict): File name → its size and checksum.
     names_version (int): `NAMES_VERSION` of the release that wrote the names of these files and of
         the changes on top of them. Others make them anew in memory when they open the directory.
+    popularity (PopularityScale | None): Of the entities in the files; None if it is not known of
+        any.
+    popularity_field (str): Another field of records that is read as their popularity; "" for none.
     """
 
     entities: Rows = 0
@@ -96,6 +107,8 @@ class Manifest:
     files: dict[str, FileInfo] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     names_version: int = NAMES_VERSION
+    popularity: PopularityScale | None = None
+    popularity_field: str = ""
 
     def to_json(self) -> str:
         """RETURNS (str): The text of manifest.json."""
@@ -213,6 +226,8 @@ def _needed(manifest: Manifest) -> set[str]:
     if not manifest.entities and not manifest.vectors:
         return set()
     needed = {CATALOGUE, OWNERS, NAME_KEYS, NAME_ENTRIES}
+    if manifest.popularity is not None:
+        needed.add(POPULARITY)
     if ":" in manifest.index:  # the address of a vector store
         return needed
     return needed | ({VECTORS} if manifest.index == EXACT else {VECTORS, INDEX})

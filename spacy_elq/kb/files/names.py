@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from math import log
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +56,22 @@ _ARTICLES = ("the", "a", "an")
 # Kinds of names.
 TITLE = 0
 ALIAS = 1
-# A name of an entity: the entity's row, hashes of the name's words and characters, its kind.
-ENTRY = np.dtype([("row", "<i4"), ("exact", "<u4"), ("verbatim", "<u4"), ("kind", "<u4")])
+# How a name is written: without letters that have case; in small letters; as "Capitalised" words;
+# in "CAPITALS"; an initial alone, which is both; or otherwise, as "iPhone".
+CASELESS, LOWER, CAPITALISED, CAPITALS, INITIAL, MIXED = range(6)
+# A name of an entity: the entity's row, hashes of the name's words and characters, its kind, how it
+# is written, and log(1 + how often it refers to the entity), 0 if that is unknown.
+ENTRY = np.dtype(
+    [
+        ("row", "<i4"),
+        ("exact", "<u4"),
+        ("verbatim", "<u4"),
+        ("kind", "u1"),
+        ("case", "u1"),
+        ("log_count", "<f2"),
+    ]
+)
+Entry = tuple[int, int, int, int, int, float]
 
 
 # Loose keys (M,) → for each name found the index of its key (n,), ascending, and the names (n,).
@@ -185,13 +200,28 @@ def fold(text: str) -> str:
     return " ".join(name_words(text))
 
 
-def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+def case_of(name: str) -> int:
+    """RETURNS (int): How a name is written, `CASELESS` to `MIXED`."""
+    if name.islower():
+        return LOWER
+    letters = [char for char in name if char.isupper() or char.islower()]
+    if not letters:
+        return CASELESS
+    if name.isupper():
+        return INITIAL if len(letters) == 1 else CAPITALS
+    if len(letters) > 2 and letters[-1] == "s" and "".join(letters[:-1]).isupper():
+        return CAPITALS  # "PCs", "NATO's"
+    return CAPITALISED if letters[0].isupper() else MIXED
+
+
+def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
     """YIELDS (tuple): The loose key and the `ENTRY` values of each name of an entity."""
     for name in entity.names:
         if folded := name_words(name):
             kind = TITLE if name == entity.title else ALIAS
-            entry = (row, exact_hash(folded), verbatim_hash(name), kind)
-            yield loose_key(folded), entry
+            hashes = exact_hash(folded), verbatim_hash(name)
+            log_count = log(1 + entity.counts.get(name, 0))
+            yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count)
 
 
 def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:

@@ -53,6 +53,7 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
             created=now(),
             files={},
             names_version=NAMES_VERSION,
+            popularity=None,
         )
     queries = kept_queries(directory.base.path, old) if directory.base else None
     return build_kb(
@@ -65,6 +66,7 @@ def _build(directory: KBDirectory, old: Manifest, generation: int, *, progress: 
         progress=progress,
         source=old.source,
         snapshot=old.snapshot,
+        popularity_field=old.popularity_field,
     )
 
 

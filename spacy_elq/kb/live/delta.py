@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy as np
 from ...entities.records import entity_from_dict, entity_to_dict
 from ...errors import ElqError, Errors
 from ...types import Entity
-from ..files.names import ENTRY, name_entries
+from ..files.manifest import PopularityScale
+from ..files.names import ENTRY, Entry, name_entries
+from ..files.popularity import log_popularity, scale_of
 from ..search.file_vectors import FileVectorStore
 from ..search.vector_store import SearchResult
 
@@ -125,6 +128,13 @@ def _parse(record: str, id_: str) -> Entity:
         raise ElqError(Errors.ELQ216.format(path="delta.sqlite", reason=reason)) from None
 
 
+def _log_popularity(change: Change) -> float:
+    record = change.record or ""
+    if '"popularity"' not in record:  # records are parsed on demand: opening stays fast
+        return nan
+    return log_popularity(_parse(record, change.id))
+
+
 def _packed_names(entity: Entity) -> bytes:
     return np.array(list(name_entries(0, entity)), dtype=NAME).tobytes()
 
@@ -143,10 +153,11 @@ class _Rows:
         self.moment = 0
         self.ids: list[str] = []
         self.records: list[str | Entity] = []
-        self.names: dict[int, list[tuple[int, int, int, int]]] = {}
+        self.names: dict[int, list[Entry]] = {}
         self.stored_names: list[bytes] = []
         self.vectors = GrowingArray((width,), "float32")
         self.owners = GrowingArray((), "int64")
+        self.popularity = GrowingArray((), "float32")
         self.removed = GrowingArray((), "int64")
         self._latest: dict[str, int] = {}
         self._before: list[int] = []  # the previous row of the same id, or -1
@@ -179,6 +190,7 @@ class _Rows:
         counts = [len(change.vectors) // (4 * width) for change in changes]
         self.vectors.append(vectors.reshape(-1, width))
         self.owners.append(np.repeat(np.arange(first, first + len(changes)), counts))
+        self.popularity.append(np.array([_log_popularity(change) for change in changes], "f4"))
         self.removed.append(np.full(len(changes), NEVER))
         for row, change in enumerate(changes, first):
             self.ids.append(change.id)
@@ -295,6 +307,17 @@ class Delta:
         ]
         places = np.array([place for place, _ in found], dtype=np.int64)
         return places, np.array([entry for _, entry in found], dtype=ENTRY)
+
+    # Popularity
+
+    def log_popularity(self, rows: np.ndarray) -> np.ndarray:
+        """RETURNS (ndarray): The log popularity of added entities, float32; NaN if unknown."""
+        return self._rows.popularity.array[rows - self.base_rows]
+
+    @cached_property
+    def popularity_scale(self) -> PopularityScale | None:
+        """RETURNS (PopularityScale | None): Of the living added entities."""
+        return scale_of(self.log_popularity(self.live_rows()))
 
     # Vectors
 

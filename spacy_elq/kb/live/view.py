@@ -9,7 +9,9 @@ import numpy as np
 
 from ...errors import ElqError, Errors
 from ...types import Entity
+from ..files.manifest import PopularityScale
 from ..files.names import filter_live, rows_of_names
+from ..files.popularity import standardise
 from ..search.file_vectors import check_queries, merge
 from ..search.flat_index import best
 from ..search.stored_kb import StoredKB
@@ -183,6 +185,33 @@ class View:
     def named(self, name: str) -> list[Entity]:
         """RETURNS (list[Entity]): The live entities that have a name."""
         return self.records(self.lookup([name])[0])
+
+    # Popularity
+
+    @property
+    def popularity_scale(self) -> PopularityScale | None:
+        """RETURNS (PopularityScale | None): Mean and standard deviation of the logarithms: those of
+        the files, or of added entities if the files have none; None if it is unknown of all."""
+        of_base = self.base.manifest.popularity if self.base else None
+        return of_base or self.delta.popularity_scale
+
+    def popularity(self, rows: np.ndarray) -> np.ndarray:
+        """Get the log popularity of entities in standard deviations from the mean, at most 3.
+
+        rows (ndarray): Entity rows, any shape, int64, -1 for none.
+        RETURNS (ndarray): float32, the same shape; NaN if it is unknown.
+        """
+        base, delta, scale = self.base, self.delta, self.popularity_scale
+        logs = np.full(rows.shape, np.nan, dtype=np.float32)
+        if scale is None:
+            return logs
+        if base and base.popularity is not None:
+            in_base = (rows >= 0) & (rows < delta.base_rows)
+            logs[in_base] = base.popularity[rows[in_base]]
+        if len(delta):
+            added = rows >= delta.base_rows
+            logs[added] = delta.log_popularity(rows[added])
+        return standardise(logs, scale)
 
     # Records
 

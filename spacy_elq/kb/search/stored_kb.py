@@ -19,6 +19,7 @@ from ..files.manifest import (
     INDEX,
     NAMES_VERSION,
     OWNERS,
+    POPULARITY,
     VECTORS,
     Manifest,
     sha256,
@@ -40,6 +41,7 @@ class StoredKB:
 
     path (Path): The directory of the files.
     vectors (VectorStore): The vectors.
+    popularity (ndarray | None): From `log_popularity`, float32 (N,); None if none is known.
     hold (SharedLock): Keeps the files from being removed.
     """
 
@@ -48,6 +50,7 @@ class StoredKB:
     catalogue: Catalogue
     names: NameIndex
     vectors: VectorStore
+    popularity: np.ndarray | None
     hold: SharedLock
 
     @classmethod
@@ -67,6 +70,7 @@ class StoredKB:
                 catalogue=catalogue,
                 names=_open_names(path, manifest, catalogue),
                 vectors=open_vector_store(path, manifest),
+                popularity=_map_popularity(path, manifest),
                 hold=hold,
             )
         except ElqError:
@@ -101,6 +105,12 @@ def _open_names(path: Path, manifest: Manifest, catalogue: Catalogue) -> NameInd
         return NameIndex.open(path)
     warnings.warn(Warnings.ELQ275.format(path=path, count=manifest.entities), stacklevel=2)
     return NameIndex.of(enumerate(catalogue))
+
+
+def _map_popularity(path: Path, manifest: Manifest) -> np.ndarray | None:
+    if manifest.popularity is None:
+        return None
+    return np.asarray(map_array(path / POPULARITY, "<f4", (manifest.entities,)))
 
 
 def open_vector_store(path: Path, manifest: Manifest) -> VectorStore:

@@ -1,0 +1,12 @@
+"""What is known of entities without the text, as features of their scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def popularity_features(deviations: np.ndarray) -> np.ndarray:
+    """deviations (ndarray): From `View.popularity`, NaN where it is unknown, any shape.
+    RETURNS (ndarray): The deviation, 0 if unknown, and whether it is known, float32 (..., 2)."""
+    known = ~np.isnan(deviations)
+    return np.stack([np.where(known, deviations, 0), known], axis=-1).astype(np.float32)
