@@ -24,25 +24,30 @@ STACKS = ("BertModel", "RobertaModel", "XLMRobertaModel")
 ACTIVATED_ROWS = 128
 
 
-def last_layer(transformer: Any, ids: np.ndarray, mask: np.ndarray) -> torch.Tensor:
+def last_layer(
+    transformer: Any, ids: np.ndarray, mask: np.ndarray, types: np.ndarray | None = None
+) -> torch.Tensor:
     """Run a transformer in its current mode (training or evaluation).
 
     transformer (PreTrainedModel): Any model that takes `input_ids` and `attention_mask`.
     ids (ndarray): Wordpiece ids, int64 (B, T).
     mask (ndarray): True for wordpieces, False for padding, bool (B, T).
+    types (ndarray | None): Token types, int64 (B, T); None for zeros, or for a model without them.
     RETURNS (Tensor): (B, T, h), on the transformer's device.
     """
     import torch
 
     device = transformer.device
-    input_ids = torch.from_numpy(ids).to(device)
+    inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+    if types is not None:
+        inputs["token_type_ids"] = torch.from_numpy(types).to(device)
     # Without padding, attention needs no mask.
     attended = None if mask.all() else torch.from_numpy(mask).to(device)
     if _is_stack(transformer):
-        return _run_stack(transformer, input_ids, attended)
+        return _run_stack(transformer, inputs, attended)
     if attended is not None:
         attended = attended.long()
-    return transformer(input_ids=input_ids, attention_mask=attended).last_hidden_state
+    return transformer(**inputs, attention_mask=attended).last_hidden_state
 
 
 def _is_stack(transformer: Any) -> bool:
@@ -58,11 +63,14 @@ def _is_stack(transformer: Any) -> bool:
     )
 
 
-def _run_stack(transformer: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """mask (Tensor | None): True for wordpieces to attend to, bool (B, T); None for all."""
-    vectors = transformer.embeddings(input_ids=ids)
+def _run_stack(
+    transformer: Any, inputs: dict[str, torch.Tensor], mask: torch.Tensor | None
+) -> torch.Tensor:
+    """inputs (dict): Of the embeddings.
+    mask (Tensor | None): True for wordpieces to attend to, bool (B, T); None for all."""
+    vectors = transformer.embeddings(**inputs)
     if mask is not None:
-        mask = mask[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
+        mask = mask[:, None, None, :].expand(-1, 1, vectors.shape[1], -1)
     for layer in transformer.encoder.layer:
         vectors = _attend(layer.attention, vectors, mask)
         vectors = _feed_forward(layer, vectors)

@@ -52,17 +52,22 @@ class InferenceSettings(Settings):
 
 
 def infer(
-    transformer: PreTrainedModel, ids: np.ndarray, mask: np.ndarray, settings: InferenceSettings
+    transformer: PreTrainedModel,
+    ids: np.ndarray,
+    mask: np.ndarray,
+    settings: InferenceSettings,
+    types: np.ndarray | None = None,
 ) -> torch.Tensor:
     """Run a transformer that is in evaluation mode.
 
     ids (ndarray): Wordpiece ids, int64 (B, T).
     mask (ndarray): True for wordpieces, False for padding, bool (B, T).
+    types (ndarray | None): Token types, int64 (B, T); None for zeros.
     RETURNS (Tensor): (B, T, h), float32, on the transformer's device.
     """
     import torch
 
     if settings.backend == ONNX and (graph := find_graph(transformer, settings.precision)):
-        return torch.from_numpy(graph.run(ids, mask))
+        return torch.from_numpy(graph.run(ids, mask, types))
     with torch.inference_mode(), autocast(settings.precision, transformer.device.type):
-        return last_layer(transformer, ids, mask).float()
+        return last_layer(transformer, ids, mask, types).float()

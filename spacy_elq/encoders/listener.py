@@ -16,13 +16,16 @@ from thinc.api import Model, get_array_module, torch2xp, xp2torch
 from ..errors import ElqError, Errors
 from .question import (
     SETTINGS,
+    WITH_SHAPES,
     Backprop,
     EncodedBatch,
     Encoder,
     ListenerSettings,
+    pad_shapes,
     split_into_batches,
 )
 from .windows import NO_CHARS, Window, assign_cores
+from .word_shapes import with_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +43,7 @@ def listener_encoder(listener: Model, settings: ListenerSettings) -> Encoder:
         init=_init,
         layers=[listener],
         dims={"nO": None},
-        attrs={SETTINGS: settings},
+        attrs={SETTINGS: settings, WITH_SHAPES: False},
     )
 
 
@@ -66,6 +69,8 @@ def _forward(
                     windows.append(window)
                     rows.append(row[: len(window)])
     windows = assign_cores(windows)
+    if model.attrs[WITH_SHAPES]:
+        windows = with_shapes(windows, [doc.text for doc in docs])
     batches = [
         _batch([windows[i] for i in batch], [rows[i] for i in batch])
         for batch in split_into_batches(windows, model.attrs[SETTINGS].max_batch_items, is_train)
@@ -120,7 +125,7 @@ def _batch(windows: list[Window], rows: list[torch.Tensor]) -> EncodedBatch:
 
     vectors = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     mask = np.arange(vectors.shape[1]) < np.array([len(window) for window in windows])[:, None]
-    return EncodedBatch(windows, mask, vectors)
+    return EncodedBatch(windows, mask, vectors, pad_shapes(windows, mask))
 
 
 def _gradient(data: TransformerData, state: torch.Tensor) -> TransformerData:

@@ -27,6 +27,8 @@ from spacy.util import logger
 from ..concurrency import LOADING
 from ..errors import ElqError, Errors, Warnings
 from ..files import atomic_file
+from .token_types import shape_table
+from .word_shapes import N_SHAPES
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +59,11 @@ class OnnxGraph:
     content: bytes
     _sessions: dict[int, InferenceSession] = field(default_factory=dict)
 
-    def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def run(self, ids: np.ndarray, mask: np.ndarray, types: np.ndarray | None = None) -> np.ndarray:
         """RETURNS (ndarray): Last-layer vectors, float32 (B, T, h); see `inference.infer`."""
         inputs = {"ids": ids, "mask": mask.astype(np.int64)}
+        if len(self.session.get_inputs()) > len(inputs):
+            inputs["types"] = np.zeros_like(ids) if types is None else types
         return self.session.run(None, inputs)[0]
 
     @property
@@ -243,20 +247,22 @@ def _export(transformer: PreTrainedModel, file: Path) -> None:
             super().__init__()
             self.transformer = transformer
 
-        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        def forward(
+            self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            options = {} if types is None else {"token_type_ids": types}
+            return self.transformer(input_ids=ids, attention_mask=mask, **options).last_hidden_state
 
-    ids, mask = _example(transformer)
-    inputs = torch.from_numpy(ids), torch.from_numpy(mask).long()
+    inputs = {name: torch.from_numpy(value).long() for name, value in _example(transformer).items()}
     shape = {0: "batch", 1: "length"}
     with torch.no_grad(), _without_advice():
         torch.onnx.export(
             LastLayer().eval(),
-            inputs,
+            tuple(inputs.values()),
             file,
-            input_names=["ids", "mask"],
+            input_names=list(inputs),
             output_names=["vectors"],
-            dynamic_shapes={"ids": shape, "mask": shape},
+            dynamic_shapes=dict.fromkeys(inputs, shape),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -299,11 +305,16 @@ def _with_properties(file: Path, weights: str, precision: str) -> bytes:
     return model.SerializeToString()
 
 
-def _example(transformer: PreTrainedModel) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[ndarray, ndarray]): Ids and mask of two texts of random wordpieces."""
+def _example(transformer: PreTrainedModel) -> dict[str, np.ndarray]:
+    """RETURNS (dict): Ids, mask and, if the model reads them, types of two texts of random
+    wordpieces."""
     shape = len(EXAMPLE_LENGTHS), max(EXAMPLE_LENGTHS)
-    ids = np.random.default_rng(0).integers(0, transformer.config.vocab_size, shape)
-    return ids, np.arange(shape[1]) < np.array(EXAMPLE_LENGTHS)[:, None]
+    random = np.random.default_rng(0)
+    ids = random.integers(0, transformer.config.vocab_size, shape)
+    mask = np.arange(shape[1]) < np.array(EXAMPLE_LENGTHS)[:, None]
+    if shape_table(transformer) is None:
+        return {"ids": ids, "mask": mask}
+    return {"ids": ids, "mask": mask, "types": random.integers(0, N_SHAPES, shape)}
 
 
 def _mean_cosine(transformer: PreTrainedModel, graph: OnnxGraph) -> float:
@@ -311,10 +322,14 @@ def _mean_cosine(transformer: PreTrainedModel, graph: OnnxGraph) -> float:
 
     from .fast_bert import last_layer
 
-    ids, mask = _example(transformer)
-    ids, mask = np.concatenate([ids, ids])[:, :-1], np.concatenate([mask, mask])[:, :-1]
+    # Other sizes than those that torch traced.
+    inputs = {
+        name: np.concatenate([value, value])[:, :-1]
+        for name, value in _example(transformer).items()
+    }
+    mask = inputs["mask"]
     with torch.inference_mode():
-        expected = last_layer(transformer, ids, mask).numpy()[mask]
-    found = graph.run(ids, mask)[mask]
+        expected = last_layer(transformer, **inputs).numpy()[mask]
+    found = graph.run(**inputs)[mask]
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
     return float(((expected * found).sum(1) / lengths).mean())

@@ -7,7 +7,7 @@ torch's graph; the layer's backprop, called after `loss.backward()`, does the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,10 @@ from .inference import InferenceSettings, infer
 from .model_paths import resolve_model_path
 from .onnx_graph import forget_graphs
 from .precision import autocast
+from .token_types import add_shapes, shape_table
 from .transformer_files import open_pretrained
 from .windows import CPU_BATCH_COST, MIN_LENGTH, Window, batch_by_length, doc_windows, pad
+from .word_shapes import with_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +37,9 @@ OWN_ENCODER = "elq-encoder"
 # Default length of windows, and twice that of the longest mention, in wordpieces.
 MAX_LENGTH = 128
 OVERLAP = 22
-# Attribute of an encoder: its settings.
+# Attributes of an encoder: its settings; whether its windows need shapes, for what is on top of it.
 SETTINGS = "settings"
+WITH_SHAPES = "with_shapes"
 
 
 class ListenerSettings(Settings):
@@ -58,12 +61,15 @@ class EncoderSettings(InferenceSettings, ListenerSettings):
         ends between them, half of them on either side; where one ends, they share the second half
         only. At least twice the longest mention.
     truncate (bool): Read only the first window of a long document, as the published ELQ does.
+    word_shapes (bool): Tell the encoder by token types how words are written: its vocabulary may
+        have no capitals. Without effect on a transformer that has no token types.
     backend, precision (str): See `InferenceSettings`; training has its own precision.
     """
 
     max_length: Annotated[int, Field(ge=MIN_LENGTH)] = MAX_LENGTH
     overlap: Annotated[int, Field(ge=0)] = OVERLAP
     truncate: bool = False
+    word_shapes: bool = True
 
 
 @dataclass
@@ -73,11 +79,23 @@ class EncodedBatch:
     windows (list[Window]): B windows.
     mask (ndarray): True for wordpieces, False for padding, bool (B, T).
     vectors (Tensor): Last-layer vectors, float (B, T, h), on the encoder's device.
+    shapes (ndarray | None): Those of the windows, int64 (B, T, 3), see `Window.shapes`.
     """
 
     windows: list[Window]
     mask: np.ndarray
     vectors: torch.Tensor
+    shapes: np.ndarray | None = None
+
+
+def pad_shapes(windows: Sequence[Window], mask: np.ndarray) -> np.ndarray | None:
+    """RETURNS (ndarray | None): The shapes of windows, int64 (B, T, 3), padded as the mask is."""
+    of_windows = [window.shapes for window in windows if window.shapes is not None]
+    if not of_windows:
+        return None
+    shapes = np.zeros((*mask.shape, 3), dtype=np.int64)
+    shapes[mask] = np.concatenate(of_windows)
+    return shapes
 
 
 Encoder = Model[list[Doc], list[EncodedBatch]]
@@ -94,7 +112,7 @@ def transformer_encoder(transformer: Model, settings: EncoderSettings) -> Encode
         init=_own_init,
         layers=[transformer],
         dims={"nO": None},
-        attrs={SETTINGS: settings, "train_precision": "auto"},
+        attrs={SETTINGS: settings, WITH_SHAPES: False, "train_precision": "auto"},
     )
 
 
@@ -152,7 +170,10 @@ def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
     if not layer.attrs["has_transformer"]:
         name = resolve_model_path(layer.attrs["name"])
         options = layer._init_tokenizer_config, layer._init_transformer_config
-        set_transformer(model, open_pretrained(name, *options))
+        parts = open_pretrained(name, *options)
+        if model.attrs[SETTINGS].word_shapes:
+            add_shapes(parts.transformer)
+        set_transformer(model, parts)
 
 
 def _own_forward(
@@ -170,6 +191,8 @@ def _own_forward(
         settings.overlap,
         truncate=settings.truncate,
     )
+    if model.attrs[WITH_SHAPES] or settings.word_shapes:
+        windows = with_shapes(windows, [doc.text for doc in docs])
     cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
     batches = [
         _encode(model, [windows[i] for i in batch], is_train)
@@ -193,13 +216,18 @@ def _encode(model: Encoder, windows: list[Window], is_train: bool) -> EncodedBat
 
     transformer: Any = model.layers[0]
     bert, pad_id = transformer.transformer, transformer.tokenizer.pad_token_id
+    settings: EncoderSettings = model.attrs[SETTINGS]
     set_mode(bert, training=is_train)
     if is_train:
         forget_graphs(bert)
         with torch.enable_grad():
-            return encode_windows(bert, pad_id, windows, model.attrs["train_precision"])
+            return encode_windows(
+                bert, pad_id, windows, model.attrs["train_precision"], settings.word_shapes
+            )
     ids, mask = pad([window.ids for window in windows], pad_id)
-    return EncodedBatch(windows, mask, infer(bert, ids, mask, model.attrs[SETTINGS]))
+    shapes = pad_shapes(windows, mask)
+    types = _token_types(bert, shapes, settings.word_shapes)
+    return EncodedBatch(windows, mask, infer(bert, ids, mask, settings, types), shapes)
 
 
 def set_mode(module: torch.nn.Module, *, training: bool) -> None:
@@ -211,14 +239,23 @@ def set_mode(module: torch.nn.Module, *, training: bool) -> None:
 
 
 def encode_windows(
-    bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str
+    bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str, word_shapes: bool
 ) -> EncodedBatch:
     """Run a transformer with torch on one padded batch, in its current mode (training or
     evaluation)."""
     ids, mask = pad([window.ids for window in windows], pad_id)
+    shapes = pad_shapes(windows, mask)
     with autocast(precision, bert.device.type):
-        vectors = last_layer(bert, ids, mask)
-    return EncodedBatch(windows, mask, vectors.float())
+        vectors = last_layer(bert, ids, mask, _token_types(bert, shapes, word_shapes))
+    return EncodedBatch(windows, mask, vectors.float(), shapes)
+
+
+def _token_types(
+    bert: PreTrainedModel, shapes: np.ndarray | None, word_shapes: bool
+) -> np.ndarray | None:
+    if shapes is None or not word_shapes or shape_table(bert) is None:
+        return None
+    return np.ascontiguousarray(shapes[..., 0])
 
 
 def _nothing_left() -> None:

@@ -51,6 +51,8 @@ class Window:
     core (tuple[int, int]): The range of characters whose mentions are taken from this window.
     unread (ndarray | None): Whether each wordpiece is a part of something that the encoder can't
         read, bool (T,); None if it reads everything.
+    shapes (ndarray | None): The shape classes of each wordpiece's word, of the word before and of
+        the word after it, uint8 (T, 3), see `word_shapes`; None if the model has no use for them.
     """
 
     doc: int
@@ -58,6 +60,7 @@ class Window:
     chars: np.ndarray
     core: tuple[int, int] = WHOLE_TEXT
     unread: np.ndarray | None = None
+    shapes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

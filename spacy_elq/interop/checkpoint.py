@@ -145,11 +145,13 @@ def exact_config(
             "context_window": 0,
             "nil": False,
             "priors": False,
+            "word_shapes": False,
             "pretrained": None,
             "encoder": {
                 "name": name,
                 "max_length": options.max_context_length or params.max_context_length,
                 "truncate": True,
+                "word_shapes": False,
                 "tokenizer_config": tokenizer_options(params),
             },
         },

@@ -35,6 +35,9 @@ class HeadSettings(Settings):
     priors (bool): Add learned shares of an entity's popularity, and of how often the mention's name
         refers to it, to its score, where the knowledge base knows them. False is the published
         model.
+    word_shapes (bool): Add learned weights to the mention logits for how words are written:
+        Capitalised, ALL CAPS, digits and so on, if the text uses case. False is the published
+        model.
     """
 
     scorer: str = "qa_linear"
@@ -45,6 +48,7 @@ class HeadSettings(Settings):
     context_window: Annotated[int, Field(ge=0)] = 64
     nil: bool = True
     priors: bool = True
+    word_shapes: bool = True
 
 
 @takes(HeadSettings)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..encoders.word_shapes import N_SHAPES
 from ..errors import ElqError, Errors
 from .name_features import ENTITY_FEATURES, MENTION_FEATURES
 
@@ -194,6 +195,33 @@ class PriorWeights(FeatureWeights):
         super().__init__(optional=True, popularity=2, share=1)
 
 
+class ShapeWeights(FeatureWeights):
+    """What the class of a wordpiece's word adds to its three logits, that of the preceding word to
+    its start logit, and that of the following word to its end logit. Class `NONE` adds nothing."""
+
+    start: nn.Parameter
+    end: nn.Parameter
+    inside: nn.Parameter
+    before: nn.Parameter
+    after: nn.Parameter
+
+    def __init__(self) -> None:
+        names = ("start", "end", "inside", "before", "after")
+        super().__init__(optional=True, **dict.fromkeys(names, N_SHAPES - 1))
+
+    def forward(self, shapes: np.ndarray) -> torch.Tensor:
+        """shapes (ndarray): Classes of the word, the one before and the one after it, int64
+        (B, T, 3).
+        RETURNS (Tensor): Start, end and inside logits, float32 (B, T, 3)."""
+        table = torch.zeros(3, N_SHAPES, 3, device=self.start.device)
+        table[0, 1:] = torch.stack([self.start, self.end, self.inside], dim=1)
+        table[1, 1:, 0] = self.before
+        table[2, 1:, 1] = self.after
+        rows = _index(shapes.reshape(-1, 3) + np.arange(3) * N_SHAPES, table)
+        sums = nn.functional.embedding_bag(rows, table.flatten(0, 1), mode="sum")
+        return sums.view(shapes.shape)
+
+
 class Heads(nn.Module):
     """Everything learned on top of the question encoder."""
 
@@ -209,6 +237,7 @@ class Heads(nn.Module):
         context_window: int = 0,
         nil: bool = False,
         priors: bool = False,
+        word_shapes: bool = False,
     ) -> None:
         """
         width (int): Width of the question encoder's vectors, h.
@@ -218,6 +247,7 @@ class Heads(nn.Module):
         nil (bool): Let entities compete with NIL. Needs `cosine`: inner products of different
             mentions are not comparable.
         priors (bool): Add `PriorWeights` to entity scores.
+        word_shapes (bool): Add `ShapeWeights` to the mention logits.
         The other arguments are those of the modules above.
         """
         super().__init__()
@@ -230,6 +260,7 @@ class Heads(nn.Module):
         self.entity_scorer = EntityScorer(cosine=cosine, scale=scale, nil=nil)
         self.names = NameWeights() if name_features else None
         self.priors = PriorWeights() if priors else None
+        self.shapes = ShapeWeights() if word_shapes else None
 
     def name_weights(self) -> torch.Tensor | None:
         """RETURNS (Tensor | None): Weights of `NameMatch.of_entities`, (5,); None without names."""
@@ -238,6 +269,15 @@ class Heads(nn.Module):
         entity = self.names.entity
         share = entity.new_zeros(1) if self.priors is None else self.priors.share
         return torch.cat([entity, share])
+
+    def mention_logits(self, vectors: torch.Tensor, shapes: np.ndarray | None) -> torch.Tensor:
+        """vectors (Tensor): (B, T, h). shapes (ndarray | None): int64 (B, T, 3), see
+        `Window.shapes`.
+        RETURNS (Tensor): Start, end and inside logits, float32 (B, T, 3)."""
+        logits = self.mention_scorer(vectors)
+        if self.shapes is None or shapes is None:
+            return logits
+        return logits + self.shapes(shapes)
 
     def queries(
         self, vectors: torch.Tensor, spans: np.ndarray, lengths: np.ndarray

@@ -12,7 +12,7 @@ from thinc.api import Model
 
 from ..concurrency import LOADING
 from ..encoders.listener import has_output
-from ..encoders.question import OWN_ENCODER, EncodedBatch, Encoder, set_mode
+from ..encoders.question import OWN_ENCODER, WITH_SHAPES, EncodedBatch, Encoder, set_mode
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ def elq_model(encoder: Encoder, head_options: dict[str, Any]) -> ElqModel:
     """encoder (Model): From `encoders.question` or `encoders.listener`.
     head_options (dict): Arguments of `heads.Heads`, except the width, which comes from the encoder.
     """
+    encoder.attrs[WITH_SHAPES] = head_options.get("word_shapes", False)
     return Model(
         "elq",
         _forward,
@@ -138,7 +139,10 @@ def _forward(
     heads = get_heads(model)
     set_mode(heads, training=is_train)
     with torch.enable_grad() if is_train else torch.inference_mode():
-        batches = [ScoredBatch(batch, heads.mention_scorer(batch.vectors)) for batch in encoded]
+        batches = [
+            ScoredBatch(batch, heads.mention_logits(batch.vectors, batch.shapes))
+            for batch in encoded
+        ]
 
     def backprop(loss: torch.Tensor) -> None:
         loss.backward()

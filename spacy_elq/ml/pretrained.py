@@ -19,7 +19,9 @@ import numpy as np
 from ..concurrency import LOADING
 from ..encoders.model_paths import resolve_model_path
 from ..encoders.question import get_transformer
+from ..encoders.token_types import add_shapes, shape_table
 from ..encoders.transformer_files import load_config, load_transformer
+from ..encoders.word_shapes import N_SHAPES
 from ..errors import ElqError, Errors
 from ..files import atomic_file
 from .model import ElqModel, get_encoder, get_heads, initialize, is_initialized
@@ -97,6 +99,8 @@ def save_changes(models: Sequence[ElqModel], base: torch.nn.Module, path: Path, 
     options = {json.dumps(model.attrs["head_options"], sort_keys=True) for model in models}
     if len(options) > 1:
         raise ElqError(Errors.ELQ123.format(options=" and ".join(sorted(options))))
+    if shape_table(_transformer(models[0])) is not None:
+        add_shapes(base)
     before = base.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     changed = []
@@ -169,6 +173,8 @@ def _quantize(change: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
 
     if change.ndim < 2:
         return {CHANGE: change.half()}
+    if len(change) <= N_SHAPES:  # the embeddings of word shapes: small, and far from zero
+        return {CHANGE: change}
     maximum = _max_code(bits)
     scale = change.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / maximum
     codes = ((change / scale).round() + maximum).to(torch.uint8).numpy()

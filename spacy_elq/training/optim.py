@@ -15,12 +15,15 @@ import torch
 from thinc.api import Optimizer
 from torch import nn
 
+from ..encoders.token_types import shape_table
 from ..errors import ElqError, Errors
 
 logger = logging.getLogger("spacy")
 
 # No weight decay for these and for layer norms, as in BERT's own training.
 NOT_DECAYED = ("bias", "log_scale", "nil_cosine")
+# Name of the embeddings of word shapes in a transformer.
+SHAPES = "embeddings.token_type_embeddings"
 
 
 class TorchStepper:
@@ -32,14 +35,16 @@ class TorchStepper:
         rates: Mapping[str, float],
     ) -> None:
         """
-        modules (Mapping): Name of a part → its torch module.
+        modules (Mapping): Name of a part → its torch module. A parameter of several parts belongs
+            to the first.
         rates (Mapping): Name of a part → factor on the optimizer's learning rate.
         """
         self.parameters: list[nn.Parameter] = []
         groups = []
         for part, module in modules.items():
             spared = set(not_decayed(module))
-            trained = [p for p in module.parameters() if p.requires_grad]
+            known = set(self.parameters)
+            trained = [p for p in module.parameters() if p.requires_grad and p not in known]
             self.parameters += trained
             for decayed in (True, False):
                 chosen = [p for p in trained if decayed != (p in spared)]
@@ -103,3 +108,15 @@ def freeze(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
         if modules and name not in found:
             parts = sorted({path for module in modules for path, _ in module.named_children()})
             raise ElqError(Errors.ELQ355.format(name=name, parts=", ".join(parts)))
+
+
+def free_shapes(transformer: nn.Module, names: Sequence[str]) -> None:
+    """Let a transformer learn its embeddings of word shapes even if all embeddings are frozen:
+    they are new to it. Not if they are frozen by name, or with everything else.
+
+    names (Sequence[str]): See `freeze`.
+    """
+    table = shape_table(transformer)
+    learns = any(parameter.requires_grad for parameter in transformer.parameters())
+    if table is not None and learns and not set(names) & {SHAPES, f"{SHAPES}.weight"}:
+        table.weight.requires_grad_(True)

@@ -16,7 +16,8 @@ from thinc.api import Optimizer
 
 from ..encoders.entity import EntityEncoder
 from ..encoders.precision import autocast, uses_bf16
-from ..encoders.question import encode_windows, get_tokenizer, get_transformer
+from ..encoders.question import SETTINGS, encode_windows, get_tokenizer, get_transformer
+from ..encoders.token_types import shape_table
 from ..errors import ElqError, Errors
 from ..gold import gold_spans, nil_spans
 from ..kb.search.flat_index import as_tensor
@@ -35,7 +36,7 @@ from .losses import (
     softmax_loss,
     with_nil,
 )
-from .optim import TorchStepper, freeze
+from .optim import TorchStepper, free_shapes, freeze
 from .targets import Seen, Targets, find_targets, without_gold_ranks
 from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, IN_BATCH, TrainingSettings
 from .unannotated import find_unannotated, is_partial
@@ -93,6 +94,8 @@ class Trainer:
         if self.settings.train_entity_encoder:
             trained.append(self.entities.entity_encoder.transformer)
         freeze(trained, self.settings.freeze)
+        if transformer is not None and encoder.attrs[SETTINGS].word_shapes:
+            free_shapes(transformer, self.settings.freeze)
         if transformer is not None and self.settings.context_weight:
             self._before = deepcopy(transformer).eval().requires_grad_(False)
 
@@ -156,13 +159,15 @@ class Trainer:
         encoder = get_encoder(self.model)
         transformer = get_transformer(encoder)
         if transformer is not None:  # a shared one is stepped by the `transformer` component
+            if table := shape_table(transformer):
+                modules["word_shapes"] = table
             modules["transformer"] = transformer
         modules |= dict(self.heads.named_children())
         if self.settings.train_entity_encoder:
             modules["entity_encoder"] = self.entities.entity_encoder.transformer
         rates = dict.fromkeys(modules, self.settings.head_lr_factor)
         rates |= {"transformer": 1.0, "entity_encoder": 1.0}
-        rates |= dict.fromkeys(("names", "priors"), self.settings.name_lr_factor)
+        rates |= dict.fromkeys(("names", "priors", "shapes"), self.settings.name_lr_factor)
         return TorchStepper(modules, rates)
 
     def _count(self, references: Sequence[Doc], targets: Targets) -> None:
@@ -283,11 +288,14 @@ class Trainer:
         return has_nil and wanted and len(self.view) > 0
 
     def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:
-        encoded = batch.encoded
-        tokenizer = get_tokenizer(get_encoder(self.model))
+        encoded, encoder = batch.encoded, get_encoder(self.model)
         with torch.no_grad():
             as_before = encode_windows(
-                before, tokenizer.pad_token_id, encoded.windows, self.settings.precision
+                before,
+                get_tokenizer(encoder).pad_token_id,
+                encoded.windows,
+                self.settings.precision,
+                encoder.attrs[SETTINGS].word_shapes,
             )
         mask = torch.from_numpy(encoded.mask).to(encoded.vectors.device)
         return context_loss(encoded.vectors, as_before.vectors, mask)

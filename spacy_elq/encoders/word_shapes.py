@@ -1,0 +1,151 @@
+"""How words are written: capitals, digits, marks. What an uncased encoder does not see.
+
+The case of a word says something only where the writer uses case. Texts and lines without capitals,
+in capitals throughout, or in Title Case say nothing: all their words have the class `NONE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..spelling import compiled
+from .windows import NO_CHARS, Window
+
+# Shape classes of words. NONE: it says nothing, or the script has no case. INITIAL: Capitalised, as
+# any word at the beginning of a sentence. MIXED: capitals elsewhere, as in "iPhone" or "McDonald".
+NONE, MARK, DIGITS, LOWER, CAPITALISED, INITIAL, ALL_CAPS, MIXED = range(8)
+N_SHAPES = 8
+
+# Abbreviations that a name follows; those of one letter are recognised anyway.
+_TITLES = "Mr|Mrs|Ms|Dr|St|Prof|Gen|Sen|Rep|Gov|Lt|Col|Sgt|Capt|Rev|Hon"
+_PERIOD = r"\.(?<!\b[^\W\d_a-z]\.)" + "".join(rf"(?<!\b{t}\.)" for t in _TITLES.split("|"))
+_STOP = rf"""((?:[!?\u2026\u061f\u0964]|{_PERIOD})[.!?\u2026]*["'\u201d\u2019\xbb)\]]*(?=\s))"""
+# Words, the end of a sentence (group 1), other characters one by one.
+_ASCII_UNITS = re.compile(rf"[^\W_]+|{_STOP}|\S")
+_HIDDEN = r"[\p{M}\p{Cf}]*"  # marks and invisible characters, such as soft hyphens
+_CASED = r"[\p{Lu}\p{Ll}\p{Lt}\p{Lm}\p{N}]"
+_UNITS = rf"(?:{_CASED}{_HIDDEN})+|(?:\p{{Lo}}{_HIDDEN})+|{_STOP}|\S"
+# Its letters have capitals in Unicode that nobody writes.
+_GEORGIAN = range(0x10D0, 0x1100)
+# Words that are lower-case even in Title Case, which is an English custom.
+_SMALL_WORDS = {
+    "a", "an", "and", "as", "at", "but", "by", "for", "from", "if", "in", "into", "nor", "of",
+    "off", "on", "or", "over", "per", "so", "than", "the", "to", "up", "upon", "v", "via", "vs",
+    "with",
+}  # fmt: skip
+# Title Case: number of words of the line, number of Capitalised ones that are not small words, and
+# the largest share of lower-case ones.
+_TITLE_WORDS, _TITLE_CAPITALS, _TITLE_LOWER = 4, 3, 0.1
+
+
+class WordShapes(NamedTuple):
+    """The shapes of the N words and marks of a text; none if the text does not use case.
+
+    ends (ndarray): Character at which each ends, int64 (N,).
+    classes (ndarray): The class of each, of the preceding and of the following one, uint8
+        (N + 1, 3); the last row is that of no word.
+    """
+
+    ends: np.ndarray
+    classes: np.ndarray
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """places (ndarray): Characters, or `NO_CHARS`, int (T,). White space belongs to what
+        follows.
+        RETURNS (ndarray): The classes at each place, uint8 (T, 3)."""
+        word = self.ends.searchsorted(places, side="right")
+        word[places == NO_CHARS] = len(self.ends)
+        return self.classes[word]
+
+
+def with_shapes(windows: Sequence[Window], texts: Sequence[str]) -> list[Window]:
+    """texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
+    RETURNS (list[Window]): The windows with the shapes of their wordpieces."""
+    of_text = {i: word_shapes(texts[i]) for i in {window.doc for window in windows}}
+    return [
+        replace(window, shapes=of_text[window.doc].at(window.chars[:, 0])) for window in windows
+    ]
+
+
+def word_shapes(text: str) -> WordShapes:
+    """RETURNS (WordShapes): The shapes of the words of a text."""
+    shapes, ends = _cased_shapes(text)
+    classes = np.zeros((len(shapes) + 1, 3), dtype=np.uint8)
+    classes[:-1, 0] = shapes
+    classes[1:-1, 1] = shapes[:-1]
+    classes[:-2, 2] = shapes[1:]
+    return WordShapes(np.array(ends, dtype=np.int64), classes)
+
+
+def _cased_shapes(text: str) -> tuple[list[int], list[int]]:
+    """RETURNS (tuple[list[int], list[int]]): The shape and the end of each word and mark of a text;
+    nothing if the text does not use case."""
+    if text in (text.lower(), text.upper()):
+        return [], []
+    pattern = _ASCII_UNITS if text.isascii() else compiled(_UNITS)
+    shapes: list[int] = []
+    ends: list[int] = []
+    capitals, lower, begin = False, False, 0
+    for line in text.splitlines(keepends=True):
+        units = list(pattern.finditer(line))
+        words, of_line = [unit[0] for unit in units], _line_shapes(units)
+        if line.isupper() or _is_title_case(words, of_line):
+            of_line = [NONE] * len(units)
+        else:
+            # Letters by themselves, as "I", and acronyms are capitals everywhere.
+            long = {shape for word, shape in zip(words, of_line, strict=True) if len(word) > 1}
+            capitals, lower = capitals or CAPITALISED in long, lower or LOWER in long
+        shapes += of_line
+        ends += [begin + unit.end() for unit in units]
+        begin += len(line)
+    return (shapes, ends) if capitals and lower else ([], [])
+
+
+def _line_shapes(units: Sequence[re.Match[str]]) -> list[int]:
+    shapes = []
+    begins_sentence = True
+    for unit in units:
+        shape = _shape(unit[0])
+        if shape == CAPITALISED and begins_sentence:
+            shape = INITIAL
+        if unit.lastindex:
+            begins_sentence = True
+        elif shape != MARK:
+            begins_sentence = False
+        shapes.append(shape)
+    return shapes
+
+
+@lru_cache(maxsize=1 << 16)
+def _shape(word: str) -> int:
+    """RETURNS (int): The shape class of a word or mark by itself."""
+    letters = "".join(filter(str.isalpha, word))
+    if not letters:
+        return DIGITS if any(map(str.isalnum, word)) else MARK
+    if letters.lower() == letters.upper() or ord(letters[0]) in _GEORGIAN:
+        return NONE
+    if letters.islower():
+        return DIGITS if word[0].isdigit() else LOWER
+    if letters.isupper():
+        return ALL_CAPS if len(letters) > 1 else CAPITALISED
+    begins, rest = not letters[0].islower(), letters[1:]
+    return CAPITALISED if begins and rest == rest.lower() else MIXED
+
+
+def _is_title_case(words: Sequence[str], shapes: Sequence[int]) -> bool:
+    """RETURNS (bool): Whether the words of a line have capitals because they are a headline."""
+    if shapes.count(LOWER) > len(shapes) // 2:  # most lines
+        return False
+    written = [(word, shape) for word, shape in zip(words, shapes, strict=True) if shape >= LOWER]
+    large = [shape for word, shape in written if word.lower() not in _SMALL_WORDS]
+    return (
+        len(written) >= _TITLE_WORDS
+        and large.count(CAPITALISED) + large.count(INITIAL) >= _TITLE_CAPITALS
+        and large.count(LOWER) <= _TITLE_LOWER * len(large)
+    )
