@@ -12,7 +12,7 @@ from rich.text import Text
 from ._table import COLORS, format_table, stdout_console
 
 if TYPE_CHECKING:
-    from ..linking.explanation import ExplainedSpan, Explanation
+    from ..linking.explanation import ExplainedCandidate, ExplainedSpan, Explanation
     from ..types import Link
 
 
@@ -86,25 +86,26 @@ class Display:
         if len(explained.spans) > len(shown):
             parts.append(f"… and {len(explained.spans) - len(shown)} more spans")
         if n_candidates:
-            parts += [self._span_candidates(span, n_candidates) for span in linked]
+            parts += [self._span_candidates(text, span, n_candidates) for span in linked]
             parts.append(
                 self._best_candidates([span for span in others[:limit] if span.candidates])
             )
         return "\n".join(part for part in parts if part)
 
-    def _span_candidates(self, span: ExplainedSpan, count: int) -> str:
+    def _span_candidates(self, text: str, span: ExplainedSpan, count: int) -> str:
         rows = [
             (
                 *(c.id, c.title, _number(c.score), _number(c.raw_score), c.name or "-"),
-                *(_number(c.name_share), _number(c.popularity_share), c.description),
+                *(_number(c.name_share), _number(c.popularity_share)),
+                *(_document_share(text, c), c.description),
             )
             for c in span.candidates[:count]
         ]
         header = (
             *("id", "title", "log P", "score", "name"),
-            *("of name", "of popularity", "description"),
+            *("of name", "of popularity", "of document", "description"),
         )
-        return f"{self.paint(span.text, 'bold')}\n{self._table(header, rows, 'llrrlrrl')}"
+        return f"{self.paint(span.text, 'bold')}\n{self._table(header, rows, 'llrrlrrll')}"
 
     def _best_candidates(self, spans: Sequence[ExplainedSpan]) -> str:
         best = [(span.text, span.candidates[0]) for span in spans]
@@ -139,6 +140,12 @@ def _span_row(text: str, span: ExplainedSpan) -> tuple[str, ...]:
         ",".join(span.names) or "-",
         cut,
     )
+
+
+def _document_share(text: str, candidate: ExplainedCandidate) -> str:
+    """RETURNS (str): What another mention adds to a candidate's score, and which one."""
+    share = _number(candidate.document_share)
+    return f"{share} {text[slice(*candidate.source)]}" if candidate.source else share
 
 
 def _number(value: float) -> str:

@@ -34,6 +34,8 @@ class DecodingSettings(Settings):
         have one wordpiece more than this number, as in the published code.
     special_tokens (bool): Let [CLS] and [SEP] be part of mentions, as the published code does.
     word_boundaries (bool): Consider only spans that begin and end where words do.
+    document_weight (float): How much the mentions of a document tell each other: later short forms
+        of a name, and names that occur again. 0 for mentions that are linked each on its own.
     """
 
     threshold: Number = -2.1
@@ -46,6 +48,7 @@ class DecodingSettings(Settings):
     max_mention_length: Annotated[int, Field(ge=0)] = 10
     special_tokens: bool = False
     word_boundaries: bool = True
+    document_weight: Annotated[Number, Field(ge=0)] = 1.0
 
     @property
     def pruning_threshold(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
 from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
+from .document import Gain, Gains, add_gains, find_gains
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
@@ -58,6 +60,8 @@ class ExplainedCandidate:
         not.
     name_share, popularity_share (float): What the name and the entity's popularity add to
         `raw_score`.
+    document_share (float): What another mention of the document adds to it.
+    source (tuple[int, int] | None): The characters of that mention, if there is one.
     """
 
     id: str
@@ -68,6 +72,8 @@ class ExplainedCandidate:
     name: str
     name_share: float = 0.0
     popularity_share: float = 0.0
+    document_share: float = 0.0
+    source: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,18 +149,21 @@ def explain_links(
     """
     heads = get_heads(model)
     proposed = propose_spans(model, kb, [doc], settings, None if given is None else [given])
-    cuts = [""] * sum(map(len, proposed))
+    n_proposed = sum(map(len, proposed))
+    cuts = [""] * n_proposed
     if given is None:
         others = _likeliest_others(model, kb, doc, settings, proposed, limit)
         cuts += [cut for part in others for cut in _cuts_by_place(part, doc.text, settings)]
         proposed += others
-    mentions = rank_entities(proposed, kb, heads, settings.top_k)
+    rank = partial(rank_entities, proposed, kb, heads, settings.top_k)
+    mentions, gains = _with_gains(rank(), doc, n_proposed, settings)
     chosen = mentions.rows[:, 0]
     index = kb.base.manifest.index if kb.base else EXACT
     if exact and index != EXACT and len(mentions):
-        chosen = rank_entities(proposed, kb, heads, settings.top_k, _exact_search(kb)).rows[:, 0]
+        exactly, _ = _with_gains(rank(search=_exact_search(kb)), doc, n_proposed, settings)
+        chosen = exactly.rows[:, 0]
     cuts = [cut or _cut_by_scores(mentions, i, settings) for i, cut in enumerate(cuts)]
-    spans = _explained_spans(kb, doc, heads, proposed, mentions, chosen, cuts)
+    spans = _explained_spans(kb, doc, heads, proposed, mentions, chosen, cuts, gains)
     spans = _cut_overlaps(doc, spans, taken)
     return Explanation(
         doc.text,
@@ -163,6 +172,15 @@ def explain_links(
         index,
         tuple(sorted(spans, key=lambda span: (bool(span.cut), -span.score))),
     )
+
+
+def _with_gains(
+    mentions: RankedMentions, doc: Doc, n_proposed: int, settings: DecodingSettings
+) -> tuple[RankedMentions, Gains]:
+    """Let the proposed mentions, which come first, tell each other what they mean."""
+    proposed = mentions.select(np.arange(n_proposed))
+    gains = find_gains(proposed, [doc], settings.document_weight)
+    return add_gains(mentions, gains), gains
 
 
 def _likeliest_others(
@@ -248,6 +266,7 @@ def _explained_spans(
     mentions: RankedMentions,
     chosen: np.ndarray,
     cuts: Sequence[str],
+    gains: Gains,
 ) -> list[ExplainedSpan]:
     """chosen (ndarray): Rows of the entities that exact search chooses, int64 (N,)."""
     rows = sorted({int(row) for row in (*mentions.rows.ravel(), *chosen) if row >= 0})
@@ -267,7 +286,9 @@ def _explained_spans(
             score=float(mentions.joint[i]),
             nil_score=float(mentions.nil_score[i]),
             names=_feature_names(names[i]),
-            candidates=_candidates(mentions, i, entities, _named(names[i], bonus), popularity[i]),
+            candidates=_candidates(
+                mentions, i, entities, _named(names[i], bonus), popularity[i], gains.get(i, {})
+            ),
             cut=cut,
             exact_id=entities[int(chosen[i])].id if chosen[i] != mentions.rows[i, 0] else None,
         )
@@ -312,6 +333,7 @@ def _candidates(
     entities: dict[int, Entity],
     named: dict[int, tuple[str, float]],
     popularity: np.ndarray,
+    gains: dict[int, Gain],
 ) -> tuple[ExplainedCandidate, ...]:
     columns = (mentions.rows[i], mentions.entity_scores[i], mentions.raw_scores[i], popularity)
     return tuple(
@@ -323,10 +345,17 @@ def _candidates(
             raw,
             *named.get(row, ("", 0.0)),
             share,
+            *_gain(gains.get(row), mentions.chars),
         )
         for row, score, raw, share in zip(*(column.tolist() for column in columns), strict=True)
         if row >= 0
     )
+
+
+def _gain(gain: Gain | None, chars: np.ndarray) -> tuple[float, tuple[int, int] | None]:
+    if gain is None:
+        return 0.0, None
+    return gain.bonus, (int(chars[gain.source, 0]), int(chars[gain.source, 1]))
 
 
 def _cut_overlaps(

@@ -13,6 +13,7 @@ from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, NameMatch
 from ..ml.priors import popularity_features
 from .decoding import DecodingSettings, log_sigmoid, log_softmax
+from .document import share_entities
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .ranked import RankedMentions
 
@@ -41,7 +42,8 @@ def rank_mentions(
     given (Sequence[CharSpans] | None): As in `propose_spans`.
     """
     proposed = propose_spans(model, kb, docs, settings, given)
-    return rank_entities(proposed, kb, get_heads(model), settings.top_k)
+    mentions = rank_entities(proposed, kb, get_heads(model), settings.top_k)
+    return share_entities(mentions, docs, settings.document_weight)
 
 
 def rank_entities(

@@ -1,0 +1,310 @@
+"""What the mentions of one document tell each other.
+
+A text names an entity in full, then in short: "Angela Merkel", later "Merkel"; "World Health
+Organization (WHO)", later "WHO". And a name that occurs twice mostly means the same. So an entity
+that a mention means with confidence becomes likelier for the other mentions of the document that
+have the same words, a part of its words, or its initials.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from spacy.tokens import Doc
+
+from ..encoders.windows import NO_CHARS
+from ..kb.files.names import POSSESSIVE, words
+from .decoding import log_sigmoid, log_softmax
+from .ranked import RankedMentions
+
+# A mention is evidence for an entity from this joint probability on.
+CONFIDENT = 0.2
+# What certain evidence adds to an entity's score: from the same words, and from a longer form.
+REPEATED = 1.0
+SHORTENED = 3.0
+# Share of the highest bonus that the mention's logit gets too.
+LIFT = 0.5
+# Number of entities that a form may stand for: in a book, "John" begins hundreds of names.
+MAX_ENTITIES = 8
+# Length of initials, and of words that may have none in them: "of", "the".
+MAX_INITIALS = 6
+SMALL_WORD = 3
+# Ways to write a name. Only those of the same kind are compared.
+LOWER, CAPITAL, INITIALS = range(3)
+_ARTICLES = ("the", "a", "an")
+
+
+class Form(NamedTuple):
+    """How a document writes a name: folded words, without an article and the s of a possessive."""
+
+    doc: int
+    kind: int
+    words: tuple[str, ...]
+
+
+class Evidence(NamedTuple):
+    """A mention that means an entity, with its confidence and its characters."""
+
+    confidence: float
+    mention: int
+    start: int
+    end: int
+
+
+class Offer(NamedTuple):
+    """An entity for the mentions with one form, and the mentions that mean it, most confident
+    first. Certain evidence adds `worth` to the entity's score."""
+
+    row: int
+    worth: float
+    evidence: list[Evidence]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A mention in its text.
+
+    forms (list[Form]): Its form; if it is in capitals, also the form of initials.
+    starts (list[int]): First characters of the form's words.
+    end (int): Last character, exclusive.
+    """
+
+    forms: list[Form]
+    starts: list[int]
+    end: int
+
+
+class Gain(NamedTuple):
+    """What an entity of a mention gets: added to its score, from the mention at a position."""
+
+    bonus: float
+    source: int
+
+
+# Position of a mention → row of an entity → its gain.
+Gains = dict[int, dict[int, Gain]]
+
+
+def share_entities(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> RankedMentions:
+    """Let the mentions of each document tell each other what they mean.
+
+    weight (float): Factor of every bonus; 0 changes nothing.
+    """
+    return add_gains(mentions, find_gains(mentions, docs, weight))
+
+
+def find_gains(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> Gains:
+    """Find what each mention is told by others of its document.
+
+    RETURNS (Gains): Without mentions that are told nothing.
+    """
+    if not weight or not (written := _read(mentions, docs)):
+        return {}
+    confidence = np.exp(mentions.mention_score[:, None] + mentions.entity_scores)
+    where = np.nonzero((confidence > CONFIDENT) & (mentions.rows >= 0))
+    told = [(i, c) for i, c in zip(*(x.tolist() for x in where), strict=True) if i in written]
+    offers = _Offers(_evidence(mentions, confidence, written, told))
+    longest = _longest(written[i] for i in {i for i, _ in told})
+    gains = {}
+    for i, mention in written.items():
+        if not _is_within(mention, longest):
+            own = dict(zip(mentions.rows[i].tolist(), confidence[i].tolist(), strict=True))
+            if found := _gains(mention, offers, own, weight):
+                gains[i] = found
+    return gains
+
+
+def _apart(mentions: RankedMentions) -> np.ndarray:
+    """RETURNS (ndarray): Whether each mention's document has two that don't overlap, bool (N,)."""
+    n_docs = mentions.doc.max(initial=-1) + 1
+    last_start, first_end = np.full(n_docs, NO_CHARS), np.full(n_docs, np.iinfo(np.int64).max)
+    np.maximum.at(last_start, mentions.doc, mentions.chars[:, 0])
+    np.minimum.at(first_end, mentions.doc, mentions.chars[:, 1])
+    return (last_start >= first_end)[mentions.doc]
+
+
+def _read(mentions: RankedMentions, docs: Sequence[Doc]) -> dict[int, Written]:
+    """RETURNS (dict[int, Written]): The mentions that have words, candidates and company."""
+    has_words = mentions.chars[:, 0] != NO_CHARS
+    chosen = np.flatnonzero(_apart(mentions) & has_words & (mentions.rows[:, 0] >= 0))
+    of_docs = mentions.doc[chosen].tolist()
+    texts = {doc: docs[doc].text for doc in set(of_docs)}
+    read = {}
+    for i, doc, (start, end) in zip(
+        chosen.tolist(), of_docs, mentions.chars[chosen].tolist(), strict=True
+    ):
+        if mention := _written(doc, texts[doc][start:end], start):
+            read[i] = mention
+    return read
+
+
+def _written(doc: int, surface: str, start: int) -> Written | None:
+    split = words(surface)
+    if len(split) > 1 and split[-1].folded == POSSESSIVE:
+        split.pop()
+    if len(split) > 1 and split[0].folded in _ARTICLES:
+        split.pop(0)
+    if not split:
+        return None
+    folded = tuple(word.folded for word in split)
+    bare = surface[split[0].start : split[-1].end]
+    forms = [Form(doc, LOWER if bare == bare.lower() else CAPITAL, folded)]
+    if _are_initials(bare, folded):
+        forms.append(Form(doc, INITIALS, ("".join(folded),)))
+    return Written(forms, [start + word.start for word in split], start + split[-1].end)
+
+
+def _are_initials(bare: str, folded: Sequence[str]) -> bool:
+    """RETURNS (bool): Whether a name may be initials: "WHO", "U.N."."""
+    is_one = len(folded) == 1 or all(len(word) == 1 for word in folded)
+    return is_one and bare.isupper() and 1 < sum(map(len, folded)) <= MAX_INITIALS
+
+
+def _evidence(
+    mentions: RankedMentions,
+    confidence: np.ndarray,
+    written: dict[int, Written],
+    told: Sequence[tuple[int, int]],
+) -> dict[Form, dict[int, list[Evidence]]]:
+    """told (Sequence[tuple[int, int]]): Mentions and columns of the candidates that they mean.
+    RETURNS (dict): For each form, the entities that mentions with it mean."""
+    evidence: dict[Form, dict[int, list[Evidence]]] = defaultdict(lambda: defaultdict(list))
+    for i, column in told:
+        mention = written[i]
+        of_form = evidence[mention.forms[0]]
+        of_form[int(mentions.rows[i, column])].append(
+            Evidence(float(confidence[i, column]), i, mention.starts[0], mention.end)
+        )
+    return evidence
+
+
+class _Offers:
+    """What the mentions of a form are told.
+
+    evidence (dict): For each form, the entities that mentions with it mean.
+    """
+
+    def __init__(self, evidence: dict[Form, dict[int, list[Evidence]]]) -> None:
+        self.evidence = evidence
+        self.longer: dict[Form, list[Form]] = defaultdict(list)
+        for form in evidence:
+            for short in _short_forms(form):
+                self.longer[short].append(form)
+        self.cache: dict[Form, list[Offer]] = {}
+
+    def of(self, form: Form) -> list[Offer]:
+        """RETURNS (list[Offer]): The entities that are most evident for a form."""
+        if form not in self.cache:
+            sources = [(REPEATED, form), *((SHORTENED, longer) for longer in self.longer[form])]
+            offers = [
+                Offer(row, worth, sorted(found, reverse=True))
+                for worth, source in sources
+                for row, found in self.evidence.get(source, {}).items()
+            ]
+            offers.sort(key=lambda offer: -offer.worth * offer.evidence[0].confidence)
+            self.cache[form] = offers[:MAX_ENTITIES]
+        return self.cache[form]
+
+
+def _short_forms(form: Form) -> set[Form]:
+    """RETURNS (set[Form]): The parts of a name, and its initials."""
+    n = len(form.words)
+    if n == 1:
+        return set()
+    parts = {form.words[first:end] for first, end in combinations(range(n + 1), 2)}
+    short = {Form(form.doc, form.kind, part) for part in parts if len(part) < n}
+    if form.kind == CAPITAL:
+        for counted in (form.words, [word for word in form.words if len(word) > SMALL_WORD]):
+            initials = "".join(word[0] for word in counted)
+            if 1 < len(initials) <= MAX_INITIALS:
+                short.add(Form(form.doc, INITIALS, (initials,)))
+    return short
+
+
+def _longest(written: Iterable[Written]) -> dict[tuple[int, int], int]:
+    """RETURNS (dict): For the document and first character of each word in these mentions, the
+    number of words of the longest that has it."""
+    longest: dict[tuple[int, int], int] = {}
+    for mention in written:
+        for start in mention.starts:
+            place = mention.forms[0].doc, start
+            longest[place] = max(longest.get(place, 0), len(mention.starts))
+    return longest
+
+
+def _is_within(mention: Written, longest: dict[tuple[int, int], int]) -> bool:
+    place = mention.forms[0].doc, mention.starts[0]
+    return longest.get(place, 0) > len(mention.starts)
+
+
+def _gains(
+    mention: Written, offers: _Offers, own: dict[int, float], weight: float
+) -> dict[int, Gain]:
+    """own (dict[int, float]): The confidence of the mention itself in entities.
+    RETURNS (dict[int, Gain]): The gain of each entity."""
+    gains: dict[int, Gain] = {}
+    for form in mention.forms:
+        for row, worth, evidence in offers.of(form):
+            best = next((e for e in evidence if not _overlaps(mention, e)), None)
+            if best is not None and best.confidence > own.get(row, 0.0):
+                bonus = weight * worth * (best.confidence - own.get(row, 0.0))
+                gains[row] = max(gains.get(row, Gain(0.0, -1)), Gain(bonus, best.mention))
+    return gains
+
+
+def _overlaps(mention: Written, other: Evidence) -> bool:
+    return mention.starts[0] < other.end and other.start < mention.end
+
+
+def add_gains(mentions: RankedMentions, gains: Gains) -> RankedMentions:
+    """Add bonuses to the scores of entities. An entity that a mention lacks joins its candidates:
+    its own score would be no higher than that of the last.
+
+    RETURNS (RankedMentions): With the candidates ranked again.
+    """
+    if not gains:
+        return mentions
+    pairs = [(i, row, gain.bonus) for i, found in gains.items() for row, gain in found.items()]
+    which, row, bonuses = map(np.array, zip(*pairs, strict=True))
+    rows, raw, scores = _with_candidates(mentions, which, row)
+    bonus = np.zeros(rows.shape, dtype=np.float32)
+    bonus[which, (rows[which] == row[:, None]).argmax(axis=1)] = bonuses
+    raw = raw + bonus
+    joined = np.concatenate([scores + bonus, mentions.nil_score[:, None]], axis=1)
+    told = list(gains)
+    joined[told] = log_softmax(joined[told])
+    order = np.argsort(-raw, axis=1, kind="stable")
+    logit = mentions.logit + LIFT * bonus.max(axis=1)
+    return replace(
+        mentions,
+        logit=logit,
+        mention_score=np.where(mentions.given >= 0, 0.0, log_sigmoid(logit)),
+        rows=np.take_along_axis(rows, order, axis=1),
+        raw_scores=np.take_along_axis(raw, order, axis=1),
+        entity_scores=np.take_along_axis(joined[:, :-1], order, axis=1),
+        nil_score=joined[:, -1],
+    )
+
+
+def _with_candidates(
+    mentions: RankedMentions, which: np.ndarray, row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """which, row (ndarray): Mentions, ascending, and an entity that is to be a candidate of each.
+    RETURNS (tuple): Rows, raw scores and log-probabilities, with columns for new candidates."""
+    rows, raw, scores = mentions.rows, mentions.raw_scores, mentions.entity_scores
+    new = ~(rows[which] == row[:, None]).any(axis=1)
+    which, row = which[new], row[new]
+    if len(which):
+        column = rows.shape[1] + np.arange(len(which)) - np.searchsorted(which, which)
+        last = (rows >= 0).sum(axis=1)[which] - 1
+        wider = (0, 0), (0, column.max() + 1 - rows.shape[1])
+        rows = np.pad(rows, wider, constant_values=-1)
+        raw, scores = (np.pad(x, wider, constant_values=-np.inf) for x in (raw, scores))
+        rows[which, column], raw[which, column] = row, raw[which, last]
+        scores[which, column] = scores[which, last]
+    return rows, raw, scores
