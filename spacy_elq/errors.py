@@ -652,6 +652,10 @@ class Warnings(metaclass=ErrorsWithCodes):
         "The names in {path} are of an older release, and were made anew in memory, for {count} "
         "entities. Run this once: python -m spacy elq kb compact {path}"
     )
+    ELQ284 = (
+        "No entity has a number above 0 in the field '{name}', so the knowledge base knows no "
+        "popularity. Check the name of the field."
+    )
     ELQ351 = (
         "{count} of {spans} spans begin or end inside a token and were widened to whole tokens."
     )

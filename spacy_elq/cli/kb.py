@@ -108,6 +108,14 @@ def build_command(
             help="GPU for k-means, if FAISS supports it; -1 for the CPU",
         ),
     ] = -1,
+    popularity_field: Annotated[
+        str,
+        typer.Option(
+            "--popularity-field",
+            help='Field of ENTITIES that is their popularity, such as "pagerank", if it is not '
+            '"popularity"; also for entities that are added later',
+        ),
+    ] = "",
     snapshot: Annotated[
         str, typer.Option("--snapshot", help="Date of the entities; stored for information")
     ] = "",
@@ -148,6 +156,7 @@ def build_command(
         progress=not quiet,
         source=entities.name,
         snapshot=snapshot,
+        popularity_field=argument_text(popularity_field),
         overwrite=overwrite,
     )
     echo_note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
@@ -168,6 +177,7 @@ def info_command(path: KBPath, quiet: QuietOption = False) -> None:
         "vectors": f"{manifest.vectors} x {manifest.width}, {manifest.dtype}",
         "index": manifest.index,
         **_index_facts(manifest),
+        "popularity": _popularity(kb, manifest),
         "encoder": manifest.fingerprint or "unknown",
         "inference": manifest.inference or "unknown",
         "source": " ".join(filter(None, (manifest.source, manifest.snapshot))) or "unknown",
@@ -322,6 +332,14 @@ def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> Q
         queries = read_queries(path, encoder)
         return lambda: queries
     return lambda: read_queries(path, encoder, load_pipeline(pipeline) if pipeline else None)
+
+
+def _popularity(kb: FaissKB, manifest: Manifest) -> str:
+    import numpy as np
+
+    known = np.isfinite(kb.popularity(kb.view.live_rows())).sum()
+    field = f', from "{manifest.popularity_field}"' if manifest.popularity_field else ""
+    return f"known of {known} entities{field}" if known else "unknown"
 
 
 def _index_facts(manifest: Manifest) -> dict[str, str]:

@@ -77,6 +77,11 @@ def with_popularity(entity: Entity, name: str) -> Entity:
     return replace(entity, extra=extra, popularity=popularity)
 
 
+def map_popularity(entities: Iterable[Entity], name: str) -> Iterable[Entity]:
+    """RETURNS (Iterable[Entity]): The entities, a named field as their popularity."""
+    return (with_popularity(entity, name) for entity in entities) if name else entities
+
+
 def _required(record: Mapping[str, Any], name: str, where: str) -> str:
     value = _text(record, name, where)
     if not value.strip():

@@ -20,7 +20,7 @@ from spacy.tokens import Span
 from spacy.vocab import Vocab
 
 from ..concurrency import Mutex
-from ..entities.records import with_popularity
+from ..entities.records import map_popularity
 from ..errors import ElqError, Errors, Warnings
 from ..settings import as_list
 from ..types import Entity
@@ -269,7 +269,8 @@ class FaissKB(KnowledgeBase):
             If they differ from the stored ones by now, nothing is done.
         RETURNS (bool): Whether they were added.
         """
-        entities = [self._mapped(validate(entity)) for entity in entities]
+        name = self.manifest.popularity_field
+        entities = list(map_popularity(map(validate, entities), name))
         ids = [entity.id for entity in check_unique_ids(entities)]
         owners = np.arange(len(ids)) if owners is None else owners
         vectors, owners = check_vectors(ids, vectors, owners, self.entity_vector_length)
@@ -282,11 +283,6 @@ class FaissKB(KnowledgeBase):
             for entity, row, own in zip(entities, base_rows, of_each, strict=False):
                 changes.append(Change.of(entity, row, own))
         return True
-
-    def _mapped(self, entity: Entity) -> Entity:
-        """RETURNS (Entity): The entity with the popularity that the knowledge base reads."""
-        name = self.manifest.popularity_field
-        return with_popularity(entity, name) if name else entity
 
     def _stored(self, ids: Sequence[str]) -> list[Entity]:
         return self.records([row for row in self.rows(ids) if row is not None])

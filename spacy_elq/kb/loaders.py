@@ -52,12 +52,15 @@ def kb_from_directory(path: str | Path | None, device: int = -1) -> KBLoader:
     return load
 
 
-def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoader:
+def kb_from_entities(
+    path: str | Path, cache: str | Path | None = None, popularity_field: str = ""
+) -> KBLoader:
     """Registered as "spacy-elq.KBFromEntities.v1" in `misc`: embed the entities of a file.
 
     path (str | Path): Entity file, JSONL.
     cache (str | Path | None): A directory to keep the knowledge base in, used again as long as
         entities and encoder are the same. Without it, each load makes a temporary one.
+    popularity_field (str): As in `build_kb`.
     RETURNS (KBLoader): Needs an encoder.
     """
 
@@ -69,8 +72,10 @@ def kb_from_entities(path: str | Path, cache: str | Path | None = None) -> KBLoa
             raise ElqError(Errors.ELQ217)
         check_file(Path(path), "entities file")
         if cache is None:
-            return _build_temporary(read_entities(path), vocab, encoder, source=Path(path).name)
-        return _build_once(Path(path), Path(cache), vocab, encoder)
+            entities, source = read_entities(path), Path(path).name
+            settings = {"source": source, "popularity_field": popularity_field}
+            return _build_temporary(entities, vocab, encoder, **settings)
+        return _build_once(Path(path), Path(cache), vocab, encoder, popularity_field)
 
     return load
 
@@ -123,6 +128,7 @@ def rebuild(kb: FaissKB, encoder: EncodesEntities) -> FaissKB:
             index=manifest.index,
             source=manifest.source,
             snapshot=manifest.snapshot,
+            popularity_field=manifest.popularity_field,
         )
     new.scope = kb.scope
     return new
@@ -142,30 +148,44 @@ def _build_temporary(
     return FaissKB.open(out, vocab).keep_temporary(directory)
 
 
-def _build_once(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> FaissKB:
+def _build_once(
+    path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities, popularity_field: str
+) -> FaissKB:
     from ..entities.reader import read_entities
     from .build.builder import build_kb
     from .files.locks import exclusive_lock
 
-    kb = _cached(path, cache, vocab, encoder)
+    def cached() -> FaissKB | None:
+        return _cached(path, cache, vocab, encoder, popularity_field)
+
+    kb = cached()
     if kb is None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(cache.with_name(f".{cache.name}.cache.lock")):
-            kb = _cached(path, cache, vocab, encoder)  # another process may just have built it
+            kb = cached()  # another process may just have built it
             if kb is None:
-                source = f"{CACHE}{path.name}"
-                build_kb(read_entities(path), cache, encoder, source=source, overwrite=True)
-                kb = _cached(path, cache, vocab, encoder)
+                build_kb(
+                    read_entities(path),
+                    cache,
+                    encoder,
+                    source=f"{CACHE}{path.name}",
+                    popularity_field=popularity_field,
+                    overwrite=True,
+                )
+                kb = cached()
     if kb is None:  # the file changed while it was read
         raise ElqError(Errors.ELQ222.format(path=path))
     return kb
 
 
-def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> FaissKB | None:
+def _cached(
+    path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities, popularity_field: str
+) -> FaissKB | None:
     """RETURNS (FaissKB | None): The knowledge base in a cache, if it has these entities and this
         encoder.
     RAISES (ElqError): If the directory holds a knowledge base that was not made as a cache."""
     from ..entities.reader import read_entities
+    from ..entities.records import map_popularity
     from .build.build_state import digest_of
     from .files.manifest import MANIFEST
     from .knowledge_base import FaissKB
@@ -174,7 +194,7 @@ def _cached(path: Path, cache: Path, vocab: Vocab, encoder: EncodesEntities) -> 
         return None
     # Not in place: entities that one run adds do not belong to the cached file.
     kb = FaissKB.open(cache, vocab, in_place=False)
-    same = kb.manifest.digest == digest_of(read_entities(path))
+    same = kb.manifest.digest == digest_of(map_popularity(read_entities(path), popularity_field))
     if same and kb.fingerprint == encoder.fingerprint:
         return kb
     if not kb.manifest.source.startswith(CACHE):

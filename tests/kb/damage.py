@@ -47,7 +47,8 @@ def answers(path: Path) -> Any:
     cities = kb.search(queries, 3).rows.tolist()
     kb.restrict()
     names = [[e.id for e in kb.named(name)] for name in ("Paris", "Alexander", "It 1", "Nouméa")]
-    return list(kb), found.rows.tolist(), found.scores.tolist(), cities, names, len(kb)
+    popularity = repr(kb.popularity(kb.view.live_rows()).tolist())  # NaN equals itself in it
+    return list(kb), found.rows.tolist(), found.scores.tolist(), cities, names, popularity, len(kb)
 
 
 def mutations(size: int, flips: int, rng: random.Random) -> Iterator[tuple[str, Mutation]]:

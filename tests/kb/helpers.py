@@ -9,14 +9,29 @@ from spacy_elq.types import Entity
 
 WIDTH = 8
 ENTITIES = [
-    Entity("Q90", "Paris", "capital of France", ("City of Light",), "city", {"wiki": "Paris"}),
-    Entity("Q167646", "Paris", "son of Priam", ("Alexander",), "person"),
-    Entity("Q8409", "Alexander the Great", "king of Macedon", ("Alexander", "alexander")),
+    Entity(
+        "Q90",
+        "Paris",
+        "capital of France",
+        ("City of Light",),
+        "city",
+        {"wiki": "Paris"},
+        popularity=900,
+    ),
+    Entity("Q167646", "Paris", "son of Priam", ("Alexander",), "person", popularity=2.5),
+    Entity(
+        "Q8409",
+        "Alexander the Great",
+        "king of Macedon",
+        ("Alexander", "alexander"),
+        counts={"Alexander": 40},
+        popularity=120,
+    ),
     Entity("Q3", "Straße", extra={"rank": [1, {"deep": None}]}),
     Entity("Q4", "!!!", "band from Sacramento"),
     *(Entity(f"E{i}", f"Thing {i}", aliases=(f"It {i % 3}",)) for i in range(40)),
 ]
-NEW = Entity("N1", "Nouméa", "capital of New Caledonia", ("Port-de-France",), "city")
+NEW = Entity("N1", "Nouméa", "capital of New Caledonia", ("Port-de-France",), "city", popularity=7)
 CHANGED = Entity("Q90", "Lutetia", "Roman town", ("City of Light",))
 
 

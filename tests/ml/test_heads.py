@@ -84,6 +84,31 @@ def test_context_adds_a_share_of_the_direction_of_what_is_near(reach):
         np.testing.assert_allclose(row, unit(mean) + 0.5 * unit(near), atol=1e-12)
 
 
+def test_weights_of_features_that_came_later_stay_without_effect():
+    heads = Heads(4, name_features=True, priors=True)
+    with torch.no_grad():
+        for parameter in heads.parameters():
+            parameter.fill_(0.5)
+    old = {n: torch.ones_like(p) for n, p in heads.state_dict().items() if "priors" not in n}
+    old |= {"names.mention": torch.ones(6), "names.entity": torch.ones(3)}
+    heads.load_state_dict(old)
+    assert heads.names.mention.tolist() == [1] * 6 + [0] * 3
+    assert heads.name_weights().tolist() == [1, 1, 1, 0, 0]
+    assert heads.priors.popularity.tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match=r"size mismatch.*names\.entity"):
+        heads.load_state_dict(old | {"names.entity": torch.ones(9)})
+    del old["names.entity"]
+    with pytest.raises(RuntimeError, match=r"Missing.*names\.entity"):
+        heads.load_state_dict(old)
+
+
+def test_names_have_no_prior_where_it_is_switched_off():
+    heads = Heads(4, name_features=True)
+    assert heads.priors is None
+    assert len(heads.name_weights()) == 5 and float(heads.name_weights()[-1].detach()) == 0
+    assert Heads(4, priors=True).name_weights() is None
+
+
 @pytest.mark.parametrize("options", [{"context_window": 64}, {"nil": True}])
 def test_context_and_nil_need_cosine(options):
     with pytest.raises(ElqError, match=f"ELQ116.*{next(iter(options))}"):

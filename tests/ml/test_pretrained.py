@@ -1,10 +1,13 @@
 """Trained weights as changes to an encoder: written, applied, refused."""
 
+import json
+
 import numpy as np
 import pytest
 import spacy
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from spacy_elq.encoders.question import get_transformer
 from spacy_elq.errors import ElqError
@@ -83,6 +86,35 @@ def test_pretrained_weights_need_no_initialize(trained, elq_config, tiny_bert, t
         assert [(e.text, e.kb_id_) for e in loaded(row["text"]).ents] == expected
     elq.remove_entities([entity["id"] for entity in ENTITIES])
     assert not nlp(TEXTS[0]["text"]).ents
+
+
+@pytest.mark.parametrize("priors", [True, False])
+def test_weights_of_an_earlier_release_link_as_they_did(
+    trained, make_nlp_with, tiny_bert, tmp_path, priors
+):
+    """They lack the features of case, and the priors."""
+    nlp = make_nlp_with(pretrained=save(trained, tiny_bert, tmp_path / "new.safetensors"))
+    with torch.no_grad():
+        heads = get_heads(nlp.get_pipe("elq").model)
+        heads.names.mention[6:], heads.names.entity[3:] = 0, 0
+        heads.priors.popularity[:], heads.priors.share[:] = 0, 0
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        options = json.loads(file.metadata()["heads"])
+        del options["priors"]
+        metadata = {**file.metadata(), "heads": json.dumps(options)}
+    tensors = load_file(tmp_path / "new.safetensors")
+    tensors["heads.names.mention"] = tensors["heads.names.mention"][:6].contiguous()
+    tensors["heads.names.entity"] = tensors["heads.names.entity"][:3].contiguous()
+    del tensors["heads.priors.popularity"], tensors["heads.priors.share"]
+    save_file(tensors, tmp_path / "old.safetensors", metadata)
+    old = make_nlp_with(pretrained=str(tmp_path / "old.safetensors"), priors=priors)
+    old.to_disk(tmp_path / "saved")
+    for row in TEXTS:
+        expected = nlp.get_pipe("elq").rank_mentions([nlp.make_doc(row["text"])])
+        for other in (old, spacy.load(tmp_path / "saved")):
+            found = other.get_pipe("elq").rank_mentions([other.make_doc(row["text"])])
+            assert found.rows.tolist() == expected.rows.tolist()
+            np.testing.assert_array_equal(found.raw_scores, expected.raw_scores)
 
 
 def test_pretrained_weights_can_be_trained_on(trained, elq_config, tiny_bert, tmp_path):

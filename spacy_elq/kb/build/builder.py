@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,14 +14,14 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from ...entities.records import with_popularity
-from ...errors import ElqError, Errors
+from ...entities.records import map_popularity
+from ...errors import ElqError, Errors, Warnings
 from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
 from ..files.manifest import AUTO, EXACT, Manifest
 from ..files.names import NameIndex
-from ..files.popularity import write_popularity
+from ..files.popularity import scale_of, write_popularity
 from ..search.file_vectors import check_size, check_vectors
 from ..search.vector_store import find_backend
 from .build_state import (
@@ -196,10 +197,10 @@ def build_kb(
         index = validate_index(index, vectors.width, dtype)
     out = Path(out).absolute()
     with locked_build(out, overwrite) as work:
-        if popularity_field:
-            entities = (with_popularity(entity, popularity_field) for entity in entities)
-        digested = DigestedEntities(entities)
+        digested = DigestedEntities(map_popularity(entities, popularity_field))
         catalogue = write_catalogue(work, digested, expected=vectors.entities)
+        if popularity_field and scale_of(np.array(digested.popularity)) is None:
+            warnings.warn(Warnings.ELQ284.format(name=popularity_field), stacklevel=2)
         manifest = Manifest(
             entities=digested.count,
             width=vectors.width,
