@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..encoders.windows import NO_CHARS, WHOLE_TEXT, Window
+from ..encoders.word_shapes import with_shapes
 from ..kb.files.names import (
     CASELESS,
     LOWER,
@@ -27,7 +28,7 @@ from ..kb.files.names import (
     verbatim_hash,
     words,
 )
-from .name_case import DIFFERENT, SAME, compare_cases, has_case, surface_case
+from .name_case import DIFFERENT, SAME, compare_cases, surface_case
 
 # Features of a span that is a name. verbatim: with the same punctuation; title, alias: a title, or
 # only an alias; loose: equal except for a plural s, an article or spaces; inside: within a longer
@@ -130,9 +131,9 @@ def find_name_matches(
     names = _find_names(kb, in_window, max_words)
     if not names.runs:
         return matches
-    places = list(_find_places(names, in_window, windows, texts))
-    cased = {i: has_case(texts[i], of_text) for i, of_text in split.items()}
-    cases = _surface_cases(names.runs, in_window, windows, texts, cased)
+    pieces = {w: _real_pieces(windows[w]) for w in {window for window, _, _ in names.runs}}
+    places = list(_find_places(names, in_window, windows, texts, pieces))
+    cases = _surface_cases(names.runs, in_window, windows, texts, pieces)
     compared = compare_cases(cases[names.owner], names.entries["case"])
     entities, begins = _named_entities(names, compared == DIFFERENT)
     is_title = np.logical_or.reduceat(entities.kinds == TITLE, begins[:-1])
@@ -210,14 +211,17 @@ def _find_names(kb: NameTable, texts: Sequence[list[Word]], max_words: int) -> _
 
 
 def _find_places(
-    names: _Names, in_window: Sequence[list[Word]], windows: Sequence[Window], texts: Sequence[str]
+    names: _Names,
+    in_window: Sequence[list[Word]],
+    windows: Sequence[Window],
+    texts: Sequence[str],
+    pieces: Mapping[int, _Pieces],
 ) -> Iterator[_Place]:
     """Find the wordpieces of each name. A name may include adjacent punctuation: the features and
     the encoder decide whether it should.
 
     A few binary searches for each name: on a single text, numpy would take several times as long.
     """
-    pieces = {w: _real_pieces(windows[w]) for w in {window for window, _, _ in names.runs}}
     for name, (w, first_word, last_word) in enumerate(names.runs):
         text, (places, starts, ends) = texts[windows[w].doc], pieces[w]
         before, begin, end, after = _limits(in_window[w], first_word, last_word, len(text))
@@ -231,12 +235,18 @@ def _find_places(
                 yield _Place(name, places[s], places[e], text[starts[s] : ends[e]])
 
 
-def _real_pieces(window: Window) -> tuple[list[int], list[int], list[int]]:
-    """RETURNS (tuple[list[int], list[int], list[int]]): Place in the window, first and last
-    character of each wordpiece that is not a special token."""
+class _Pieces(NamedTuple):
+    """Place in the window, first and last character of each wordpiece that is no special token."""
+
+    places: list[int]
+    starts: list[int]
+    ends: list[int]
+
+
+def _real_pieces(window: Window) -> _Pieces:
     chars = window.chars.tolist()
     places = [i for i, (begin, _) in enumerate(chars) if begin != NO_CHARS]
-    return places, [chars[i][0] for i in places], [chars[i][1] for i in places]
+    return _Pieces(places, [chars[i][0] for i in places], [chars[i][1] for i in places])
 
 
 def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
@@ -326,16 +336,30 @@ def _surface_cases(
     in_window: Sequence[list[Word]],
     windows: Sequence[Window],
     texts: Sequence[str],
-    cased: Mapping[int, bool],
+    pieces: Mapping[int, _Pieces],
 ) -> np.ndarray:
-    """cased (Mapping): Whether each text has case.
-    RETURNS (ndarray): How each run is written: from `surface_case`, or `CASELESS`, int64 (R,)."""
+    """RETURNS (ndarray): How each run is written: from `surface_case`, int64 (R,)."""
+    shapes = _first_shapes(windows, texts, pieces)
     cases = np.full(len(runs), CASELESS)
     for i, (w, first, last) in enumerate(runs):
-        doc, split = windows[w].doc, in_window[w]
-        if cased[doc]:
-            cases[i] = surface_case(texts[doc], split[first].start, split[last].end)
+        begin, end = in_window[w][first].start, in_window[w][last].end
+        piece = bisect_right(pieces[w].ends, begin)
+        if piece < len(shapes[w]):
+            cases[i] = surface_case(texts[windows[w].doc][begin:end], shapes[w][piece])
     return cases
+
+
+def _first_shapes(
+    windows: Sequence[Window], texts: Sequence[str], pieces: Mapping[int, _Pieces]
+) -> dict[int, list[int]]:
+    """RETURNS (dict): The shape class of each wordpiece's word, in each window with `pieces`."""
+    named = [windows[w] for w in pieces]
+    if any(window.shapes is None for window in named):  # the model has no use for them
+        named = with_shapes(named, texts)
+    return {
+        w: [] if window.shapes is None else window.shapes[of_window.places, 0].tolist()
+        for (w, of_window), window in zip(pieces.items(), named, strict=True)
+    }
 
 
 def _case_features(cases: np.ndarray, best: np.ndarray) -> Iterator[tuple[bool, bool, bool]]:

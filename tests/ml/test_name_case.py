@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
 from spacy_elq.encoders.windows import cut_windows
@@ -17,10 +15,8 @@ from spacy_elq.kb.files.names import (
     LOWER,
     MIXED,
     case_of,
-    words,
 )
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.ml.name_case import has_case
 from spacy_elq.ml.name_features import ENTITY_FEATURES, LOG_SHARE, RECASED, find_name_matches
 from spacy_elq.types import Entity
 
@@ -90,8 +86,8 @@ MENTIONS = [
     ("He left the U.S. for Rome.", "U.S.", SAME, {"USA"}),
     ("He left Rome with us at noon.", "us", SAME, {"us"}),
     ("He saw Us in Rome.", "Us", SAME, {"Us"}),
-    ("Rome says the WHO warns.", "WHO", SAME, {"WHO"}),
-    ("Rome heard the Who sing.", "Who", SAME, {"The Who"}),
+    ("In Rome the WHO warns.", "WHO", SAME, {"WHO"}),
+    ("In Rome the Who sing.", "Who", SAME, {"The Who"}),
     ("a man who left Rome", "who", LOWERED, set()),
     ("He saw it in Rome.", "it", LOWERED, set()),
     ("an iphone from Rome", "iphone", LOWERED, set()),
@@ -114,13 +110,6 @@ MENTIONS = [
 @pytest.mark.parametrize("text, surface, features, alike", MENTIONS)
 def test_case_tells_names_apart(find, text, surface, features, alike):
     assert find(text, surface) == (features, alike)
-
-
-@given(st.text())
-def test_a_text_in_one_case_has_none(text):
-    for same in (text.lower(), text.upper()):
-        if same.islower() or same.isupper() or not any(map(str.isalpha, same)):
-            assert not has_case(same, words(same))
 
 
 COUNTS = [
