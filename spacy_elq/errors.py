@@ -87,8 +87,9 @@ class Errors(metaclass=ErrorsWithCodes):
         "in the package ({shipped}). Set pretrained = null to start from the encoder's weights."
     )
     ELQ118 = (
-        "The pretrained weights {path} are changes to another encoder. Use that encoder, or set "
-        "pretrained = null in [components.elq.model] to start from the encoder's weights."
+        "The pretrained weights {path} are changes to another encoder. Use that encoder, with the "
+        "same word_shapes, or set pretrained = null in [components.elq.model] to start from the "
+        "encoder's weights."
     )
     ELQ119 = (
         "The heads of the pretrained weights {path} differ from the model's. Configure the model "

@@ -24,9 +24,9 @@ N_SHAPES = 8
 
 # Abbreviations that a name follows; those of one letter are recognised anyway.
 _TITLES = "Mr|Mrs|Ms|Dr|St|Prof|Gen|Sen|Rep|Gov|Lt|Col|Sgt|Capt|Rev|Hon"
-_PERIOD = r"\.(?<!\b[^\W\d_a-z]\.)" + "".join(rf"(?<!\b{t}\.)" for t in _TITLES.split("|"))
-_STOP = rf"""((?:[!?\u2026\u061f\u0964]|{_PERIOD})[.!?\u2026]*["'\u201d\u2019\xbb)\]]*(?=\s))"""
-# Words, the end of a sentence (group 1), other characters one by one.
+_NO_TITLE = r"(?<!\b[^\W\d_a-z]\.)" + "".join(rf"(?<!\b{t}\.)" for t in _TITLES.split("|"))
+# A run of marks at once: group 1 takes part, and is empty, if a sentence ends there.
+_STOP = rf"""[.!?\u2026\u061f\u0964]+["'\u201d\u2019\xbb)\]]*(?:{_NO_TITLE}(?=\s)())?"""
 _ASCII_UNITS = re.compile(rf"[^\W_]+|{_STOP}|\S")
 _HIDDEN = r"[\p{M}\p{Cf}]*"  # marks and invisible characters, such as soft hyphens
 _CASED = r"[\p{Lu}\p{Ll}\p{Lt}\p{Lm}\p{N}]"
@@ -39,6 +39,8 @@ _SMALL_WORDS = {
     "off", "on", "or", "over", "per", "so", "than", "the", "to", "up", "upon", "v", "via", "vs",
     "with",
 }  # fmt: skip
+# Length from which on the sentence of a line may go on in the next one.
+_WRAPPED = 40
 # Title Case: number of words of the line, number of Capitalised ones that are not small words, and
 # the largest share of lower-case ones.
 _TITLE_WORDS, _TITLE_CAPITALS, _TITLE_LOWER = 4, 3, 0.1
@@ -91,20 +93,21 @@ def _cased_shapes(text: str) -> tuple[list[int], list[int]]:
     pattern = _ASCII_UNITS if text.isascii() else compiled(_UNITS)
     shapes: list[int] = []
     ends: list[int] = []
-    capitals, lower, begin = False, False, 0
+    seen: set[int] = set()
+    begin, fresh = 0, True
     for line in text.splitlines(keepends=True):
         units = list(pattern.finditer(line))
         words, of_line = [unit[0] for unit in units], _line_shapes(units)
-        if line.isupper() or _is_title_case(words, of_line):
+        small = fresh and line == line.lower()  # otherwise it may go on with a sentence
+        if small or line.isupper() or _is_title_case(words, of_line):
             of_line = [NONE] * len(units)
-        else:
-            # Letters by themselves, as "I", and acronyms are capitals everywhere.
-            long = {shape for word, shape in zip(words, of_line, strict=True) if len(word) > 1}
-            capitals, lower = capitals or CAPITALISED in long, lower or LOWER in long
+        # Letters by themselves, as "I", and acronyms are capitals everywhere.
+        seen.update(shape for word, shape in zip(words, of_line, strict=True) if len(word) > 1)
+        fresh = small or len(line) < _WRAPPED or not units or bool(units[-1].lastindex)
         shapes += of_line
         ends += [begin + unit.end() for unit in units]
         begin += len(line)
-    return (shapes, ends) if capitals and lower else ([], [])
+    return (shapes, ends) if {LOWER, CAPITALISED} <= seen else ([], [])
 
 
 def _line_shapes(units: Sequence[re.Match[str]]) -> list[int]:

@@ -40,10 +40,12 @@ class TrainingSettings(Settings):
         entities that the knowledge base lacks. Not with "in_batch".
     prior_dropout (float): Share of mentions for which popularity is hidden, so that the model also
         serves knowledge bases without it.
-    head_lr_factor, name_lr_factor (float): Factors on the learning rate for the heads, and for the
-        weights of the name features and of the priors.
+    head_lr_factor (float): Factor on the learning rate for the heads, and for the encoder's
+        embeddings of word shapes.
+    name_lr_factor (float): The same for the few weights of name features, priors and word shapes.
     freeze (list[str]): Modules or parameters that are not trained: of the question encoder, and of
-        the entity encoder if that is trained.
+        the entity encoder if that is trained. "embeddings" leaves out those of word shapes, which
+        are "embeddings.token_type_embeddings".
     precision (str): Of the transformer's matrix products: "bf16" or "fp32"; "auto" as in
         `InferenceSettings`.
     exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's

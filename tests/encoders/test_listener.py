@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import spacy
+import torch
 
 from spacy_elq import ElqError
 from spacy_elq.encoders.question import change_encoder, encoder_settings
 from spacy_elq.kb.loaders import kb_from_directory
-from spacy_elq.ml.model import get_encoder
+from spacy_elq.ml.model import get_encoder, get_heads
 
 from ..helpers import TEXTS, examples, train
 
@@ -70,6 +71,24 @@ def test_windows_of_a_long_document_share_out_its_characters(shared):
         owned[sorted(seen)] += 1
     letters = np.array([not char.isspace() for char in text])
     assert (owned[letters] == 1).all()
+
+
+@pytest.mark.slow
+def test_shapes_of_words_take_part_in_the_mention_logits(shared):
+    model = shared.get_pipe("elq").model
+
+    def logits(text):
+        doc = shared.get_pipe("transformer")(shared.make_doc(text))
+        (batch,) = model.predict([doc])
+        return batch.logits.numpy()
+
+    cased, uncased = "Is it Paris? It was Paris of Georgia.", "is it paris? it was."
+    before = logits(cased), logits(uncased)
+    with torch.no_grad():
+        for weights in get_heads(model).shapes.parameters():
+            weights += 1.0
+    assert np.abs(logits(cased) - before[0]).max() > 0.5
+    np.testing.assert_array_equal(logits(uncased), before[1])
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from spacy_elq.encoders import onnx_graph
 from spacy_elq.encoders.entity import EntityEncoder, load_entity_encoder
 from spacy_elq.encoders.inference import InferenceSettings, infer
 from spacy_elq.encoders.onnx_graph import GRAPHS, find_graph, forget_graphs
+from spacy_elq.encoders.token_types import add_shapes, shape_table
+from spacy_elq.encoders.word_shapes import N_SHAPES
 from spacy_elq.errors import ElqError
 from spacy_elq.types import Entity
 
@@ -56,6 +58,23 @@ def test_a_graph_computes_what_torch_does(transformer, rows, length):
     quantized = infer(transformer, ids, mask, INT8).numpy()[mask]
     assert (quantized != found).any()
     assert cosines(quantized, expected).min() > 0.98
+
+
+@pytest.mark.slow
+def test_a_graph_reads_the_types_of_a_model_that_has_learned_them(tiny_bert):
+    transformer = EntityEncoder(str(tiny_bert)).transformer
+    add_shapes(transformer)
+    with torch.no_grad():
+        shape_table(transformer).weight[1:] += 0.5 * torch.randn(N_SHAPES - 1, 32)
+    ids, mask = a_batch(5, 20)
+    vectors = []
+    for types in (None, np.zeros_like(ids), ids % N_SHAPES):
+        expected = infer(transformer, ids, mask, InferenceSettings(precision="fp32"), types)
+        found = infer(transformer, ids, mask, FP32, types).numpy()[mask]
+        np.testing.assert_allclose(found, expected.numpy()[mask], atol=1e-5)
+        vectors.append(found)
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert np.abs(vectors[2] - vectors[1]).max() > 0.01
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from spacy_elq.encoders.word_shapes import N_SHAPES
 from spacy_elq.errors import ElqError
 from spacy_elq.linking.decoding import span_logits
 from spacy_elq.ml.heads import (
@@ -12,6 +13,7 @@ from spacy_elq.ml.heads import (
     MentionContext,
     MentionPooling,
     MentionScorer,
+    ShapeWeights,
     torch_span_logits,
 )
 
@@ -144,6 +146,23 @@ def test_torch_and_numpy_span_logits_agree():
     expected = span_logits(logits, starts, ends, 4)
     tensors = (torch.from_numpy(a) for a in (logits, starts, ends))
     np.testing.assert_allclose(torch_span_logits(*tensors, 4).numpy(), expected, atol=1e-5)
+
+
+def test_a_word_adds_to_its_logits_and_to_the_bounds_beside_it():
+    torch.manual_seed(0)
+    module = ShapeWeights()
+    shapes = np.random.default_rng(2).integers(0, N_SHAPES, (3, 7, 3))
+    assert not module(shapes).any()
+    for weights in module.parameters():
+        torch.nn.init.normal_(weights)
+    table = {n: np.append(0.0, w.detach().double()) for n, w in module.named_parameters()}
+    own, before, after = np.moveaxis(shapes, 2, 0)
+    expected = [
+        table["start"][own] + table["before"][before],
+        table["end"][own] + table["after"][after],
+        table["inside"][own],
+    ]
+    np.testing.assert_allclose(module(shapes).detach(), np.stack(expected, 2), atol=1e-6)
 
 
 @pytest.mark.parametrize(("module", "kind"), [(MentionScorer, "mlp"), (MentionPooling, "avg")])

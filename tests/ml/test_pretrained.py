@@ -17,6 +17,7 @@ from spacy_elq.ml.pretrained import load_untrained_encoder, save_changes
 from ..helpers import ENTITIES, TEXTS, train
 
 pytestmark = pytest.mark.slow
+TYPES = "embeddings.token_type_embeddings.weight"
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,41 @@ def test_changes_to_another_encoder_are_refused(
     encoder = {**elq_config["model"]["encoder"], "name": str(tmp_path / "other")}
     with pytest.raises(ElqError, match="ELQ118"):
         make_nlp_with(pretrained=path, encoder=encoder)
+
+
+def test_word_shapes_are_saved_exactly(trained, make_nlp_with, tiny_bert, tmp_path, elq_config):
+    nlp = make_nlp_with()
+    with torch.no_grad():
+        shapes = get_heads(nlp.get_pipe("elq").model).shapes
+        for weights in (*shapes.parameters(), weights_of(nlp)[TYPES]):
+            weights += torch.randn(weights.shape)
+    path = save(nlp, tiny_bert, tmp_path / "w.safetensors", bits=2)
+    begun, expected = weights_of(make_nlp_with(pretrained=path)), weights_of(nlp)
+    for name in (TYPES, *(f"heads.shapes.{name}" for name, _ in shapes.named_parameters())):
+        np.testing.assert_allclose(begun[name], expected[name], rtol=1e-6, err_msg=name)
+    encoder = {**elq_config["model"]["encoder"], "word_shapes": False}
+    with pytest.raises(ElqError, match=r"ELQ118.*word_shapes"):
+        make_nlp_with(pretrained=path, encoder=encoder)
+
+
+def test_weights_from_before_word_shapes(make_nlp_with, tiny_bert, tmp_path, elq_config):
+    encoder = {**elq_config["model"]["encoder"], "word_shapes": False}
+    old = make_nlp_with(word_shapes=False, encoder=encoder)
+    old.get_pipe("elq").set_training(freeze=["embeddings", "pooler"])
+    train(old, steps=2)
+    path = save(old, tiny_bert, tmp_path / "new.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    options = json.loads(metadata["heads"])
+    del options["word_shapes"]
+    save_file(load_file(path), path, {**metadata, "heads": json.dumps(options)})
+    begun = make_nlp_with(pretrained=path)
+    text = "The Paris of Georgia is Paris"
+    joint = [
+        nlp.get_pipe("elq").rank_mentions([nlp.make_doc(text)]).joint
+        for nlp in (begun, make_nlp_with(pretrained=path, word_shapes=False, encoder=encoder))
+    ]
+    np.testing.assert_array_equal(*joint)
 
 
 def test_other_heads_are_refused(trained, make_nlp_with, tiny_bert, tmp_path):
