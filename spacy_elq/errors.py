@@ -40,7 +40,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "or name another encoder."
     )
     ELQ104 = (
-        "The question encoder needs a fast tokenizer (with character offsets), not {tokenizer}."
+        "The tokenizer of {source}, a {tokenizer}, gives no character offsets. Name an encoder "
+        "with a fast tokenizer."
     )
     ELQ105 = (
         "The component '{name}' has no knowledge base. Start one with `add_entities`, or open one "
@@ -136,6 +137,10 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ151 = (
         "`cfg` is a copy. Settings are attributes of the component: "
         "nlp.get_pipe('{name}').threshold = -2.0"
+    )
+    ELQ152 = (
+        "The tokenizer in {path} has {pieces} wordpieces, its transformer {known}: they are of "
+        "different models. Restore both from one copy."
     )
     # ELQ2xx: knowledge base
     ELQ142 = (

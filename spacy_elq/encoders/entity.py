@@ -74,7 +74,7 @@ def _reading(read: Callable[[EntityEncoder], T]) -> Callable[[EntityEncoder], T]
     def reported(encoder: EntityEncoder) -> T:
         try:
             return read(encoder)
-        except (ElqError, MemoryError, ImportError):
+        except (ElqError, MemoryError):
             raise
         except Exception as err:  # its readers raise anything for a damaged file
             raise_if_out_of_memory(err)

@@ -16,7 +16,6 @@ from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..errors import ElqError, Errors
 from ..settings import CHANGING, Count, Settings
 from .fast_bert import last_layer
 from .inference import InferenceSettings, infer
@@ -181,8 +180,6 @@ def _own_forward(
 ) -> tuple[list[EncodedBatch], Backprop]:
     transformer: Any = model.layers[0]
     tokenizer = transformer.tokenizer
-    if not getattr(tokenizer, "is_fast", False):
-        raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__))
     settings: EncoderSettings = model.attrs[SETTINGS]
     windows = doc_windows(
         tokenizer,

@@ -40,13 +40,16 @@ def load_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerFast:
 
     source (str): A directory or hub id.
     **options: Arguments of `AutoTokenizer.from_pretrained`.
-    RAISES (ElqError): If the model or the options name code.
+    RAISES (ElqError): If the model or the options name code, or there are no character offsets.
     """
     from transformers import AutoTokenizer
 
     check_files(source)
     refuse_code(options, "tokenizer_config")
-    return AutoTokenizer.from_pretrained(source, **{**options, "trust_remote_code": False})
+    tokenizer = AutoTokenizer.from_pretrained(source, **{**options, "trust_remote_code": False})
+    if not tokenizer.is_fast:
+        raise ElqError(Errors.ELQ104.format(tokenizer=type(tokenizer).__name__, source=source))
+    return tokenizer
 
 
 def load_config(source: str, **options: Any) -> PretrainedConfig:
@@ -80,6 +83,7 @@ def open_pretrained(
 
     tokenizer = load_tokenizer(source, **tokenizer_config)
     config = load_config(source, **{**transformer_config, "return_dict": True})
+    _check_vocabulary(tokenizer, config, source)
     return HFObjects(tokenizer, load_transformer(source, config), vocabulary(tokenizer))
 
 
@@ -104,8 +108,10 @@ def open_untrained(directory: Path) -> HFObjects:
     from transformers import AutoModel
 
     tokenizer = load_tokenizer(str(directory), use_fast=True)
+    config = load_config(str(directory))
+    _check_vocabulary(tokenizer, config, directory)
     with LOADING:
-        transformer = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
+        transformer = AutoModel.from_config(config, trust_remote_code=False)
     return HFObjects(tokenizer, transformer, vocabulary(tokenizer))
 
 
@@ -113,6 +119,15 @@ def vocabulary(tokenizer: PreTrainedTokenizerFast) -> bytes | None:
     """RETURNS (bytes | None): The content of the tokenizer's vocabulary file, if it has one."""
     file = getattr(tokenizer, "vocab_file", None)
     return Path(file).read_bytes() if file and Path(file).is_file() else None
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, source: str | Path
+) -> None:
+    """Raise an ElqError if the transformer has no embeddings for some of the wordpieces."""
+    known = config.vocab_size
+    if tokenizer.vocab_size > known:
+        raise ElqError(Errors.ELQ152.format(path=source, pieces=tokenizer.vocab_size, known=known))
 
 
 def check_files(source: str | Path) -> None:

@@ -22,7 +22,7 @@ from ..encoders.question import get_transformer
 from ..encoders.token_types import add_shapes, shape_table
 from ..encoders.transformer_files import load_config, load_transformer
 from ..encoders.word_shapes import N_SHAPES
-from ..errors import ElqError, Errors
+from ..errors import ElqError, Errors, raise_if_out_of_memory
 from ..files import atomic_file
 from .model import ElqModel, get_encoder, get_heads, initialize, is_initialized
 
@@ -55,7 +55,18 @@ def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
     with LOADING:
         if not is_initialized(model):  # by loading, or by use in another thread
             weights = resolve_weights(model.attrs[PRETRAINED])
-            initialize(model, lambda model: apply_changes(model, weights))
+            initialize(model, lambda model: _apply(model, weights))
+
+
+def _apply(model: ElqModel, path: Path) -> None:
+    try:
+        apply_changes(model, path)
+    except ElqError:
+        raise
+    except (LookupError, RuntimeError, TypeError, ValueError) as err:  # a crafted or damaged file
+        raise_if_out_of_memory(err)
+        reason = " ".join(str(err).split())[:200]
+        raise ElqError(Errors.ELQ121.format(path=path, reason=reason)) from None
 
 
 def is_pretrained(model: ElqModel) -> bool:

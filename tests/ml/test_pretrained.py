@@ -241,3 +241,22 @@ def test_files_that_are_no_weights_are_refused(content, make_nlp_with, tmp_path)
         path.write_bytes(content)
     with pytest.raises(ElqError, match="ELQ117" if content is None else "ELQ121"):
         make_nlp_with(pretrained=str(path))
+
+
+@pytest.mark.parametrize("lost", ["base", "heads", "heads_", "planes", "scale"])
+def test_a_weight_file_that_lacks_a_part_is_named(
+    trained, make_nlp_with, tiny_bert, tmp_path, lost
+):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "all.safetensors"
+    save(trained, tiny_bert, path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {k: v for k, v in file.metadata().items() if k != lost}
+    if lost == "heads_":
+        metadata["heads"] = "{"
+    tensors = {k: v for k, v in load_file(path).items() if not k.endswith(f".{lost}")}
+    save_file(tensors, path, metadata)
+    with pytest.raises(ElqError, match="ELQ121"):
+        make_nlp_with(pretrained=str(path))

@@ -8,6 +8,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 import srsly
@@ -213,3 +214,61 @@ def test_bytes_and_pickles_go_through_the_same_door(saved, tmp_path, sentinel):
     with pytest.raises(ElqError, match="ELQ140"):
         elq.from_bytes(srsly.msgpack_dumps(state))
     assert nlp("Paris").text == "Paris"
+
+
+UNOPENABLE = [
+    (TOKENIZER, {"tokenizer_class": "TransfoXLTokenizer"}),  # needs another library
+    (TOKENIZER, {"tokenizer_class": "BertJapaneseTokenizer"}),  # has no character offsets
+    (CONFIG, {"model_type": "timm_wrapper"}),
+    (CONFIG, {"vocab_size": 3}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings"), UNOPENABLE)
+@pytest.mark.parametrize("part", ["model", "entity_encoder"])
+def test_models_that_cannot_be_opened_here(saved, tmp_path, sentinel, part, name, settings):
+    shutil.copytree(saved, tmp_path / "p")
+    craft(tmp_path / "p" / "elq" / part, name, settings, sentinel)
+    with pytest.raises(ElqError, match="ELQ1"):
+        spacy.load(tmp_path / "p").get_pipe("elq").add_entities([{"id": "N1", "title": "New"}])
+
+
+def mutations(content: bytes, rng: np.random.Generator):
+    """Ways in which disks and transfers damage files."""
+    yield "emptied", b""
+    yield "cut", content[: len(content) // 2]
+    yield "cut at the end", content[:-1]
+    yield "extended", content + b"\0"
+    yield "zeroed", b"\0" * len(content)
+    for _ in range(6):
+        flipped = bytearray(content)
+        flipped[rng.integers(min(len(content), 4096))] ^= 1 << rng.integers(8)
+        yield "flipped", bytes(flipped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["model", "entity_encoder", "cfg"])
+def test_damaged_files_give_a_code_or_finite_scores(saved, tmp_path, part):
+    """Weights and vocabularies have no checksums: a flip in them can change an answer."""
+    path = tmp_path / "p"
+    shutil.copytree(saved, path)
+    rng = np.random.default_rng(0)
+    top = path / "elq" / part
+    for file in sorted(f for f in [top, *top.rglob("*")] if f.is_file()):
+        content = file.read_bytes()
+        file.unlink()  # may be a hard link
+        for kind, damaged in mutations(content, rng):
+            file.write_bytes(damaged)
+            try:
+                nlp = spacy.load(path)
+                doc = nlp("who did paris marry")
+                nlp.get_pipe("elq").add_entities([{"id": "N1", "title": "New"}])
+            except ElqError as err:
+                assert str(err).startswith("[ELQ"), (file.name, kind)
+            else:
+                assert all(np.isfinite(e._.elq.score) for e in doc.ents), (file.name, kind)
+            nlp = None
+            shutil.rmtree(path / "elq" / "kb")
+            shutil.copytree(saved / "elq" / "kb", path / "elq" / "kb")
+        file.write_bytes(content)

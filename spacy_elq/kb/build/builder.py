@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ...entities.records import map_popularity
 from ...errors import ElqError, Errors, Warnings
+from ...files import naming
 from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
@@ -196,7 +197,7 @@ def build_kb(
     if index_file is None:
         index = validate_index(index, vectors.width, dtype)
     out = Path(out).absolute()
-    with locked_build(out, overwrite) as work:
+    with naming(out), locked_build(out, overwrite) as work:
         digested = DigestedEntities(map_popularity(entities, popularity_field))
         catalogue = write_catalogue(work, digested, expected=vectors.entities)
         if popularity_field and scale_of(np.array(digested.popularity)) is None:
