@@ -31,7 +31,7 @@ from spacy_elq.types import Entity
 from .helpers import ENTITIES, TEXTS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-OURS = ["minilm", "bert-base", "bert-large"]
+OURS = ["minilm", "documents", "bert-base", "bert-large"]
 PUBLISHED = ["elq-scratch", "elq-frozen", "elq-finetune"]
 ELQ_ENCODER = EntityEncoderSettings(
     template="elq", pooling="cls", normalize=False, alias_vectors=False
@@ -45,12 +45,13 @@ def test_each_config_is_tested():
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """The texts as `.spacy` and as ELQ's jsonl, and a KB of the published kind."""
+    """The texts as `.spacy`, as spans JSONL and as ELQ's jsonl."""
     directory = tmp_path_factory.mktemp("corpus")
     nlp = spacy.blank("en")
     write_docbin(
         docs_from_texts(nlp, [text_from_dict(t, "") for t in TEXTS]), directory / "a.spacy"
     )
+    (directory / "spans.jsonl").write_text("\n".join(map(json.dumps, TEXTS)))
     rows = [
         {
             "id": i,
@@ -76,8 +77,10 @@ def write_config(name, path, tiny_bert, paths):
     """A config with its paths filled in, whose encoders are the tiny one."""
     config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=False)
     config["paths"] |= {key: str(value) for key, value in paths.items()}
+    elq = config["components"]["elq"]
+    if name == "documents":
+        elq["model"]["pretrained"] = None
     if name == "minilm":
-        elq = config["components"]["elq"]
         elq["entity_encoder"] = {"source": str(tiny_bert)}
         elq["model"]["pretrained"] = None
         elq["model"]["encoder"] |= {"name": str(tiny_bert), "max_length": 64, "overlap": 24}
@@ -86,8 +89,8 @@ def write_config(name, path, tiny_bert, paths):
 
 
 def overrides(name, corpus, steps=2):
-    suffix = "spacy" if name in OURS else "jsonl"
-    values = {f"paths.{part}": str(corpus / f"a.{suffix}") for part in ("train", "dev")}
+    file = "spans.jsonl" if name == "documents" else "a.spacy" if name in OURS else "a.jsonl"
+    values = {f"paths.{part}": str(corpus / file) for part in ("train", "dev")}
     return {**values, "training.max_steps": steps, "training.eval_frequency": steps}
 
 
@@ -96,6 +99,7 @@ def run(corpus, tiny_bert, entities_path, kb_path, elq_kb_path, tmp_path):
     """Trains with a config for two steps."""
     paths = {
         "minilm": {"kb": kb_path},
+        "documents": {"kb": kb_path, "encoder": tiny_bert},
         "bert-base": {"kb": kb_path, "encoder": tiny_bert},
         "bert-large": {"kb": kb_path, "encoder": tiny_bert},
         "elq-scratch": {"kb": entities_path, "encoder": tiny_bert},

@@ -46,6 +46,9 @@ RECORDS = {
     },
 }
 
+# How documents are written.
+CASES = {"as it is": str, "small": str.lower, "capitals": str.upper}
+
 
 def run(script, *arguments):
     command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
@@ -115,3 +118,37 @@ def test_texts_are_made_of_entities_and_questions(corpus, tmp_path):
     assert any(not found for found in mentions)  # strangers
     assert any(fold(name) == "moor" for found in mentions for name, _ in found)
     assert any(("Wales", "Q3") in found and len(found) > 1 for found in mentions)  # described
+
+
+def test_documents_are_written_as_people_write(tmp_path):
+    tokenized = {
+        "text": 'In 1987 , the " Moor Dept " ( MD ) hired a well - known Ada Moor ; it \'s big .',
+        "spans": [{"start": 56, "end": 64, "id": "Q1"}, {"start": 67, "end": 69, "id": "Q1"}],
+        "complete": False,
+    }
+    question = {"text": "who is Ada", "spans": [{"start": 7, "end": 10, "id": "Q1"}]}
+    held_out = {"text": "WHO IS BEE", "spans": []}
+    for name, rows in (("t", [tokenized] * 40), ("q", [question, held_out]), ("h", [held_out])):
+        srsly.write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    run(
+        *("documents.py", tmp_path / "out.jsonl", "--tokenized", tmp_path / "t.jsonl"),
+        *("--questions", tmp_path / "q.jsonl", "--held-out", tmp_path / "h.jsonl"),
+    )
+    texts = list(srsly.read_jsonl(tmp_path / "out.jsonl"))
+    assert len(texts) == 41 and question in texts
+    written = 'In 1987, the "Moor Dept" (MD) hired a well-known Ada Moor; it\'s big.'
+    of_case = {
+        kind: [t for t in texts if t["text"] == change(written)] for kind, change in CASES.items()
+    }
+    assert all(of_case.values()) and sum(map(len, of_case.values())) == 40
+    for text in texts:
+        if text is not question and text["text"] != question["text"]:
+            assert [text["text"][s["start"] : s["end"]].lower() for s in text["spans"]] == [
+                "ada moor"
+            ]
+    unknown = {
+        kind: {t["text"][u["start"] : u["end"]] for t in found for u in t["unknown"]}
+        for kind, found in of_case.items()
+    }
+    assert unknown["as it is"] == {"it"}
+    assert unknown["small"] == {"it", "in", "moor dept", "md"}
