@@ -3,15 +3,15 @@
 A text names an entity in full, then in short: "Angela Merkel", later "Merkel"; "World Health
 Organization (WHO)", later "WHO". And a name that occurs twice mostly means the same. So an entity
 that a mention means with confidence becomes likelier for the other mentions of the document that
-have the same words, a part of its words, or its initials.
+have the same words, its last words, or its initials.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from heapq import nlargest
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from .ranked import RankedMentions
 CONFIDENT = 0.2
 # What certain evidence adds to an entity's score: from the same words, and from a longer form.
 REPEATED = 1.0
-SHORTENED = 3.0
+SHORTENED = 4.0
 # Share of the highest bonus that the mention's logit gets too.
 LIFT = 0.5
 # Number of entities that a form may stand for: in a book, "John" begins hundreds of names.
@@ -37,6 +37,8 @@ SMALL_WORD = 3
 # Ways to write a name. Only those of the same kind are compared.
 LOWER, CAPITAL, INITIALS = range(3)
 _ARTICLES = ("the", "a", "an")
+# What follows them in a name is another name: "Bank of England".
+PREPOSITIONS = ("of", "in", "at", "for", "on", "and")
 
 
 class Form(NamedTuple):
@@ -48,21 +50,60 @@ class Form(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """A mention that means an entity, with its confidence and its characters."""
+    """A mention that means an entity, with its confidence."""
 
     confidence: float
     mention: int
-    start: int
-    end: int
 
 
-class Offer(NamedTuple):
-    """An entity for the mentions with one form, and the mentions that mean it, most confident
-    first. Certain evidence adds `worth` to the entity's score."""
+@dataclass(frozen=True)
+class Said:
+    """What the mentions with one form mean.
+
+    places (set[int]): Their first characters.
+    entities (dict[int, dict[int, Evidence]]): Row of an entity → place → the evidence there.
+    """
+
+    places: set[int] = field(default_factory=set)
+    entities: dict[int, dict[int, Evidence]] = field(default_factory=dict)
+
+    def add(self, place: int, row: int, evidence: Evidence) -> None:
+        """Of mentions at one place, such as "Bulls" and "the Bulls", the best counts."""
+        known = self.entities.setdefault(row, {})
+        known[place] = max(evidence, known.get(place, evidence))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An entity that mentions of one form mean, for mentions of the same or a shorter form.
+
+    worth (float): What certain evidence adds to the entity's score.
+    said (dict[int, Evidence]): Place → evidence.
+    places (set[int]): All places of the form.
+    total (float): The sum of all confidences.
+    best (list[Evidence]): The best evidence, from two places.
+    """
 
     row: int
     worth: float
-    evidence: list[Evidence]
+    said: dict[int, Evidence]
+    places: set[int]
+    total: float
+    best: list[Evidence]
+
+    @classmethod
+    def of(cls, row: int, worth: float, said: dict[int, Evidence], places: set[int]) -> Offer:
+        total = sum(evidence.confidence for evidence in said.values())
+        return cls(row, worth, said, places, total, nlargest(2, said.values()))
+
+    def elsewhere(self, place: int) -> Evidence:
+        """RETURNS (Evidence): The mean confidence at other places, and the best mention there."""
+        own = self.said.get(place)
+        others = len(self.places) - (place in self.places)
+        best = [evidence for evidence in self.best if evidence != own]
+        if not others or not best:
+            return Evidence(0.0, -1)
+        return Evidence((self.total - (own.confidence if own else 0.0)) / others, best[0].mention)
 
 
 @dataclass(frozen=True)
@@ -71,12 +112,10 @@ class Written:
 
     forms (list[Form]): Its form; if it is in capitals, also the form of initials.
     starts (list[int]): First characters of the form's words.
-    end (int): Last character, exclusive.
     """
 
     forms: list[Form]
     starts: list[int]
-    end: int
 
 
 class Gain(NamedTuple):
@@ -86,6 +125,7 @@ class Gain(NamedTuple):
     source: int
 
 
+NO_GAIN = Gain(0.0, -1)
 # Position of a mention → row of an entity → its gain.
 Gains = dict[int, dict[int, Gain]]
 
@@ -108,7 +148,7 @@ def find_gains(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> 
     confidence = np.exp(mentions.mention_score[:, None] + mentions.entity_scores)
     where = np.nonzero((confidence > CONFIDENT) & (mentions.rows >= 0))
     told = [(i, c) for i, c in zip(*(x.tolist() for x in where), strict=True) if i in written]
-    offers = _Offers(_evidence(mentions, confidence, written, told))
+    offers = _Offers(_said(mentions, confidence, written, told))
     longest = _longest(written[i] for i in {i for i, _ in told})
     gains = {}
     for i, mention in written.items():
@@ -149,14 +189,14 @@ def _written(doc: int, surface: str, start: int) -> Written | None:
         split.pop()
     if len(split) > 1 and split[0].folded in _ARTICLES:
         split.pop(0)
-    if not split:
+    if not split or split[-1].folded in _ARTICLES:
         return None
     folded = tuple(word.folded for word in split)
     bare = surface[split[0].start : split[-1].end]
     forms = [Form(doc, LOWER if bare == bare.lower() else CAPITAL, folded)]
     if _are_initials(bare, folded):
         forms.append(Form(doc, INITIALS, ("".join(folded),)))
-    return Written(forms, [start + word.start for word in split], start + split[-1].end)
+    return Written(forms, [start + word.start for word in split])
 
 
 def _are_initials(bare: str, folded: Sequence[str]) -> bool:
@@ -165,64 +205,66 @@ def _are_initials(bare: str, folded: Sequence[str]) -> bool:
     return is_one and bare.isupper() and 1 < sum(map(len, folded)) <= MAX_INITIALS
 
 
-def _evidence(
+def _said(
     mentions: RankedMentions,
     confidence: np.ndarray,
     written: dict[int, Written],
     told: Sequence[tuple[int, int]],
-) -> dict[Form, dict[int, list[Evidence]]]:
+) -> dict[Form, Said]:
     """told (Sequence[tuple[int, int]]): Mentions and columns of the candidates that they mean.
-    RETURNS (dict): For each form, the entities that mentions with it mean."""
-    evidence: dict[Form, dict[int, list[Evidence]]] = defaultdict(lambda: defaultdict(list))
+    RETURNS (dict[Form, Said]): What the mentions with each form mean."""
+    said: dict[Form, Said] = defaultdict(Said)
+    for mention in written.values():
+        said[mention.forms[0]].places.add(mention.starts[0])
     for i, column in told:
-        mention = written[i]
-        of_form = evidence[mention.forms[0]]
-        of_form[int(mentions.rows[i, column])].append(
-            Evidence(float(confidence[i, column]), i, mention.starts[0], mention.end)
-        )
-    return evidence
+        evidence = Evidence(float(confidence[i, column]), i)
+        row, mention = int(mentions.rows[i, column]), written[i]
+        said[mention.forms[0]].add(mention.starts[0], row, evidence)
+    return said
 
 
 class _Offers:
     """What the mentions of a form are told.
 
-    evidence (dict): For each form, the entities that mentions with it mean.
+    said (dict[Form, Said]): What the mentions with each form mean.
     """
 
-    def __init__(self, evidence: dict[Form, dict[int, list[Evidence]]]) -> None:
-        self.evidence = evidence
-        self.longer: dict[Form, list[Form]] = defaultdict(list)
-        for form in evidence:
-            for short in _short_forms(form):
-                self.longer[short].append(form)
+    def __init__(self, said: dict[Form, Said]) -> None:
+        self.sources: dict[Form, list[tuple[float, Said]]] = defaultdict(list)
+        for form, meant in said.items():
+            if meant.entities:
+                self.sources[form].append((REPEATED, meant))
+                for short in _short_forms(form):
+                    self.sources[short].append((SHORTENED, meant))
         self.cache: dict[Form, list[Offer]] = {}
 
     def of(self, form: Form) -> list[Offer]:
         """RETURNS (list[Offer]): The entities that are most evident for a form."""
         if form not in self.cache:
-            sources = [(REPEATED, form), *((SHORTENED, longer) for longer in self.longer[form])]
             offers = [
-                Offer(row, worth, sorted(found, reverse=True))
-                for worth, source in sources
-                for row, found in self.evidence.get(source, {}).items()
+                Offer.of(row, worth, said, meant.places)
+                for worth, meant in self.sources.get(form, ())
+                for row, said in meant.entities.items()
             ]
-            offers.sort(key=lambda offer: -offer.worth * offer.evidence[0].confidence)
+            offers.sort(key=lambda offer: -offer.worth * offer.total / len(offer.places))
             self.cache[form] = offers[:MAX_ENTITIES]
         return self.cache[form]
 
 
 def _short_forms(form: Form) -> set[Form]:
-    """RETURNS (set[Form]): The parts of a name, and its initials."""
-    n = len(form.words)
-    if n == 1:
-        return set()
-    parts = {form.words[first:end] for first, end in combinations(range(n + 1), 2)}
-    short = {Form(form.doc, form.kind, part) for part in parts if len(part) < n}
-    if form.kind == CAPITAL:
-        for counted in (form.words, [word for word in form.words if len(word) > SMALL_WORD]):
+    """RETURNS (set[Form]): The last words of a name, and its initials. Its first words mostly name
+    something else, "American" or "Boston" as often as "Angela"."""
+    doc, kind, split = form
+    short = {
+        Form(doc, kind, split[first:])
+        for first in range(1, len(split))
+        if split[first - 1] not in PREPOSITIONS
+    }
+    if kind == CAPITAL and len(split) > 1:
+        for counted in (split, [word for word in split if len(word) > SMALL_WORD]):
             initials = "".join(word[0] for word in counted)
             if 1 < len(initials) <= MAX_INITIALS:
-                short.add(Form(form.doc, INITIALS, (initials,)))
+                short.add(Form(doc, INITIALS, (initials,)))
     return short
 
 
@@ -249,16 +291,12 @@ def _gains(
     RETURNS (dict[int, Gain]): The gain of each entity."""
     gains: dict[int, Gain] = {}
     for form in mention.forms:
-        for row, worth, evidence in offers.of(form):
-            best = next((e for e in evidence if not _overlaps(mention, e)), None)
-            if best is not None and best.confidence > own.get(row, 0.0):
-                bonus = weight * worth * (best.confidence - own.get(row, 0.0))
-                gains[row] = max(gains.get(row, Gain(0.0, -1)), Gain(bonus, best.mention))
+        for offer in offers.of(form):
+            told = offer.elsewhere(mention.starts[0])
+            bonus = weight * offer.worth * (told.confidence - own.get(offer.row, 0.0))
+            if bonus > gains.get(offer.row, NO_GAIN).bonus:
+                gains[offer.row] = Gain(bonus, told.mention)
     return gains
-
-
-def _overlaps(mention: Written, other: Evidence) -> bool:
-    return mention.starts[0] < other.end and other.start < mention.end
 
 
 def add_gains(mentions: RankedMentions, gains: Gains) -> RankedMentions:

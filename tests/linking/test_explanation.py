@@ -13,6 +13,7 @@ from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.kb.live.view import View
 from spacy_elq.kb.search.file_vectors import SearchResult
 from spacy_elq.linking import explanation
+from spacy_elq.linking.document import SHORTENED
 from spacy_elq.ml.model import get_heads
 from spacy_elq.pipeline.lookup import doc_before
 from spacy_elq.types import Entity
@@ -47,6 +48,8 @@ def ents(doc):
     [
         {},
         {"threshold": -30.0},
+        {"threshold": -8.0, "document_weight": 9.0},
+        {"document_weight": 0.0},
         {"threshold": -30.0, "num_cand_mentions": 4},
         {"threshold": -8.0, "word_boundaries": False, "special_tokens": True},
         {"threshold_type": "top_entity_by_mention", "mention_threshold": -9.0},
@@ -74,6 +77,26 @@ def test_scores_are_those_of_the_links(nlp, elq):
     assert span.candidates[0].description == "country in the Caucasus"
     raw = np.array([c.raw_score for c in span.candidates])
     assert span.entity_score == pytest.approx(raw[0] - np.log(np.exp(raw).sum()), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_what_other_mentions_add_is_told(nlp, elq):
+    text = "who did paris hilton marry and where was hilton when paris fell to paris hilton"
+    elq.threshold, elq.document_weight = -8.0, 2.0
+    shares = [
+        (span, candidate)
+        for span in elq.explain(nlp.make_doc(text)).spans
+        for candidate in span.candidates
+        if candidate.document_share
+    ]
+    assert shares
+    for span, candidate in shares:
+        start, end = candidate.source
+        assert 0 < candidate.document_share <= 2 * SHORTENED
+        assert (end <= span.start or span.end <= start) and text[start:end].endswith(span.text)
+    elq.document_weight = 0.0
+    for span in elq.explain(nlp.make_doc(text)).spans:
+        assert not any(c.document_share or c.source for c in span.candidates)
 
 
 @pytest.mark.slow

@@ -135,6 +135,24 @@ def test_a_given_mention_across_windows_without_an_overlap_is_found_once(nlp):
 
 
 @pytest.mark.slow
+def test_a_setting_between_two_calls_lets_mentions_tell_each_other(nlp):
+    elq = nlp.get_pipe("elq")
+    doc = nlp.make_doc("who did paris hilton marry and where was hilton")
+    given = [[(8, 20), (len(doc.text) - 6, len(doc.text))]]
+    found = {}
+    for weight in (0.0, 1.0, 0.0):
+        elq.document_weight = weight
+        found.setdefault(weight, []).append(elq.rank_mentions([doc], given))
+    off, on = found[0.0][0], found[1.0][0]
+    np.testing.assert_array_equal(off.raw_scores, found[0.0][1].raw_scores)
+    assert on.mention_score.tolist() == [0, 0]
+    long, short = (int(np.flatnonzero(on.given == i)[0]) for i in (0, 1))
+    row = on.rows[long, 0]
+    before, after = (m.entity_scores[short][m.rows[short] == row] for m in (off, on))
+    assert after[0] > before[0]
+
+
+@pytest.mark.slow
 def test_no_more_entities_are_looked_for_than_there_are(nlp):
     elq = nlp.get_pipe("elq")
     kb, heads, asked = elq.kb.view, get_heads(elq.model), []
