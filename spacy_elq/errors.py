@@ -442,7 +442,7 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ332 = "There is no setting '{name}'. Check the spelling."
     ELQ333 = (
         "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
-        "--output' wrote."
+        '--output\' wrote, or {{"name": SYSTEM, "scores": {{SET: F1}}}}.'
     )
     ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
     ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."

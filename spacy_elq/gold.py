@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans
@@ -28,9 +29,12 @@ FIELDS_KEY = "elq"
 # Key in `user_data` of reference documents whose gold entities were swapped. `training.augment`
 # writes it; the component reads it, to tell the entities of the training data.
 AUGMENTED_KEY = "elq_augmented"
-# Fields of a text in an evaluation set: [start, end) of the part whose links count, and spans that
-# may be linked or not.
-EVALUATION_SPAN, OPTIONAL = "evaluation_span", "optional"
+# Fields of a text in an evaluation set: [start, end) of the part whose links count, and mentions
+# that may be linked or not: optional ones, alternatives to gold mentions, other kinds (dates,
+# quantities), and those whose entity could not be mapped to the knowledge base.
+EVALUATION_SPAN = "evaluation_span"
+OPTIONAL, ALTERNATIVE, OTHER, UNMAPPED = "optional", "alt", "other", "unmapped"
+IGNORED = (OPTIONAL, ALTERNATIVE, OTHER, UNMAPPED)
 # Fields of a text: whether all of its mentions are annotated, spans that may be mentions, and
 # mentions of no entity.
 COMPLETE, UNKNOWN, NIL = "complete", "unknown", "nil"
@@ -38,6 +42,10 @@ COMPLETE, UNKNOWN, NIL = "complete", "unknown", "nil"
 TOPIC = "topic_id"
 # Key of the span group's attrs that holds one dictionary of other fields per gold span.
 SPAN_FIELDS = "fields"
+# Key of its attrs for the characters of each span, where tokens are wider than one.
+BOUNDS = "bounds"
+
+Bounds = tuple[int, int]
 
 
 def gold_spans(doc: Doc) -> list[Span]:
@@ -74,36 +82,71 @@ def gold_fields(doc: Doc) -> Mapping[str, Any]:
     return doc.user_data.get(FIELDS_KEY) or {}
 
 
-def is_countable(span: Span, reference: Doc) -> bool:
-    """RETURNS (bool): Whether an evaluation set counts a link: it is inside the annotated part (the
-    field "evaluation_span"), and not at a mention that may be linked or not ("optional")."""
-    fields, place = gold_fields(reference), (span.start_char, span.end_char)
-    start, end = fields.get(EVALUATION_SPAN) or (0, len(reference.text))
-    optional = fields.get(OPTIONAL) or ()
-    return (
-        start <= place[0]
-        and place[1] <= end
-        and not any(place == (other["start"], other["end"]) for other in optional)
-    )
+def span_bounds(doc: Doc, key: str) -> list[Bounds]:
+    """RETURNS (list[Bounds]): The characters of the spans of a group as they were annotated:
+    tokens may be wider."""
+    spans = doc.spans.get(key, ())
+    exact = doc.spans[key].attrs.get(BOUNDS, ()) if key in doc.spans else ()
+    if len(exact) == len(spans):
+        return [(start, end) for start, end in exact]
+    return [(span.start_char, span.end_char) for span in spans]
+
+
+def gold_triples(doc: Doc) -> list[Triple]:
+    """RETURNS (list[Triple]): The gold mentions of a reference document as they were annotated."""
+    spans = gold_spans(doc)
+    if GOLD_KEY not in doc.spans:
+        return triples(spans)
+    bounds = span_bounds(doc, GOLD_KEY)
+    return [(span.kb_id_, *place) for span, place in zip(spans, bounds, strict=True)]
+
+
+def countable(links: Sequence[Triple], reference: Doc) -> list[bool]:
+    """RETURNS (list[bool]): Whether an evaluation set counts each link: it is inside the annotated
+    part (the field "evaluation_span"), and right or not at a mention that may be linked or not (the
+    fields `IGNORED`)."""
+    fields = gold_fields(reference)
+    first, last = fields.get(EVALUATION_SPAN) or (0, len(reference.text))
+    ignored = {place for name in IGNORED for place in _places(fields.get(name))}
+    right = {*gold_triples(reference), *triples(gold_spans(reference))} if ignored else set()
+    return [
+        first <= link[1] and link[2] <= last and (link[1:] not in ignored or link in right)
+        for link in links
+    ]
+
+
+def _places(value: Any) -> Iterator[Bounds]:
+    """The bounds in a field, which may hold mentions that were not located, or be of another
+    program."""
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, Mapping) and {"start", "end"} <= each.keys():
+            yield each["start"], each["end"]
+
+
+class MarkedSpan(NamedTuple):
+    """A span of a reference document with what its tokens and ids don't say.
+
+    fields (Mapping[str, Any]): Other fields of the span.
+    bounds (Bounds | None): Its characters, if tokens may be wider.
+    """
+
+    span: Span
+    fields: Mapping[str, Any] = MappingProxyType({})
+    bounds: Bounds | None = None
 
 
 def set_gold(
-    doc: Doc,
-    spans: Sequence[Span],
-    *,
-    fields: Mapping[str, Any] | None = None,
-    span_fields: Sequence[Mapping[str, Any]] = (),
+    doc: Doc, spans: Sequence[Span | MarkedSpan], *, fields: Mapping[str, Any] | None = None
 ) -> None:
     """Write gold mentions on a reference document: all of them as a span group, and the longest
     that do not overlap as `doc.ents`, which spaCy's own components read.
 
     doc (Doc): The document, changed in place.
-    spans (Sequence[Span]): Its mentions, each with a label and a `kb_id_`.
+    spans (Sequence[Span | MarkedSpan]): Its mentions, each with a label and a `kb_id_`.
     fields (Mapping[str, Any] | None): Other fields of the text; msgpack must be able to hold them.
-    span_fields (Sequence[Mapping[str, Any]]): Other fields of each span; empty if none has any.
     """
-    _set_group(doc, GOLD_KEY, spans, span_fields)
-    doc.set_ents(filter_spans(spans))
+    _set_group(doc, GOLD_KEY, spans)
+    doc.set_ents(filter_spans(list(doc.spans[GOLD_KEY])))
     if fields:
         doc.user_data[FIELDS_KEY] = dict(fields)
 
@@ -112,10 +155,8 @@ def set_partial(
     doc: Doc,
     *,
     complete: bool | None = None,
-    unknown: Sequence[Span] = (),
-    unknown_fields: Sequence[Mapping[str, Any]] = (),
-    nil: Sequence[Span] = (),
-    nil_fields: Sequence[Mapping[str, Any]] = (),
+    unknown: Sequence[Span | MarkedSpan] = (),
+    nil: Sequence[Span | MarkedSpan] = (),
 ) -> None:
     """Write on a reference document what of it is not annotated, and which mentions have no entity;
     a group is left out if it would say nothing.
@@ -123,23 +164,24 @@ def set_partial(
     doc (Doc): The document, changed in place.
     complete (bool | None): Whether all of its mentions are annotated; None, not said, counts as
         True.
-    unknown (Sequence[Span]): Spans that may be mentions or not.
-    nil (Sequence[Span]): Mentions of no entity.
-    unknown_fields, nil_fields (Sequence[Mapping[str, Any]]): Other fields of each span.
+    unknown (Sequence[Span | MarkedSpan]): Spans that may be mentions or not.
+    nil (Sequence[Span | MarkedSpan]): Mentions of no entity.
     """
     if unknown or complete is not None:
-        attrs = {} if complete is None else {COMPLETE: complete}
-        _set_group(doc, UNKNOWN_KEY, unknown, unknown_fields, **attrs)
+        _set_group(doc, UNKNOWN_KEY, unknown, **({} if complete is None else {COMPLETE: complete}))
     if nil:
-        _set_group(doc, NIL_KEY, nil, nil_fields)
+        _set_group(doc, NIL_KEY, nil)
 
 
-def _set_group(
-    doc: Doc, key: str, spans: Sequence[Span], fields: Sequence[Mapping[str, Any]], **attrs: Any
-) -> None:
-    if any(fields):
-        attrs[SPAN_FIELDS] = [dict(extra) for extra in fields]
-    doc.spans[key] = SpanGroup(doc, name=key, spans=list(spans), attrs=attrs)
+def _set_group(doc: Doc, key: str, spans: Sequence[Span | MarkedSpan], **attrs: Any) -> None:
+    marked = [span if isinstance(span, MarkedSpan) else MarkedSpan(span) for span in spans]
+    if any(each.fields for each in marked):
+        attrs[SPAN_FIELDS] = [dict(each.fields) for each in marked]
+    of_tokens = [(each.span.start_char, each.span.end_char) for each in marked]
+    exact = [each.bounds or tokens for each, tokens in zip(marked, of_tokens, strict=True)]
+    if exact != of_tokens:
+        attrs[BOUNDS] = [list(bounds) for bounds in exact]
+    doc.spans[key] = SpanGroup(doc, name=key, spans=[each.span for each in marked], attrs=attrs)
 
 
 def triples(spans: Iterable[Span]) -> list[Triple]:

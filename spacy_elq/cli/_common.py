@@ -236,12 +236,13 @@ def note_unknown_entities(
 ) -> None:
     """Report gold entities that a linker can't find because its knowledge base lacks them."""
     from ..gold import gold_spans
+    from ..pipeline.lookup import knows
 
-    find = getattr(getattr(elq, "kb", None), "entity", None)
-    if find is None:
+    is_known = knows(elq)
+    if is_known is None:
         return
     gold = dict.fromkeys(span.kb_id_ for doc in references for span in gold_spans(doc))
-    unknown = [id_ for id_ in gold if find(id_) is None]
+    unknown = [id_ for id_ in gold if not is_known(id_)]
     if unknown:
         some = ", ".join(unknown[:UNKNOWN_SHOWN]) + (", …" if unknown[UNKNOWN_SHOWN:] else "")
         what = f"{len(unknown)} of {len(gold)} gold entities are not in the knowledge base: {some}"

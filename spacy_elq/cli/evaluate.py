@@ -71,7 +71,12 @@ def evaluate_command(
     ] = None,
     beside: Annotated[
         Path | None,
-        typer.Option(help="Scores from an earlier --output, to print for comparison, set by set"),
+        typer.Option(
+            "--beside",
+            "--compare",
+            help="Scores to print for comparison, set by set: an earlier --output, or figures of "
+            'other systems, {"name": SYSTEM, "scores": {SET: F1}}',
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -90,12 +95,13 @@ def evaluate_command(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a pipeline's links on gold files: weak and strong precision, recall and F1, entity
-    ranks, links per text, texts per second."""
+    ranks, links per text; what benchmarks count; kinds of errors; texts and characters per
+    second."""
     from ..corpora.convert import write_any
     from ..corpora.predictions import text_from_prediction
-    from ..evaluation.evaluate import evaluate_set
+    from ..evaluation.evaluate import evaluate_set, mean_results
     from ..pipeline.lookup import find_elq
-    from ._scores import format_scores, of_set, read_scores, save_scores
+    from ._scores import format_all, of_set, read_scores, save_scores
 
     _check_pairs(
         ("--train", train is not None, "--baseline", baseline is not None),
@@ -138,11 +144,11 @@ def evaluate_command(
         if targets:
             rows = map(text_from_prediction, linked.docs, references)
             write_any(rows, targets[i], nlp, write_as, entity_uri=entity_uri)
-    typer.echo(format_scores(shown))
-    echo_note(f"texts/s: warm, batch size {batch_size}", quiet=quiet)
+    typer.echo(format_all([*shown, *mean_results(shown)]))
+    echo_note(f"texts/s and chars/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
         settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}
-        save_scores(output, results, **settings)
+        save_scores(output, results, mean_results(results), **settings)
         echo_note(f"All scores: {output}", quiet=quiet)
 
 

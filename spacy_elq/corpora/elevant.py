@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_jsonl, write_jsonl
-from ..gold import EVALUATION_SPAN, OPTIONAL
+from ..gold import ALTERNATIVE, EVALUATION_SPAN, NIL, OPTIONAL, UNMAPPED
 from .field_checks import are_objects, is_int, wrong_type
 from .predictions import GOLD_FIELD
 from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
@@ -22,7 +22,10 @@ from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 LABELS, MENTIONS = "labels", "entity_mentions"
 SYSTEM = "spacy-elq"
 # Entity ids of mentions whose entity is not in Wikidata, or could not be mapped to it.
-NO_ENTITY = re.compile(r"<?(Unknown|NO_MAPPING|NIL)[_\d]*>?")
+UNKNOWN_ENTITY, NO_MAPPING = "Unknown", "NO_MAPPING"
+NO_ENTITY = re.compile(rf"<?({UNKNOWN_ENTITY}|{NO_MAPPING}|NIL)[_\d]*>?")
+# Fields of a text that hold labels which a linker need not find.
+LABEL_FIELDS = (OPTIONAL, ALTERNATIVE, NIL, UNMAPPED)
 # Types whose labels ELEVANT treats as optional.
 LITERALS = ("QUANTITY", "DATETIME")
 # Recomputed when labels are written.
@@ -32,19 +35,16 @@ NUMBERING = ("id", "parent", "children")
 def read_benchmark(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
     """Stream a benchmark.
 
-    stats (ConversionStats): Counts labels without an entity, which are left out.
-    YIELDS (LinkedText): Labels become spans with `title` and `type`; labels that a linker need not
-        find become the field "optional"; all other fields stay as they are.
+    stats (ConversionStats): Not changed: nothing is left out.
+    YIELDS (LinkedText): Labels become spans with `title` and `type`. Those that need not be found
+        become the fields "optional", "alt" (labels inside another one), "nil" (no entity) and
+        "unmapped" (an entity of another knowledge base); all other fields stay as they are.
     """
     for where, record in read_jsonl(path):
-        fields = _other_fields(record)
-        labels = _objects(record, LABELS, where)
-        optional = [label for label in labels if _is_optional(label)]
-        required = [label for label in labels if not _is_optional(label)]
-        if optional:
-            fields[OPTIONAL] = _from_labels(optional, where, stats)
-        spans = _from_labels(required, where, stats)
-        yield text_from_dict({**fields, "text": record.get("text"), "spans": spans}, where)
+        kinds: dict[str, list[dict[str, Any]]] = {"spans": []}
+        for label in _objects(record, LABELS, where):
+            kinds.setdefault(_kind(label), []).append(_from_label(label, where))
+        yield text_from_dict({**_other_fields(record), "text": record.get("text"), **kinds}, where)
 
 
 def read_linked(path: Path, stats: ConversionStats) -> Iterator[LinkedText]:
@@ -92,8 +92,15 @@ def _bounds(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {"start": span[0], "end": span[1]}
 
 
-def _is_optional(label: Mapping[str, Any]) -> bool:
-    return bool(label.get("optional")) or label.get("type") in LITERALS
+def _kind(label: Mapping[str, Any]) -> str:
+    """RETURNS (str): The field of a text that holds a label."""
+    if label.get("optional") or label.get("type") in LITERALS:
+        return OPTIONAL
+    if label.get("parent") is not None:
+        return ALTERNATIVE
+    if _has_entity(label):
+        return "spans"
+    return UNMAPPED if str(label.get("entity_id")) in (NO_MAPPING, f"<{NO_MAPPING}>") else NIL
 
 
 def _has_entity(label: Mapping[str, Any]) -> bool:
@@ -111,7 +118,7 @@ def _from_labels(
 
 def _from_label(label: Mapping[str, Any], where: str) -> dict[str, Any]:
     ours = ("span", "entity_id", "name", "optional", *NUMBERING)
-    span = {**_bounds(label, where), "id": label["entity_id"]}
+    span = {**_bounds(label, where), "id": label.get("entity_id") or UNKNOWN_ENTITY}
     if label.get("name"):
         span["title"] = label["name"]
     return {**span, **{name: value for name, value in label.items() if name not in ours}}
@@ -127,7 +134,8 @@ def _from_mention(mention: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _benchmark_record(linked: LinkedText, number: int) -> dict[str, Any]:
     spans = [(span, False) for span in linked.spans]
-    spans += [(span, True) for span in _field_spans(linked, OPTIONAL)]
+    for name in LABEL_FIELDS:
+        spans += [(span, name == OPTIONAL) for span in _field_spans(linked, name)]
     return {**_article(linked, number), LABELS: _labels(spans)}
 
 
@@ -143,7 +151,7 @@ def _article(linked: LinkedText, number: int) -> dict[str, Any]:
     id_ = linked.fields.get("id")
     is_number = is_int(id_)
     named = "" if id_ is None or is_number else str(id_)
-    rest = {k: v for k, v in linked.fields.items() if k not in (GOLD_FIELD, OPTIONAL)}
+    rest = {k: v for k, v in linked.fields.items() if k not in (GOLD_FIELD, *LABEL_FIELDS)}
     return {
         **rest,
         "id": id_ if is_number else number,
@@ -154,7 +162,8 @@ def _article(linked: LinkedText, number: int) -> dict[str, Any]:
 
 
 def _field_spans(linked: LinkedText, name: str) -> Sequence[LinkedSpan]:
-    record = {"text": linked.text, "spans": linked.fields.get(name) or []}
+    places = [{"id": UNKNOWN_ENTITY, **place} for place in linked.fields.get(name) or ()]
+    record = {"text": linked.text, "spans": places}
     return text_from_dict(record, f'field "{name}"').spans
 
 

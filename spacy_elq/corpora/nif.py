@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import ElqError, Errors
 from ..files import atomic_file
+from ..gold import NIL
 from .field_checks import wrong_type
 from .spans_jsonl import ConversionStats, LinkedSpan, LinkedText, text_from_dict
 
@@ -67,10 +68,11 @@ def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterat
     """Read a Turtle (or N-Triples) file; RDF has no order, so the whole file is in memory.
 
     entities (EntityUris): Maps URIs to entities.
-    stats (ConversionStats): Counts mentions without an entity, which are left out, and mentions
-        whose `anchorOf` differs from the text.
+    stats (ConversionStats): Counts phrases that say nothing of an entity, which are left out, and
+        those whose `anchorOf` differs from the text.
     YIELDS (LinkedText): Texts sorted by URI, with numbers in URIs compared as numbers; spans in the
-        order of the text, with the field "confidence" if the file has it.
+        order of the text, with the field "confidence" if the file has it. Mentions that are said to
+        be of no entity are the field "nil".
     RAISES (ElqError): If the file is not Turtle, or lacks what NIF requires.
     """
     graph = _parse(path)
@@ -83,8 +85,14 @@ def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterat
             raise ElqError(Errors.ELQ344.format(where=path, context=context, phrase=phrase))
         spans[context] += _spans(graph, phrase, texts[context], entities, stats, path)
     for context in sorted(texts, key=lambda node: _natural(str(node))):
-        inside = sorted(spans[context], key=lambda s: (s["start"], -s["end"], s["id"]))
-        record = {"text": texts[context], "spans": inside, URI: str(context).partition("#")[0]}
+        inside = sorted(spans[context], key=lambda s: (s["start"], -s["end"], s.get("id", "")))
+        record = {
+            "text": texts[context],
+            "spans": [span for span in inside if "id" in span],
+            URI: str(context).partition("#")[0],
+        }
+        if nil := [span for span in inside if "id" not in span]:
+            record[NIL] = nil
         yield text_from_dict(record, f"{path}, {context}")
 
 
@@ -150,15 +158,18 @@ def _its(name: str) -> Node:
 def _spans(
     graph: Graph, phrase: Node, text: str, entities: EntityUris, stats: ConversionStats, path: Path
 ) -> list[dict[str, Any]]:
-    """The spans of a phrase: one for each of its entities."""
+    """The spans of a phrase: one for each of its entities; one without an id if it is said to have
+    none."""
     start, end = (_index(graph, phrase, name, path) for name in ("beginIndex", "endIndex"))
     anchor = graph.value(phrase, _nif("anchorOf"))
     stats.displaced += anchor is not None and str(anchor) != text[start:end]
     named = [entities.id(str(uri)) for uri in graph.objects(phrase, _its("taIdentRef"))]
-    ids = [entity for entity in named if entity]
+    ids: list[dict[str, str]] = [{"id": entity} for entity in named if entity]
+    if not ids and named:
+        ids = [{}]
     stats.unlinked += not ids
     fields = _confidence_field(graph, phrase, path)
-    return [{"start": start, "end": end, "id": entity, **fields} for entity in ids]
+    return [{"start": start, "end": end, **entity, **fields} for entity in ids]
 
 
 def _index(graph: Graph, phrase: Node, name: str, path: Path) -> int:

@@ -23,10 +23,13 @@ from ..gold import (
     SPAN_FIELDS,
     UNKNOWN,
     UNKNOWN_KEY,
+    MarkedSpan,
     gold_fields,
     gold_spans,
+    gold_triples,
     set_gold,
     set_partial,
+    span_bounds,
 )
 from ..types import DEFAULT_LABEL
 from .field_checks import (
@@ -182,13 +185,12 @@ def jsonl_line(linked: LinkedText) -> bytes:
 
 def text_from_doc(doc: Doc) -> LinkedText:
     """RETURNS (LinkedText): A reference document's text, gold mentions and other fields."""
-    spans = gold_spans(doc)
-    fields = _span_fields(doc, GOLD_KEY) or [_label_field(span) for span in spans]
+    fields = _span_fields(doc, GOLD_KEY) or [_label_field(span) for span in gold_spans(doc)]
     return LinkedText(
         doc.text,
         tuple(
-            LinkedSpan(span.start_char, span.end_char, span.kb_id_, extra)
-            for span, extra in zip(spans, fields, strict=True)
+            LinkedSpan(start, end, entity, extra)
+            for (entity, start, end), extra in zip(gold_triples(doc), fields, strict=True)
         ),
         {**gold_fields(doc), **partial_fields(doc)},
     )
@@ -201,12 +203,12 @@ def partial_fields(doc: Doc) -> dict[str, Any]:
     if UNKNOWN_KEY in doc.spans and COMPLETE in doc.spans[UNKNOWN_KEY].attrs:
         fields[COMPLETE] = doc.spans[UNKNOWN_KEY].attrs[COMPLETE]
     for name, key in _PARTIAL_GROUPS.items():
-        spans = list(doc.spans.get(key, ()))
-        if spans:
-            extras = _span_fields(doc, key) or [{}] * len(spans)
+        bounds = span_bounds(doc, key)
+        if bounds:
+            extras = _span_fields(doc, key) or [{}] * len(bounds)
             fields[name] = [
-                {"start": span.start_char, "end": span.end_char, **extra}
-                for span, extra in zip(spans, extras, strict=True)
+                {"start": start, "end": end, **extra}
+                for (start, end), extra in zip(bounds, extras, strict=True)
             ]
     return fields
 
@@ -236,18 +238,13 @@ def _doc_from_text(nlp: Language, linked: LinkedText, stats: ConversionStats) ->
     if doc.text != linked.text:
         raise ElqError(Errors.ELQ309.format(text=linked.text[:60]))
     stats.texts += 1
-    spans, span_fields = _place_all(doc, linked.spans, stats)
     fields = {name: value for name, value in linked.fields.items() if name not in _PARTIAL}
-    set_gold(doc, spans, fields=fields, span_fields=span_fields)
-    unknown, unknown_fields = _place_all(doc, _field_spans(linked, UNKNOWN), stats)
-    nil, nil_fields = _place_all(doc, _field_spans(linked, NIL), stats)
+    set_gold(doc, _place_all(doc, linked.spans, stats), fields=fields)
     set_partial(
         doc,
         complete=linked.fields.get(COMPLETE),
-        unknown=unknown,
-        unknown_fields=unknown_fields,
-        nil=nil,
-        nil_fields=nil_fields,
+        unknown=_place_all(doc, _field_spans(linked, UNKNOWN), stats),
+        nil=_place_all(doc, _field_spans(linked, NIL), stats),
     )
     return doc
 
@@ -259,13 +256,13 @@ def _field_spans(linked: LinkedText, name: str) -> Iterator[LinkedSpan]:
         yield LinkedSpan(place["start"], place["end"], "", extra)
 
 
-def _place_all(
-    doc: Doc, spans: Iterable[LinkedSpan], stats: ConversionStats
-) -> tuple[list[Span], list[Mapping[str, Any]]]:
-    """The spans that tokens carry, and the other fields of each."""
-    placed = [(_place(doc, span, stats), span.fields) for span in spans]
-    kept = [(span, fields) for span, fields in placed if span is not None]
-    return [span for span, _ in kept], [fields for _, fields in kept]
+def _place_all(doc: Doc, spans: Iterable[LinkedSpan], stats: ConversionStats) -> list[MarkedSpan]:
+    placed = [(_place(doc, span, stats), span) for span in spans]
+    return [
+        MarkedSpan(tokens, span.fields, (span.start, span.end))
+        for tokens, span in placed
+        if tokens is not None
+    ]
 
 
 def _place(doc: Doc, span: LinkedSpan, stats: ConversionStats) -> Span | None:

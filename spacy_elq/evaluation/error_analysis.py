@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from spacy.training import Example
@@ -106,7 +106,7 @@ def analyze(example: Example, title_of: Callable[[str], str], spans_key: str) ->
     gold_kinds, predicted_kinds = [MISSED] * len(gold), [SPURIOUS] * len(predicted)
     for i, (j, kind) in pairs.items():
         if kind == WRONG:
-            kind = _entity_error(gold[i][0], links.get(predicted[j]))
+            kind = entity_error(gold[i][0], _candidates(links.get(predicted[j])))
         gold_kinds[i] = predicted_kinds[j] = kind
     expected = [
         _gold_mention(triple, kind, links, title_of)
@@ -127,9 +127,13 @@ def _links_by_triple(example: Example, spans_key: str) -> dict[Triple, Link]:
     return {(link.id, *place): link for place, link in links}
 
 
-def _entity_error(gold: str, link: Link | None) -> str:
-    ids = {candidate.id for candidate in link.candidates} if link else set()
-    return RANKING if gold in ids else NO_CANDIDATE
+def entity_error(gold: str, candidates: Collection[str]) -> str:
+    """RETURNS (str): The kind of a link to another entity than the gold one, by its candidates."""
+    return RANKING if gold in candidates else NO_CANDIDATE
+
+
+def _candidates(link: Link | None) -> list[str]:
+    return [candidate.id for candidate in link.candidates] if link else []
 
 
 def _gold_mention(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from spacy.kb import KnowledgeBase
@@ -13,9 +14,10 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..gold import gold_spans, is_countable
-from ..pipeline.lookup import find_elq
+from ..gold import countable, gold_spans, triples
+from ..pipeline.lookup import find_elq, knows
 from .baseline import AliasDictionary
+from .benchmark import LinkedDoc, count_benchmark, read_linked
 from .scorer import score_links
 
 LINKER = "linker"
@@ -28,9 +30,9 @@ class Result:
 
     part (str): Name of the part; empty for the whole set.
     texts (int | None): Number of texts, None if unknown.
-    scores (Mapping[str, Any]): `elq_*`; for whole sets also `ents_*` (mentions with exact bounds)
-        and `nel_*` (their entities), as spaCy counts them.
-    speed (float | None): Texts per second, for whole sets only.
+    scores (Mapping[str, Any]): `elq_*` and `bench_*`; for whole sets also `ents_*` (mentions with
+        exact bounds) and `nel_*` (their entities), as spaCy counts them.
+    speed, chars_per_second (float | None): Texts and characters per second, for whole sets only.
     """
 
     data: str
@@ -39,6 +41,7 @@ class Result:
     texts: int | None
     scores: Mapping[str, Any]
     speed: float | None = None
+    chars_per_second: float | None = None
 
 
 def evaluate_set(
@@ -66,16 +69,23 @@ def evaluate_set(
     """
     seen = seen_ids(nlp)
     members = _members(nlp, references, seen, parts or {})
-    predicted, speed = _run(nlp, [doc.text for doc in references], batch_size, watch)
-    keep_countable(predicted, references)
-    examples = [Example(p, r) for p, r in zip(predicted, references, strict=True)]
-    rank_gold(nlp, examples)
-    results = _results(data, LINKER, examples, members, seen, speed)
-    if baseline is not None:
-        docs, speed = _annotate(baseline, [nlp.make_doc(doc.text) for doc in references])
+    is_known = knows(find_elq(nlp)) or (lambda _: True)
+    texts = [doc.text for doc in references]
+
+    def measure(system: str, docs: Sequence[Doc], seconds: float) -> list[Result]:
+        linked = [read_linked(p, r, is_known) for p, r in zip(docs, references, strict=True)]
         keep_countable(docs, references)
         examples = [Example(p, r) for p, r in zip(docs, references, strict=True)]
-        results += _results(data, ALIAS_DICTIONARY, examples, members, seen, speed)
+        if system == LINKER:
+            rank_gold(nlp, examples)
+        whole = _whole(data, system, examples, linked, seen, seconds)
+        return [whole, *_parts(data, system, examples, linked, members)]
+
+    results = measure(LINKER, *_run(nlp, texts, batch_size, watch))
+    if baseline is not None:
+        results += measure(
+            ALIAS_DICTIONARY, *_annotate(baseline, [nlp.make_doc(text) for text in texts])
+        )
     return results
 
 
@@ -95,13 +105,13 @@ def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
 
 
 def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
-    """Drop the linked entities that a set does not count; see `gold.is_countable`.
+    """Drop the linked entities that a set does not count; see `gold.countable`.
 
     predicted (Iterable[Doc]): Documents whose entities are changed.
     references (Iterable[Doc]): Gold documents of the same texts.
     """
     for doc, reference in zip(predicted, references, strict=True):
-        kept = [ent for ent in doc.ents if is_countable(ent, reference)]
+        kept = list(compress(doc.ents, countable(triples(doc.ents), reference)))
         if len(kept) < len(doc.ents):
             doc.set_ents(kept)
 
@@ -145,63 +155,78 @@ def _run(
     batch_size: int,
     watch: Callable[[Iterator[Doc]], Iterable[Doc]],
 ) -> tuple[list[Doc], float]:
-    """The pipeline's documents, and texts per second once it is warm."""
+    """The pipeline's documents, and the seconds that they took once it was warm."""
     for _ in nlp.pipe(texts[:batch_size], batch_size=batch_size):
         pass
     start = time.perf_counter()
     docs = list(watch(nlp.pipe(texts, batch_size=batch_size)))
-    return docs, len(texts) / (time.perf_counter() - start)
+    return docs, time.perf_counter() - start
 
 
 def _annotate(baseline: AliasDictionary, docs: Sequence[Doc]) -> tuple[list[Doc], float]:
     start = time.perf_counter()
     annotated = [baseline.annotate(doc) for doc in docs]
-    return annotated, len(docs) / (time.perf_counter() - start)
+    return annotated, time.perf_counter() - start
 
 
-def _results(
+def _whole(
     data: str,
     system: str,
     examples: Sequence[Example],
-    members: Mapping[str, Sequence[bool]],
+    linked: Sequence[LinkedDoc],
     seen: frozenset[str] | None,
-    speed: float,
-) -> list[Result]:
+    seconds: float,
+) -> Result:
     scores = {
         **score_links(examples, seen_ids=seen),
+        **count_benchmark(linked),
         **Scorer.score_spans(examples, "ents", labeled=False),
         **Scorer.score_links(examples, negative_labels=["NIL"]),
     }
-    results = [Result(data, system, "", len(examples), scores, speed)]
+    n_chars = sum(len(doc.text) for doc in linked)
+    return Result(
+        data, system, "", len(examples), scores, len(examples) / seconds, n_chars / seconds
+    )
+
+
+def _parts(
+    data: str,
+    system: str,
+    examples: Sequence[Example],
+    linked: Sequence[LinkedDoc],
+    members: Mapping[str, Sequence[bool]],
+) -> Iterator[Result]:
     for part, flags in members.items():
-        chosen = [example for example, flag in zip(examples, flags, strict=True) if flag]
-        results.append(Result(data, system, part, len(chosen), score_links(chosen)))
-    return results
+        chosen = list(compress(examples, flags))
+        scores = {**score_links(chosen), **count_benchmark(compress(linked, flags))}
+        yield Result(data, system, part, len(chosen), scores)
 
 
-@dataclass(frozen=True)
-class Column:
-    """One measure of a table: its header, its key in the scores, its number format."""
+def mean_results(results: Iterable[Result]) -> list[Result]:
+    """Average over sets.
 
-    header: str
-    key: str
-    form: str = ".3f"
+    results (Iterable[Result]): Those of all sets.
+    RETURNS (list[Result]): For each system that has a result for each whole set, the means of its
+        shares, not of its counts; nothing for a single set.
+    """
+    of_system: dict[str, dict[str, Result]] = {}
+    for result in results:
+        if not result.part:
+            of_system.setdefault(result.system, {})[result.data] = result
+    n_sets = len({data for found in of_system.values() for data in found})
+    return [
+        _mean(system, list(found.values()))
+        for system, found in of_system.items()
+        if len(found) == n_sets > 1
+    ]
 
-    def show(self, scores: Mapping[str, Any]) -> str:
-        """RETURNS (str): The measure as text, "-" if it is unknown."""
-        return format(scores[self.key], self.form) if self.key in scores else "-"
+
+def _mean(system: str, results: Sequence[Result]) -> Result:
+    keys = [key for key in results[0].scores if all(_is_share(r.scores.get(key)) for r in results)]
+    scores = {key: sum(r.scores[key] for r in results) / len(results) for key in keys}
+    texts = None if any(r.texts is None for r in results) else sum(r.texts or 0 for r in results)
+    return Result("mean", system, "", texts, scores)
 
 
-COLUMNS = (
-    Column("weak P", "elq_weak_p"),
-    Column("R", "elq_weak_r"),
-    Column("F", "elq_weak_f"),
-    Column("strong P", "elq_strong_p"),
-    Column("R", "elq_strong_r"),
-    Column("F", "elq_strong_f"),
-    Column("mention R", "elq_mention_r"),
-    Column("R@1", "elq_r1"),
-    Column("R@10", "elq_r10"),
-    Column("topic R", "elq_topic_r"),
-    Column("links/text", "elq_links_per_text", ".2f"),
-)
+def _is_share(score: Any) -> bool:
+    return isinstance(score, float)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 from typing import Any
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..gold import RANKS_KEY, TOPIC, gold_fields, gold_spans, is_countable, triples
+from ..gold import RANKS_KEY, TOPIC, countable, gold_fields, gold_spans, triples
 from ..types import Triple
 from .metrics import PRF, LinkMetrics, same_entity
 
@@ -37,7 +38,7 @@ def score_links(
     examples: Iterable[Example], *, seen_ids: Collection[str] | None = None, spans_key: str = ""
 ) -> dict[str, Any]:
     """Score predicted links against gold mentions, micro-averaged over all texts. Links that a set
-    does not count (`gold.is_countable`) are left out.
+    does not count (`gold.countable`) are left out.
 
     examples (Iterable[Example]): Gold mentions in the reference documents.
     seen_ids (Collection[str] | None): Entities seen in training, None if unknown.
@@ -80,8 +81,8 @@ class _Counts:
 
     def add(self, example: Example, spans_key: str) -> None:
         gold = triples(gold_spans(example.reference))
-        spans = predicted_spans(example.predicted, spans_key)
-        predicted = triples(span for span in spans if is_countable(span, example.reference))
+        links = triples(predicted_spans(example.predicted, spans_key))
+        predicted = list(compress(links, countable(links, example.reference)))
         self.all.add(gold, predicted)
         self.ranks.extend(example.predicted.user_data.get(RANKS_KEY) or ())
         topic = gold_fields(example.reference).get(TOPIC)

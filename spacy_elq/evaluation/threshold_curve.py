@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spacy.tokens import Doc
 
 from ..annotate import without_overlaps
 from ..errors import ElqError, Errors
-from ..gold import gold_spans, is_countable, triples
+from ..gold import countable, gold_spans, triples
 from ..linking.decoding import JOINT
 from ..settings import FIND
 from ..types import Triple
@@ -131,8 +132,9 @@ def read_scored_links(doc: Doc, reference: Doc, spans_key: str) -> ScoredLinks:
     spans, scores = list(group), np.array(group.attrs["scores"], dtype=float)
     order = np.argsort(-scores, kind="stable").tolist()
     best = [order[i] for i in without_overlaps((spans[j].start, spans[j].end) for j in order)]
-    kept = [i for i in best if is_countable(spans[i], reference)]
-    links = triples(spans[i] for i in kept)
+    of_best = triples(spans[i] for i in best)
+    counted = countable(of_best, reference)
+    kept, links = list(compress(best, counted)), list(compress(of_best, counted))
     return ScoredLinks(triples(gold_spans(reference)), links, scores[kept].tolist())
 
 

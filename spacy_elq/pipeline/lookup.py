@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from spacy.language import Language
@@ -18,6 +20,13 @@ def find_elq(nlp: Language) -> Any | None:
     if len(found) > 1:
         raise ElqError(Errors.ELQ453.format(names=", ".join(found)))
     return next(iter(found.values()), None)
+
+
+def knows(elq: Any | None) -> Callable[[str], bool] | None:
+    """RETURNS (Callable | None): Whether a linker's knowledge base has an entity, by its id; None
+    if there is no knowledge base that could tell."""
+    find = getattr(getattr(elq, "kb", None), "entity", None)
+    return None if find is None else cache(lambda id_: find(id_) is not None)
 
 
 def doc_before(nlp: Language, component: str, text: str) -> Doc:

@@ -125,9 +125,11 @@ def test_evaluate_prints_a_table_and_writes_json(data, pipeline, tmp_path):
         *("--baseline", entities, "--train", data, "--part", f"rome={part}", "-b", 8),
     )
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert lines[0].split()[:3] == ["set", "system", "texts"]
-    assert len(lines) == 1 + 2 * 4
+    tables = [table.splitlines() for table in result.stdout.split("\n\n")]
+    assert len(tables) == 3
+    for lines in tables:
+        assert lines[0].split()[:3] == ["set", "system", "texts"]
+        assert len(lines) == 1 + 2 * 4
     assert "batch size 8" in result.stderr
     saved = json.loads(output.read_text())
     assert saved["batch_size"] == 8

@@ -20,10 +20,12 @@ def test_scores_are_printed_beside_those_of_an_earlier_run(data, pipeline, tmp_p
     assert run("evaluate", pipeline, data, "--output", first, "--quiet").exit_code == 0
     result = run("evaluate", pipeline, data, "--beside", first, "--output", second, "--quiet")
     assert result.exit_code == 0, result.output
-    _, *lines = result.stdout.splitlines()
-    assert len(lines) == 2
-    assert lines[0].split()[:2] == ["dev.jsonl", "linker"]
-    assert lines[1].split()[0] == "linker"
+    tables = result.stdout.split("\n\n")
+    assert len(tables) == 3
+    for _, *lines in map(str.splitlines, tables):
+        assert len(lines) == 2
+        assert lines[0].split()[:2] == ["dev.jsonl", "linker"]
+        assert lines[1].split()[0] == "linker"
     # The other run's scores are shown, not mixed into this one's.
     assert len(json.loads(second.read_text())["results"]) == 1
 

@@ -55,8 +55,32 @@ def test_a_benchmark(tmp_path):
             {"start": 11, "end": 17, "id": "Q895167", "title": "Bounty"},
             {"start": 25, "end": 29, "id": "Q2", "title": "1930", "type": "DATETIME"},
         ],
+        "nil": [{"start": 34, "end": 39, "id": "Unknown12", "title": "Frank"}],
+        "unmapped": [{"start": 34, "end": 39, "id": "<NO_MAPPING>", "title": "Unknown"}],
     }
-    assert stats.unlinked == 2
+    assert stats.unlinked == 0
+    write_benchmark([row], tmp_path / "b.jsonl")
+    (again,) = read_benchmark(tmp_path / "b.jsonl", stats)
+    for name in ("spans", "optional", "nil", "unmapped"):
+        places = [text_to_dict(each)[name] for each in (row, again)]
+        ids = [[(p["start"], p["end"], p["id"]) for p in some] for some in places]
+        assert ids[0] == ids[1], name
+
+
+def test_labels_inside_others_are_alternatives(tmp_path):
+    labels = [
+        {"id": 0, "span": [0, 9], "entity_id": "Q1", "name": "A, B", "parent": None},
+        {"id": 1, "span": [0, 4], "entity_id": "Q2", "name": "A", "parent": 0},
+        {"id": 2, "span": [6, 9], "entity_id": "Q3", "name": "B", "parent": 0, "optional": True},
+    ]
+    path = write_lines(tmp_path / "a.jsonl", [{"id": 0, "text": "Aaaa, Bbb", "labels": labels}])
+    (row,) = read_benchmark(path, ConversionStats())
+    assert [span.id for span in row.spans] == ["Q1"]
+    assert [place["id"] for place in row.fields["alt"]] == ["Q2"]
+    assert [place["id"] for place in row.fields["optional"]] == ["Q3"]
+    write_benchmark([row], path)
+    ((first, second, third),) = [record["labels"] for record in read_lines(path)]
+    assert (first["children"], second["parent"], third["parent"]) == ([1, 2], 0, 0)
 
 
 def test_linked_articles_have_what_elevant_reads(tmp_path):
@@ -149,8 +173,13 @@ def test_round_trip(write, read, texts, tmp_path_factory):
     write(texts, path)
     back = list(read(path, ConversionStats()))
     assert [row.text for row in back] == [row.text for row in texts]
-    assert [[(s.start, s.end, s.id) for s in row.spans] for row in back] == [
-        [(s.start, s.end, s.id) for s in row.spans] for row in texts
+    places = [
+        [(s.start, s.end, s.id) for s in row.spans]
+        + [(s["start"], s["end"], s["id"]) for s in row.fields.get("alt", ())]
+        for row in back
+    ]
+    assert list(map(sorted, places)) == [
+        sorted((s.start, s.end, s.id) for s in row.spans) for row in texts
     ]
     # What ELEVANT shows of a mention is what the text has there.
     for row, record in zip(texts, read_lines(path), strict=True):

@@ -36,6 +36,9 @@ DOCUMENT = (
     nif:anchorOf "Jon" ; nif:beginIndex 8 ; nif:endIndex 11 ;
     nif:referenceContext <http://x/set/doc10#char=0,13> ;
     itsrdf:taIdentRef <http://aksw.org/notInWiki/Jon> .
+<http://x/set/doc10#char=11,12> a nif:Word ;
+    nif:anchorOf " " ; nif:beginIndex 11 ; nif:endIndex 12 ;
+    nif:referenceContext <http://x/set/doc10#char=0,13> .
 <http://x/set/doc9#char=0,0> a nif:Context ; nif:isString "" .
 """
 )
@@ -56,6 +59,7 @@ def test_a_document_by_hand(tmp_path):
         "text": "🚀 Brad, Jon .",
         "spans": [{**brad, "id": "Q35332"}, {**brad, "id": "http://dbpedia.org/resource/Brad"}],
         "uri": "http://x/set/doc10",
+        "nil": [{"start": 8, "end": 11}],
     }
     assert (stats.unlinked, stats.displaced) == (1, 0)
 
