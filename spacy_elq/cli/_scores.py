@@ -78,8 +78,10 @@ def _results(record: dict[str, Any]) -> Iterable[Result]:
 
 def _result(record: dict[str, Any]) -> Result:
     scores = record["scores"]
-    if isinstance(scores, float):
-        scores = {PEERS_F1: scores}
+    if isinstance(scores, (int, float)):
+        if not 0 <= scores <= 1:
+            raise ValueError(f"F1 {scores} is not between 0 and 1")
+        scores = {PEERS_F1: float(scores)}
     if not isinstance(scores, dict):
         raise TypeError('"scores" is not an object')
     return Result(**{**record, "scores": scores})

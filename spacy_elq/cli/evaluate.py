@@ -110,8 +110,11 @@ def evaluate_command(
     )
     write_as = write_as or next(iter(FORMATS))
     others = [] if beside is None else read_scores(beside)
-    named = dict(_split_part(each) for each in part or ())
     names = dataset_names(data)
+    if others and not any(of_set(others, name) for name in names):
+        sets = ", ".join(dict.fromkeys(other.data for other in others))
+        echo_note(f"{beside} has scores of other sets: {sets}", quiet=quiet)
+    named = dict(_split_part(each) for each in part or ())
     inputs = [*data, *named.values(), *filter(None, (baseline, train))]
     if output is not None:
         refuse_to_overwrite(output, inputs)

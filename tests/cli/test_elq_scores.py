@@ -50,6 +50,11 @@ def test_scores_of_other_origin(data, pipeline, tmp_path):
         '{"results": [{"data": "a"}]}',
         '{"results": [{"data": "a", "system": "b", "scores": null}]}',
         '{"results": 1}',
+        '{"name": "A"}',
+        '{"name": "A", "scores": {}}',
+        '{"name": "A", "scores": {"dev": 76.3}}',
+        '{"name": "A", "scores": {"dev": "high"}}',
+        '{"scores": {"dev": 0.5}}',
     ],
 )
 def test_a_file_of_something_else_is_named(tmp_path, content):
@@ -69,6 +74,60 @@ def test_scores_round_trip_and_sets_are_found_by_name(tmp_path):
     assert of_set(results, "a/dev.jsonl") == results[:1]
     assert of_set(results, "b/dev.jsonl") == of_set(results, "dev.spacy") == []
     assert of_set(results, "test.jsonl") == results[2:]
+
+
+PEERS = [
+    {"name": "ReFinED", "scores": {"dev": 0.75, "other": 0.5}},
+    {"name": "prior", "scores": {"dev": {"bench_peers_f": 0.25, "bench_p": 0.5}}},
+]
+
+
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_figures_of_other_systems_are_read_from_lists_and_lines(tmp_path, as_lines):
+    path = tmp_path / "peers.json"
+    path.write_text("\n".join(map(json.dumps, PEERS)) if as_lines else json.dumps(PEERS))
+    found = read_scores(path)
+    assert [(r.system, r.data, r.scores) for r in found] == [
+        ("ReFinED", "dev", {"bench_peers_f": 0.75}),
+        ("ReFinED", "other", {"bench_peers_f": 0.5}),
+        ("prior", "dev", {"bench_peers_f": 0.25, "bench_p": 0.5}),
+    ]
+    assert of_set(found, "dev.benchmark.jsonl") == [found[0], found[2]]
+
+
+@pytest.mark.slow
+def test_figures_of_other_systems_are_printed_beside_and_averaged(data, pipeline, tmp_path):
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(data.read_bytes())
+    peers, output = tmp_path / "peers.json", tmp_path / "scores.json"
+    peers.write_text(json.dumps(PEERS))
+    options = ("--compare", peers, "--output", output)
+    result = run("evaluate", pipeline, data, other, *options)
+    assert result.exit_code == 0, result.output
+    published, benchmark, errors = (t.splitlines() for t in result.stdout.split("\n\n"))
+    assert [line.split()[:2] for line in published[1:]] == [
+        ["dev.jsonl", "linker"], ["other.jsonl", "linker"], ["mean", "linker"],
+    ]  # fmt: skip
+    rows = [line.split() for line in benchmark[1:]]
+    assert [row[:2] for row in rows] == [
+        ["dev.jsonl", "linker"], ["ReFinED", "-"], ["prior", "-"],
+        ["other.jsonl", "linker"], ["ReFinED", "-"],
+        ["mean", "linker"], ["ReFinED", "-"],
+    ]  # fmt: skip
+    assert "0.750" in rows[1] and "0.500" in rows[4] and "0.625" in rows[6]
+    assert "ReFinED" not in "".join(errors)
+    saved = json.loads(output.read_text())
+    assert {r["data"] for r in saved["results"]} == {"dev.jsonl", "other.jsonl"}
+    (mean,) = saved["mean"]
+    assert mean["scores"]["bench_f"] == saved["results"][0]["scores"]["bench_f"] > 0
+    assert saved["results"][0]["chars_per_second"] > saved["results"][0]["speed"] > 0
+    result = run("evaluate", pipeline, data, "--compare", other.with_name("peers.json"))
+    assert "other sets" not in result.stderr
+    peers.write_text(json.dumps({"name": "A", "scores": {"aida": 0.5}}))
+    assert (
+        f"{peers} has scores of other sets: aida\n"
+        in run("evaluate", pipeline, data, "--compare", peers).stderr
+    )
 
 
 def test_the_published_numbers_are_such_a_file():

@@ -83,6 +83,16 @@ def test_whole_set_and_its_parts(nlp, references):
     assert results["linker", "none"].scores["elq_weak_f"] == 0.0
 
 
+def test_means_are_of_systems_that_were_measured_on_all_sets():
+    def result(data, system, f, part=""):
+        return evaluate.Result(data, system, part, 3, {"elq_weak_f": f, "n": 2, "none": None})
+
+    results = [result("a", "x", 0.5), result("a", "x", 0.1, "unseen"), result("a", "y", 0.9)]
+    assert evaluate.mean_results(results) == []
+    (mean,) = evaluate.mean_results([*results, result("b", "x", 0.25)])
+    assert mean == evaluate.Result("mean", "x", "", 6, {"elq_weak_f": 0.375})
+
+
 def test_ids_are_compared_without_case(references):
     assert evaluate.is_unseen(references, ["q90"]) == [False, True, False]
 
