@@ -143,7 +143,7 @@ def find_gains(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> 
 
     RETURNS (Gains): Without mentions that are told nothing.
     """
-    if not weight or not (written := _read(mentions, docs)):
+    if not weight or not (written := _with_repetitions(_read(mentions, docs))):
         return {}
     confidence = np.exp(mentions.mention_score[:, None] + mentions.entity_scores)
     where = np.nonzero((confidence > CONFIDENT) & (mentions.rows >= 0))
@@ -161,7 +161,9 @@ def find_gains(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> 
 
 def _apart(mentions: RankedMentions) -> np.ndarray:
     """RETURNS (ndarray): Whether each mention's document has two that don't overlap, bool (N,)."""
-    n_docs = mentions.doc.max(initial=-1) + 1
+    if len(mentions) < 2:
+        return np.zeros(len(mentions), dtype=bool)
+    n_docs = mentions.doc.max() + 1
     last_start, first_end = np.full(n_docs, NO_CHARS), np.full(n_docs, np.iinfo(np.int64).max)
     np.maximum.at(last_start, mentions.doc, mentions.chars[:, 0])
     np.minimum.at(first_end, mentions.doc, mentions.chars[:, 1])
@@ -203,6 +205,18 @@ def _are_initials(bare: str, folded: Sequence[str]) -> bool:
     """RETURNS (bool): Whether a name may be initials: "WHO", "U.N."."""
     is_one = len(folded) == 1 or all(len(word) == 1 for word in folded)
     return is_one and bare.isupper() and 1 < sum(map(len, folded)) <= MAX_INITIALS
+
+
+def _with_repetitions(written: dict[int, Written]) -> dict[int, Written]:
+    """RETURNS (dict[int, Written]): The mentions of documents in which a last word occurs again, or
+    which have initials: few short texts, and no others have anything to tell."""
+    docs: set[int] = set()
+    places: dict[tuple[int, str], int] = {}
+    for mention in written.values():
+        (doc, _, split), last = mention.forms[0], mention.starts[-1]
+        if len(mention.forms) > 1 or places.setdefault((doc, split[-1]), last) != last:
+            docs.add(doc)
+    return {i: mention for i, mention in written.items() if mention.forms[0].doc in docs}
 
 
 def _said(
