@@ -49,6 +49,13 @@ ThresholdOption = Annotated[
 TopKOption = Annotated[
     int | None, typer.Option("--top-k", "-k", max=MANY, help="Entities retrieved for a mention")
 ]
+MentionKindsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="names, or all: in texts that use case, lower-case mentions too; default: the "
+        "pipeline's"
+    ),
+]
 INTERRUPTED = 130
 # Number of unknown entities that a note names.
 UNKNOWN_SHOWN = 3
@@ -273,15 +280,14 @@ def inference_settings(backend: str, precision: str) -> InferenceSettings:
     return settings
 
 
-def override_settings(elq: Any, threshold: float | None, top_k: int | None) -> None:
-    """Apply the settings of the linker that were given on the command line.
+def override_settings(elq: Any, **settings: Any) -> None:
+    """Apply the settings of the linker that were given on the command line; the others are None.
 
     RAISES (ElqError): If a value is not allowed.
     """
-    if threshold is not None:
-        elq.threshold = threshold
-    if top_k is not None:
-        elq.top_k = top_k
+    for name, value in settings.items():
+        if value is not None:
+            setattr(elq, name, value)
 
 
 def is_same_file(one: Path, other: Path) -> bool:

@@ -28,6 +28,7 @@ HELP = """\
 TEXT               link a text
 /threshold NUMBER  joint log-score that a link must exceed
 /top-k NUMBER      entities retrieved for a mention
+/mention-kinds X   names, or all: concepts and roles too
 /candidates        candidates of the last links
 /explain [TEXT]    spans considered and what cut them; default: the last text
 /help              this
@@ -54,6 +55,7 @@ class Conversation:
         self.commands: dict[str, Callable[[str], None]] = {
             "/threshold": self.threshold,
             "/top-k": self.top_k,
+            "/mention-kinds": self.mention_kinds,
             "/candidates": self.candidates,
             "/explain": self.explain,
             "/help": lambda _: self.say(HELP),
@@ -95,6 +97,12 @@ class Conversation:
             self.elq.top_k = value
             self._again()
         self.say(f"top-k {self.elq.top_k}")
+
+    def mention_kinds(self, argument: str) -> None:
+        if argument:
+            self.elq.mention_kinds = argument
+            self._again()
+        self.say(f"mention-kinds {self.elq.mention_kinds}")
 
     def candidates(self, argument: str) -> None:
         links = self._links() if self.text else []

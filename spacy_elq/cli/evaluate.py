@@ -18,6 +18,7 @@ from ._common import (
     EntityUriOption,
     FormatOption,
     GpuOption,
+    MentionKindsOption,
     QuietOption,
     ThresholdOption,
     dataset_names,
@@ -26,6 +27,7 @@ from ._common import (
     is_same_file,
     load_pipeline,
     note_unknown_entities,
+    override_settings,
     progress_bar,
     read_gold_docs,
     refuse_to_overwrite,
@@ -52,6 +54,7 @@ def evaluate_command(
         Path | None, typer.Option("--output", "-o", help="JSON file for all scores")
     ] = None,
     threshold: ThresholdOption = None,
+    mention_kinds: MentionKindsOption = None,
     baseline: Annotated[
         Path | None,
         typer.Option(help="Entities JSONL: also measure an alias dictionary of them"),
@@ -123,8 +126,9 @@ def evaluate_command(
         inputs += [] if beside is None else [beside]
         targets = _targets(predictions, names, write_as, inputs)
     nlp = load_pipeline(pipeline, gpu_id)
-    if threshold is not None:
-        require_elq(nlp, pipeline).threshold = threshold
+    if threshold is not None or mention_kinds is not None:
+        elq = require_elq(nlp, pipeline)
+        override_settings(elq, threshold=threshold, mention_kinds=mention_kinds)
     compared = _baseline(nlp, baseline, train, min_link_probability)
     texts = {name: frozenset(d.text for d in read_gold_docs(p, nlp)) for name, p in named.items()}
     results: list[Result] = []
@@ -150,7 +154,12 @@ def evaluate_command(
     typer.echo(format_all([*shown, *mean_results(shown)]))
     echo_note(f"texts/s and chars/s: warm, batch size {batch_size}", quiet=quiet)
     if output is not None:
-        settings = {"pipeline": pipeline, "batch_size": batch_size, "threshold": threshold}
+        settings = {
+            "pipeline": pipeline,
+            "batch_size": batch_size,
+            "threshold": threshold,
+            "mention_kinds": mention_kinds,
+        }
         save_scores(output, results, mean_results(results), **settings)
         echo_note(f"All scores: {output}", quiet=quiet)
 

@@ -10,6 +10,7 @@ import typer
 from ._common import (
     MANY,
     GpuOption,
+    MentionKindsOption,
     QuietOption,
     ThresholdOption,
     TopKOption,
@@ -31,6 +32,7 @@ def explain_command(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Text whose links to explain")],
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
+    mention_kinds: MentionKindsOption = None,
     limit: Annotated[
         int, typer.Option("--limit", min=0, max=MANY, help="Number of spans shown besides links")
     ] = 20,
@@ -60,7 +62,7 @@ def explain_command(
 
     nlp = load_pipeline(pipeline, gpu_id)
     elq = require_elq(nlp, pipeline)
-    override_settings(elq, threshold, top_k)
+    override_settings(elq, threshold=threshold, top_k=top_k, mention_kinds=mention_kinds)
     doc = doc_before(nlp, elq.name, argument_text(text))
     # The display shows the best by joint score, which need not be the likeliest mentions.
     explained = elq.explain(doc, limit=max(limit, LIMIT), exact=exact)

@@ -19,6 +19,7 @@ from ._common import (
     BATCH_SIZE,
     MANY,
     GpuOption,
+    MentionKindsOption,
     QuietOption,
     ThresholdOption,
     TopKOption,
@@ -68,6 +69,7 @@ def link_command(
     ] = None,
     threshold: ThresholdOption = None,
     top_k: TopKOption = None,
+    mention_kinds: MentionKindsOption = None,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -94,7 +96,8 @@ def link_command(
         raise ElqError(Errors.ELQ429.format(path=output))
     bad = _BadLines()
     rows = _read(texts, source, bad)
-    load = partial(_load, pipeline, gpu_id, threshold, top_k)
+    options = {"threshold": threshold, "top_k": top_k, "mention_kinds": mention_kinds}
+    load = partial(_load, pipeline, gpu_id, options)
     nlp = load()
     rows = bad.leave_out_long(rows, nlp.max_length)
     elq = require_elq(nlp, pipeline)
@@ -155,9 +158,9 @@ class _BadLines:
             raise typer.Exit(1)
 
 
-def _load(pipeline: str, gpu_id: int, threshold: float | None, top_k: int | None) -> Language:
+def _load(pipeline: str, gpu_id: int, options: dict[str, Any]) -> Language:
     nlp = load_pipeline(pipeline, gpu_id)
-    override_settings(require_elq(nlp, pipeline), threshold, top_k)
+    override_settings(require_elq(nlp, pipeline), **options)
     return nlp
 
 

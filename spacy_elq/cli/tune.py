@@ -15,11 +15,13 @@ from ._common import (
     EntityUriOption,
     FormatOption,
     GpuOption,
+    MentionKindsOption,
     QuietOption,
     echo_note,
     handle_errors,
     load_pipeline,
     note_unknown_entities,
+    override_settings,
     progress_bar,
     read_gold_docs,
     refuse_to_overwrite,
@@ -59,6 +61,7 @@ def tune_command(
         typer.Option(help="What counts as right: weak (overlapping spans) or strong (same span)"),
     ] = "weak",
     floor: Annotated[float, typer.Option(help="Lowest joint log-score considered")] = -8.0,
+    mention_kinds: MentionKindsOption = None,
     read_as: FormatOption = "",
     entity_uri: EntityUriOption = WIKIDATA,
     gpu_id: GpuOption = -1,
@@ -74,6 +77,7 @@ def tune_command(
         refuse_to_overwrite(output / "tune.json", [data])
     nlp = load_pipeline(pipeline, gpu_id)
     elq = require_elq(nlp, pipeline)
+    override_settings(elq, mention_kinds=mention_kinds)
     if save:
         settings_file(Path(pipeline), elq.name)  # as above
     floor = min(floor, elq.threshold)

@@ -53,6 +53,7 @@ class Window:
         read, bool (T,); None if it reads everything.
     shapes (ndarray | None): The shape classes of each wordpiece's word, of the word before and of
         the word after it, uint8 (T, 3), see `word_shapes`; None if the model has no use for them.
+    formal (bool): Whether the text begins its sentences with capitals; known with the shapes.
     """
 
     doc: int
@@ -61,6 +62,7 @@ class Window:
     core: tuple[int, int] = WHOLE_TEXT
     unread: np.ndarray | None = None
     shapes: np.ndarray | None = None
+    formal: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -17,8 +17,9 @@ import numpy as np
 from ..spelling import compiled
 from .windows import NO_CHARS, Window
 
-# Shape classes of words. NONE: it says nothing, or the script has no case. INITIAL: Capitalised, as
-# any word at the beginning of a sentence. MIXED: capitals elsewhere, as in "iPhone" or "McDonald".
+# Shape classes of words. NONE: it says nothing, or the script has no case. DIGITS: with digits and
+# without capitals, as in "1990s" or "mp3". INITIAL: Capitalised, as any word at the beginning of a
+# sentence. MIXED: capitals elsewhere, as in "iPhone" or "McDonald".
 NONE, MARK, DIGITS, LOWER, CAPITALISED, INITIAL, ALL_CAPS, MIXED = range(8)
 N_SHAPES = 8
 
@@ -52,10 +53,12 @@ class WordShapes(NamedTuple):
     ends (ndarray): Character at which each ends, int64 (N,).
     classes (ndarray): The class of each, of the preceding and of the following one, uint8
         (N + 1, 3); the last row is that of no word.
+    formal (bool): Whether its sentences begin with capitals, as far as they begin with letters.
     """
 
     ends: np.ndarray
     classes: np.ndarray
+    formal: bool
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """places (ndarray): Characters, or `NO_CHARS`, int (T,). White space belongs to what
@@ -71,58 +74,92 @@ def with_shapes(windows: Sequence[Window], texts: Sequence[str]) -> list[Window]
     RETURNS (list[Window]): The windows with the shapes of their wordpieces."""
     of_text = {i: word_shapes(texts[i]) for i in {window.doc for window in windows}}
     return [
-        replace(window, shapes=of_text[window.doc].at(window.chars[:, 0])) for window in windows
+        replace(
+            window,
+            shapes=of_text[window.doc].at(window.chars[:, 0]),
+            formal=of_text[window.doc].formal,
+        )
+        for window in windows
     ]
 
 
 def word_shapes(text: str) -> WordShapes:
     """RETURNS (WordShapes): The shapes of the words of a text."""
-    shapes, ends = _cased_shapes(text)
+    lines = _Lines()
+    if text not in (text.lower(), text.upper()):
+        pattern = _ASCII_UNITS if text.isascii() else compiled(_UNITS)
+        for line in text.splitlines(keepends=True):
+            lines.add(line, list(pattern.finditer(line)))
+    shapes, ends = (lines.shapes, lines.ends) if lines.use_case else ([], [])
     classes = np.zeros((len(shapes) + 1, 3), dtype=np.uint8)
     classes[:-1, 0] = shapes
     classes[1:-1, 1] = shapes[:-1]
     classes[:-2, 2] = shapes[1:]
-    return WordShapes(np.array(ends, dtype=np.int64), classes)
+    return WordShapes(np.array(ends, dtype=np.int64), classes, lines.are_formal)
 
 
-def _cased_shapes(text: str) -> tuple[list[int], list[int]]:
-    """RETURNS (tuple[list[int], list[int]]): The shape and the end of each word and mark of a text;
-    nothing if the text does not use case."""
-    if text in (text.lower(), text.upper()):
-        return [], []
-    pattern = _ASCII_UNITS if text.isascii() else compiled(_UNITS)
-    shapes: list[int] = []
-    ends: list[int] = []
-    seen: set[int] = set()
-    begin, fresh = 0, True
-    for line in text.splitlines(keepends=True):
-        units = list(pattern.finditer(line))
-        words, of_line = [unit[0] for unit in units], _line_shapes(units)
-        small = fresh and line == line.lower()  # otherwise it may go on with a sentence
-        if small or line.isupper() or _is_title_case(words, of_line):
-            of_line = [NONE] * len(units)
-        # Letters by themselves, as "I", and acronyms are capitals everywhere.
-        seen.update(shape for word, shape in zip(words, of_line, strict=True) if len(word) > 1)
-        fresh = small or len(line) < _WRAPPED or not units or bool(units[-1].lastindex)
-        shapes += of_line
-        ends += [begin + unit.end() for unit in units]
-        begin += len(line)
-    return (shapes, ends) if {LOWER, CAPITALISED} <= seen else ([], [])
+class _Lines:
+    """The lines of a text, read one after another.
+
+    shapes, ends (list[int]): The shape and the end of each word and mark.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: list[int] = []
+        self.ends: list[int] = []
+        self._length = 0
+        self._inner: set[int] = set()
+        self._first: list[int] = []
+        self._begins = True
+
+    @property
+    def use_case(self) -> bool:
+        """RETURNS (bool): Whether there are lower-case words, and Capitalised ones within
+        sentences. Letters by themselves, as "I", and acronyms are capitals everywhere."""
+        return {LOWER, CAPITALISED} <= self._inner
+
+    @property
+    def are_formal(self) -> bool:
+        return self.use_case and 2 * self._first.count(LOWER) < len(self._first)
+
+    def add(self, line: str, units: Sequence[re.Match[str]]) -> None:
+        words = [unit[0] for unit in units]
+        shapes, first = _line_shapes(units, self._begins)
+        small = self._begins and line == line.lower()
+        if small or line.isupper() or _is_title_case(words, shapes):
+            shapes = [NONE] * len(units)
+        else:
+            self._inner.update(s for w, s in zip(words, shapes, strict=True) if len(w) > 1)
+            self._first += first
+        self._begins = small or _ends_sentence(line, units)
+        self.shapes += shapes
+        self.ends += [self._length + unit.end() for unit in units]
+        self._length += len(line)
 
 
-def _line_shapes(units: Sequence[re.Match[str]]) -> list[int]:
-    shapes = []
-    begins_sentence = True
+def _ends_sentence(line: str, units: Sequence[re.Match[str]]) -> bool:
+    """RETURNS (bool): Whether a line ends with a sentence, or is not a part of a paragraph."""
+    return len(line) < _WRAPPED or not units or bool(units[-1].lastindex)
+
+
+def _line_shapes(
+    units: Sequence[re.Match[str]], begins_sentence: bool
+) -> tuple[list[int], list[int]]:
+    """RETURNS (tuple[list[int], list[int]]): The shapes of words and marks, and of the words that
+    begin a sentence."""
+    shapes, first = [], []
     for unit in units:
         shape = _shape(unit[0])
-        if shape == CAPITALISED and begins_sentence:
-            shape = INITIAL
+        if begins_sentence and shape >= LOWER:
+            first.append(shape)
+            if shape == CAPITALISED:
+                shape = INITIAL
         if unit.lastindex:
             begins_sentence = True
         elif shape != MARK:
             begins_sentence = False
         shapes.append(shape)
-    return shapes
+    return shapes, first
 
 
 @lru_cache(maxsize=1 << 16)
@@ -134,7 +171,7 @@ def _shape(word: str) -> int:
     if letters.lower() == letters.upper() or ord(letters[0]) in _GEORGIAN:
         return NONE
     if letters.islower():
-        return DIGITS if word[0].isdigit() else LOWER
+        return DIGITS if any(map(str.isnumeric, word)) else LOWER
     if letters.isupper():
         return ALL_CAPS if len(letters) > 1 else CAPITALISED
     begins, rest = not letters[0].islower(), letters[1:]

@@ -137,6 +137,7 @@ def exact_config(
         "max_mention_length": params.max_mention_length,
         "special_tokens": True,
         "word_boundaries": False,
+        "mention_kinds": "all",
         "document_weight": 0.0,
         "model": {
             "scorer": params.mention_scoring_method,

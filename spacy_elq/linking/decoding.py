@@ -18,6 +18,7 @@ from ..settings import Count, Number, Settings
 JOINT: Final = "joint"
 TOP_ENTITY: Final = "top_entity_by_mention"
 BOTH = "thresholded_entity_by_mention"
+NAMES: Final = "names"
 
 
 class DecodingSettings(Settings):
@@ -34,6 +35,8 @@ class DecodingSettings(Settings):
         have one wordpiece more than this number, as in the published code.
     special_tokens (bool): Let [CLS] and [SEP] be part of mentions, as the published code does.
     word_boundaries (bool): Consider only spans that begin and end where words do.
+    mention_kinds (str): "names": in texts that use case, consider only spans that have a capital or
+        a digit, so that "the president" is left out. "all": concepts and roles too.
     document_weight (float): How much the mentions of a document tell each other: later short forms
         of a name, and names that occur again. 0 for mentions that are linked each on its own.
     """
@@ -48,6 +51,7 @@ class DecodingSettings(Settings):
     max_mention_length: Annotated[int, Field(ge=0)] = 10
     special_tokens: bool = False
     word_boundaries: bool = True
+    mention_kinds: Literal["names", "all"] = NAMES
     document_weight: Annotated[Number, Field(ge=0)] = 1.0
 
     @property

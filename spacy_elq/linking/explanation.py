@@ -22,8 +22,9 @@ from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
 from .boundaries import boundary_masks
-from .decoding import JOINT, DecodingSettings, log_sigmoid
+from .decoding import JOINT, NAMES, DecodingSettings, log_sigmoid
 from .document import Gain, Gains, add_gains, find_gains
+from .mention_kinds import unnamed_spans
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 INVALID = "invalid"
 OUTSIDE_CORE = "outside window core"
 NOT_A_WORD = "not a word boundary"
+NOT_A_NAME = "not written as a name"
 NOT_AMONG_BEST = "not among best spans"
 MENTION_THRESHOLD = "mention threshold"
 NO_ENTITY = "no entity"
@@ -230,6 +232,7 @@ def _cuts_by_place(others: ProposedSpans, text: str, settings: DecodingSettings)
         )
         for words in (False, settings.word_boundaries)
     )
+    unnamed = unnamed_spans(others.windows, [text], mask.shape[1], settings.max_mention_length + 1)
     cuts = []
     for (window, first, last), logit in zip(others.spans.places(), others.spans.logit, strict=True):
         if not (valid[0][window, first] and valid[1][window, last]):
@@ -237,6 +240,8 @@ def _cuts_by_place(others: ProposedSpans, text: str, settings: DecodingSettings)
             cut = INVALID if special.any() else OUTSIDE_CORE
         elif not (at_words[0][window, first] and at_words[1][window, last]):
             cut = NOT_A_WORD
+        elif settings.mention_kinds == NAMES and unnamed[window, first, last - first]:
+            cut = NOT_A_NAME
         else:
             likely = log_sigmoid(logit) > settings.pruning_threshold
             cut = NOT_AMONG_BEST if likely else MENTION_THRESHOLD

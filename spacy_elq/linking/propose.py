@@ -24,7 +24,8 @@ from ..ml.name_features import (
     name_feature_grid,
 )
 from .boundaries import boundary_masks
-from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
+from .decoding import NAMES, DecodingSettings, WordpieceSpans, select_spans, span_logits
+from .mention_kinds import unnamed_spans
 
 if TYPE_CHECKING:
     from ..ml.heads import Heads
@@ -159,7 +160,7 @@ def _span_logits(
 ) -> np.ndarray:
     """Span logits with the name features' share, float32 (B, T, W).
 
-    anywhere (bool): Exclude no span by its boundaries.
+    anywhere (bool): Exclude no span.
     """
     mask = batch.encoded.mask
     starts, ends = mask, mask
@@ -175,6 +176,8 @@ def _span_logits(
     scores = span_logits(logits, starts, ends, settings.max_mention_length)
     if heads.names is not None:
         scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
+    if settings.mention_kinds == NAMES and not anywhere:
+        scores[unnamed_spans(batch.encoded.windows, texts, *scores.shape[1:])] = -np.inf
     return scores
 
 

@@ -23,7 +23,7 @@ from spacy_elq.cli._table import format_table
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.linking.explanation import ExplainedCandidate, ExplainedSpan, Explanation
 
-from ..helpers import TEXTS
+from ..helpers import TEXTS, write_jsonl
 
 QUESTION = "is georgia north of armenia"
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm"}
@@ -165,6 +165,7 @@ def test_an_interrupt_keeps_whole_lines(processes, trained_path, tmp_path):
         (("explain", "blank", "text"), "ELQ403"),
         (("explain", "PIPE", "caf\udce9"), "ELQ432"),
         (("explain", "PIPE", "text", "--top-k", "0"), "ELQ112"),
+        (("link", "PIPE", "text", "--mention-kinds", "concepts"), "ELQ110"),
     ],
 )
 def test_bad_input(arguments, message, trained_path, texts, monkeypatch):
@@ -258,6 +259,27 @@ def talk(trained_path):
 
 
 @pytest.mark.slow
+def test_kinds_of_mentions(trained_path, tmp_path):
+    text = "How hot is mercury? It is in Paris"
+    gold = write_jsonl(
+        tmp_path / "gold.jsonl",
+        [{"text": text, "spans": [{"start": 11, "end": 18, "id": "Q5"}]}] * 4,
+    )
+    found = {}
+    for kinds in ("names", "all"):
+        options = ("--threshold", -30, "--mention-kinds", kinds)
+        spans = json.loads(run("link", trained_path, text, *options).stdout)["spans"]
+        found[kinds] = {text[span["start"] : span["end"]] for span in spans}
+        result = run("explain", trained_path, text, *options, "--json")
+        cuts = {span["text"]: span["cut"] for span in json.loads(result.stdout)["spans"]}
+        assert (cuts["mercury"] == "not written as a name") is (kinds == "names")
+        scores = tmp_path / f"{kinds}.json"
+        result = run("evaluate", trained_path, gold, *options, "-o", scores)
+        assert json.loads(scores.read_text())["mention_kinds"] == kinds
+    assert "mercury" in found["all"] - found["names"]
+
+
+@pytest.mark.slow
 def test_a_conversation(talk):
     goes_on, said = talk(QUESTION)
     assert goes_on
@@ -274,6 +296,7 @@ def test_a_conversation(talk):
     assert "[mercury]" in talk("/threshold -2.5")[1]
     assert talk("/top-k 3")[1].endswith("top-k 3")
     assert talk("/top-k") == (True, "top-k 3")
+    assert talk("/mention-kinds all")[1].endswith("mention-kinds all")
     assert talk("  ") == (True, "")
     assert talk("/quit") == (False, "")
 
@@ -284,6 +307,7 @@ def test_a_conversation_goes_on_after_mistakes(talk):
     assert talk("/explain")[1] == "There is no text yet."
     assert "ELQ431" in talk("/threshold low")[1]
     assert "ELQ112" in talk("/top-k 0")[1]
+    assert "ELQ110" in talk("/mention-kinds none")[1]
     assert "ELQ432" in talk("caf\udce9")[1] and "ELQ432" in talk("/explain caf\udce9")[1]
     assert talk("/explain")[1] == "There is no text yet."
     assert talk("/top-k")[1] == "top-k 10"

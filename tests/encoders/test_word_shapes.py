@@ -28,7 +28,7 @@ def read(text):
     [
         ("Who wrote Moby Dick?", "III aaaaa AAAA AAAA."),
         ("the iPhone of McDonald, the WHO in Rome", "aaa mmmmmm aa mmmmmmmm. aaa XXX aa AAAA"),
-        ("In 1990 the 1990s had 4 B2B stars in Rome", "II 9999 aaa 99999 aaa 9 XXX aaaaa aa AAAA"),
+        ("In 1990 the 1990s had 4 B2B mp3s in Rome", "II 9999 aaa 99999 aaa 9 XXX 9999 aa AAAA"),
         ("He saw Rome. Then he saw it!", "II aaa AAAA. IIII aa aaa aa."),
         ("He met Mr. Ray. \"Go,\" J. Li said.", "II aaa AA. AAA. .II.. A. AA aaaa."),
         ("the U.S. President of Rome.com Ray", "aaa A.A. AAAAAAAAA aa AAAA.aaa AAA"),

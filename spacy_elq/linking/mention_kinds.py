@@ -1,0 +1,34 @@
+"""Spans that are not written as names: lower-case words of a text that uses case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..encoders.windows import Window
+from ..encoders.word_shapes import LOWER, MARK, with_shapes
+
+
+def unnamed_spans(
+    windows: Sequence[Window], texts: Sequence[str], length: int, widths: int
+) -> np.ndarray:
+    """Find the spans that have neither a capital nor a digit, nor a letter of a script without
+    case. There are none in a text, or a line, that does not use case or where sentences begin with
+    lower-case words: who writes so may write names so.
+
+    texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
+    length, widths (int): Size of the last axes of the span logits, T and W.
+    RETURNS (ndarray): bool (B, T, W), places as in `decoding.span_logits`.
+    """
+    if any(window.shapes is None for window in windows):
+        windows = with_shapes(windows, texts)
+    small = np.zeros((len(windows), length), dtype=bool)
+    for row, window in enumerate(windows):
+        if window.formal and window.shapes is not None:
+            small[row, : len(window)] = np.isin(window.shapes[:, 0], (LOWER, MARK))
+    places = np.arange(length)
+    # The first wordpiece from each place on that is not small.
+    others = np.where(small, length, places)
+    following = np.minimum.accumulate(others[:, ::-1], axis=1)[:, ::-1]
+    return places[:, None] + np.arange(widths) < following[..., None]
