@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
 # How long a chunk should take.
 SECONDS = 2.0
+
+
+class HasText(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+AnyText = TypeVar("AnyText", bound=HasText)
 
 
 class AdaptiveChunkSize:
@@ -22,3 +33,22 @@ class AdaptiveChunkSize:
         next chunk may be harder."""
         fitting = size * min(2.0, SECONDS / max(seconds, 1e-9))
         self.size = min(self.maximum, max(1, int(fitting)))
+
+
+def by_characters(texts: Iterable[AnyText], most: int, chars: int) -> Iterator[list[AnyText]]:
+    """Group texts in their order.
+
+    texts (Iterable): Documents, examples or other objects with a text.
+    most (int): Maximum number of texts of a group.
+    chars (int): Characters of a group from which on it takes no further text.
+    """
+    group: list[AnyText] = []
+    size = 0
+    for text in texts:
+        group.append(text)
+        size += len(text.text)
+        if len(group) >= most or size >= chars:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

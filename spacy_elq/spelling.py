@@ -19,8 +19,12 @@ import numpy as np
 # Scripts in which a name may end, and in all but Hangul also begin, at any character.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Line_Break=SA}\p{Hangul}"
 UNSPACED = rf"(?=[{_UNSPACED}])\X"
-# A character of these scripts, or letters and digits with their marks; "&" stands for "and".
-WORD = rf"(?V1){UNSPACED}|(?:[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]\p{{M}}*)+|&"
+# A character of these scripts, or letters and digits with their marks; "&" stands for "and". Most
+# words are ASCII, which is found faster alone.
+WORD = (
+    rf"(?V1)[a-zA-Z0-9]++(?=[\x00-\x7f]|\Z)"
+    rf"|{UNSPACED}|(?:[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]\p{{M}}*)+|&"
+)
 # Runs of ASCII that no mark follows, and grapheme clusters.
 _CHUNK = r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)|\X"
 _INVISIBLE = r"[\p{Cf}\p{Default_Ignorable_Code_Point}]+"

@@ -13,11 +13,11 @@ from ..corpora.spans_jsonl import LinkedSpan
 
 # The links of one text.
 TextLinks = tuple[LinkedSpan, ...]
-# Called with the number of texts linked since the last call.
-OnLinked = Callable[[int], object]
+# Called with the texts linked since the last call.
+OnLinked = Callable[[Sequence[str]], object]
 
 
-def no_progress(texts: int) -> None:
+def no_progress(texts: Sequence[str]) -> None:
     """Report no progress."""
 
 
@@ -36,7 +36,7 @@ def link_texts(
         docs = nlp.pipe((texts[i] for i in order), batch_size=batch_size)
         for i, doc in zip(order, docs, strict=True):
             linked[i] = linked_spans(doc)
-            on_linked(1)
+            on_linked([texts[i]])
     _give_back_memory()
     return linked, time.perf_counter() - began
 

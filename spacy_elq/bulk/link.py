@@ -34,7 +34,7 @@ def link_stream(
     texts (Iterable[LinkedText]): The texts; their fields are kept. Some batches for each worker are
         read ahead, at most some seconds' work; none with a `batch_size` of 1 and no workers.
     batch_size (int): Texts per batch.
-    on_linked (Callable): Called with the number of texts just linked, for a progress bar.
+    on_linked (Callable): Called with the texts just linked, for a progress bar.
     workers (Workers | None): Processes that have the same pipeline; None to link in this process.
     YIELDS (list[LinkedText]): The next texts, with the spans that the pipeline linked.
     """

@@ -48,7 +48,7 @@ class Workers(AbstractContextManager["Workers"]):
     ) -> Iterator[tuple[list[LinkedText], list[TextLinks], float]]:
         """Link texts, reading one chunk more than there are processes ahead.
 
-        on_linked (Callable): Called with the number of texts just linked.
+        on_linked (Callable): Called with the texts just linked.
         YIELDS (tuple[list[LinkedText], list[TextLinks], float]): Each chunk in turn, the links of
             its texts, and the seconds that linking took.
         RAISES (ElqError): If a process was killed.
@@ -78,7 +78,7 @@ class Workers(AbstractContextManager["Workers"]):
             spans, seconds = linked.result()
         except BrokenProcessPool:
             raise ElqError(Errors.ELQ433) from None
-        on_linked(len(chunk))
+        on_linked([text.text for text in chunk])
         return chunk, spans, seconds
 
     def __exit__(self, *error: object) -> None:

@@ -12,15 +12,17 @@ import math
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, ParamSpec
 
 import typer
 
 from ..corpora.nif import WIKIDATA
 from ..errors import ElqError, Errors, is_out_of_memory, raise_if_out_of_memory
+from ..pace import AnyText
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from ..encoders.inference import InferenceSettings
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 # Options that several commands take.
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes")]
@@ -163,16 +164,41 @@ def echo_note(message: str, *, quiet: bool) -> None:
 
 
 def progress_bar(
-    description: str, *, unit: str = "texts", quiet: bool
-) -> Callable[[Iterable[T]], Iterator[T]]:
-    """RETURNS (Callable): Passes a stream through, counting it in a bar on stderr."""
+    description: str, *, quiet: bool
+) -> Callable[[Iterable[AnyText]], Iterator[AnyText]]:
+    """RETURNS (Callable): Passes a stream of texts through, counting it in a bar on stderr."""
 
-    def watch(items: Iterable[T]) -> Iterator[T]:
-        from tqdm import tqdm
-
-        yield from tqdm(items, desc=description, unit=f" {unit}", disable=quiet, leave=False)
+    def watch(texts: Iterable[AnyText]) -> Iterator[AnyText]:
+        with count_texts(description, quiet=quiet) as count:
+            for text in texts:
+                count([text.text])
+                yield text
 
     return watch
+
+
+@contextmanager
+def count_texts(
+    description: str | None = None, *, done: int = 0, total: int | None = None, quiet: bool
+) -> Iterator[Callable[[Collection[str]], None]]:
+    """A bar on stderr that counts characters: a text may be a word or a book.
+
+    done (int): Number of texts that an earlier run has done.
+    total (int | None): Number of all texts, if it is known.
+    YIELDS (Callable): Takes the texts that were just done.
+    """
+    from tqdm import tqdm
+
+    of_total = "" if total is None else f"/{total}"
+    with tqdm(desc=description, unit=" chars", unit_scale=True, disable=quiet, leave=False) as bar:
+
+        def count(texts: Collection[str]) -> None:
+            nonlocal done
+            done += len(texts)
+            bar.set_postfix_str(f"{done}{of_total} texts", refresh=False)
+            bar.update(sum(map(len, texts)))
+
+        yield count
 
 
 def use_gpu(gpu_id: int) -> None:

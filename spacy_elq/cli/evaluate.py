@@ -145,6 +145,7 @@ def evaluate_command(
             parts=texts,
             batch_size=batch_size,
             watch=linked,
+            watch_ranks=progress_bar(f"{name}, ranks of gold entities", quiet=quiet),
         )
         results += of_this
         shown += [*of_this, *(replace(other, data=name) for other in of_set(others, name))]

@@ -19,7 +19,6 @@ from ._common import (
     handle_errors,
     inference_settings,
     load_pipeline,
-    progress_bar,
     use_gpu,
 )
 
@@ -251,6 +250,8 @@ def add_command(
 ) -> None:
     """Add entities; those with a known id replace the old ones. Pipelines that have the knowledge
     base open see them at their next call."""
+    from tqdm import tqdm
+
     from ..entities.reader import read_entities
     from ..kb.search.file_vectors import check_unique_ids
 
@@ -258,9 +259,8 @@ def add_command(
     kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
-    stream = progress_bar("Adding", unit="entities", quiet=quiet)(
-        check_unique_ids(read_entities(entities, from_))
-    )
+    unique = check_unique_ids(read_entities(entities, from_))
+    stream = iter(tqdm(unique, "Adding", unit=" entities", disable=quiet, leave=False))
     try:
         while batch := list(islice(stream, BATCH)):
             kb.add(batch, *model.encode(batch))

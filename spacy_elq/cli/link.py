@@ -24,6 +24,7 @@ from ._common import (
     ThresholdOption,
     TopKOption,
     argument_text,
+    count_texts,
     echo_note,
     error_line,
     handle_errors,
@@ -220,14 +221,12 @@ def _write(
 ) -> int:
     """link (Callable): `link_stream` with all arguments but `on_linked`.
     RETURNS (int): The number of texts linked."""
-    from tqdm import tqdm
-
     from ..corpora.spans_jsonl import jsonl_line
 
-    with tqdm(initial=done, total=total, unit=" texts", disable=quiet, leave=False) as bar:
+    with count_texts(done=done, total=total, quiet=quiet) as count:
         written = 0
         try:
-            for chunk in link(on_linked=bar.update):
+            for chunk in link(on_linked=count):
                 file.write(b"".join(map(jsonl_line, chunk)))
                 file.flush()
                 written += len(chunk)

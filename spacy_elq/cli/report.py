@@ -77,7 +77,7 @@ def report_command(
         docs = list(watch(nlp.pipe((r.text for r in references), batch_size=BATCH_SIZE)))
     keep_countable(docs, references)
     examples = [Example(doc, reference) for doc, reference in zip(docs, references, strict=True)]
-    rank_gold(nlp, examples)
+    rank_gold(nlp, examples, watch)
     page = render_report(
         examples,
         heading=f"{pipeline} on {data.name}",

@@ -1,8 +1,9 @@
 """Documents → wordpiece vectors, with the component's own transformer.
 
 The other source of vectors, a shared `transformer` component, is in `listener.py`. Both are thinc
-layers of the type `Model[list[Doc], list[EncodedBatch]]`. In training, the vectors are part of
-torch's graph; the layer's backprop, called after `loss.backward()`, does the rest.
+layers of the type `Model[list[Doc], Iterable[EncodedBatch]]`. In prediction, a batch is encoded
+when it is asked for: the vectors of a book are never held at once. In training, the vectors are
+part of torch's graph; the layer's backprop, called after `loss.backward()`, does the rest.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def pad_shapes(windows: Sequence[Window], mask: np.ndarray) -> np.ndarray | None
     return shapes
 
 
-Encoder = Model[list[Doc], list[EncodedBatch]]
+Encoder = Model[list[Doc], Iterable[EncodedBatch]]
 Backprop = Callable[[], None]
 
 
@@ -177,7 +178,7 @@ def _own_init(model: Encoder, X: Any = None, Y: Any = None) -> None:
 
 def _own_forward(
     model: Encoder, docs: list[Doc], is_train: bool
-) -> tuple[list[EncodedBatch], Backprop]:
+) -> tuple[Iterable[EncodedBatch], Backprop]:
     transformer: Any = model.layers[0]
     tokenizer = transformer.tokenizer
     settings: EncoderSettings = model.attrs[SETTINGS]
@@ -191,11 +192,11 @@ def _own_forward(
     if model.attrs[WITH_SHAPES] or settings.word_shapes:
         windows = with_shapes(windows, [doc.text for doc in docs])
     cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
-    batches = [
+    batches = (
         _encode(model, [windows[i] for i in batch], is_train)
         for batch in split_into_batches(windows, settings.max_batch_items, is_train, cost)
-    ]
-    return batches, _nothing_left
+    )
+    return list(batches) if is_train else batches, _nothing_left
 
 
 def split_into_batches(

@@ -67,6 +67,11 @@ class Window:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def extent(self) -> tuple[int, int]:
+        """RETURNS (tuple[int, int]): The characters that it covers, end exclusive."""
+        real = self.chars[self.chars[:, 0] != NO_CHARS]
+        return int(real[0, 0]), int(real[-1, 1])
+
 
 def cut_windows(
     tokenizer: PreTrainedTokenizerFast,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -15,6 +16,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..gold import countable, gold_spans, triples
+from ..pace import by_characters
 from ..pipeline.lookup import find_elq, knows
 from .baseline import AliasDictionary
 from .benchmark import LinkedDoc, count_benchmark, read_linked
@@ -22,6 +24,11 @@ from .scorer import score_links
 
 LINKER = "linker"
 ALIAS_DICTIONARY = "alias dictionary"
+# Texts and characters whose gold entities are ranked at once.
+RANKED_TEXTS, RANKED_CHARS = 64, 1 << 14
+# Characters that make a pipeline warm.
+WARM_CHARS = 1 << 12
+Watch = Callable[[Iterator[Doc]], Iterable[Doc]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ def evaluate_set(
     baseline: AliasDictionary | None = None,
     parts: Mapping[str, Collection[str]] | None = None,
     batch_size: int = 64,
-    watch: Callable[[Iterator[Doc]], Iterable[Doc]] = iter,
+    watch: Watch = iter,
+    watch_ranks: Watch = iter,
 ) -> list[Result]:
     """Measure a pipeline on one set.
 
@@ -65,6 +73,7 @@ def evaluate_set(
         name of several entities) are reported if the pipeline knows them.
     batch_size (int): Texts per batch.
     watch (Callable): Wraps the stream of linked documents, for example in a progress bar.
+    watch_ranks (Callable): The same for the documents whose gold entities were ranked.
     RETURNS (list[Result]): The linker's results, then the alias dictionary's: whole set first.
     """
     seen = seen_ids(nlp)
@@ -77,11 +86,11 @@ def evaluate_set(
         keep_countable(docs, references)
         examples = [Example(p, r) for p, r in zip(docs, references, strict=True)]
         if system == LINKER:
-            rank_gold(nlp, examples)
+            rank_gold(nlp, examples, watch_ranks)
         whole = _whole(data, system, examples, linked, seen, seconds)
         return [whole, *_parts(data, system, examples, linked, members)]
 
-    results = measure(LINKER, *_run(nlp, texts, batch_size, watch))
+    results = measure(LINKER, *_run(nlp, references, batch_size, watch))
     if baseline is not None:
         results += measure(
             ALIAS_DICTIONARY, *_annotate(baseline, [nlp.make_doc(text) for text in texts])
@@ -96,12 +105,21 @@ def seen_ids(nlp: Language) -> frozenset[str] | None:
     return frozenset(ids) if ids else None
 
 
-def rank_gold(nlp: Language, examples: Sequence[Example]) -> None:
+def rank_gold(nlp: Language, examples: Sequence[Example], watch: Watch = iter) -> None:
     """Let the linker, if there is one, store the ranks of gold entities on the predicted
-    documents. This is not part of linking, so timed runs leave it out."""
+    documents. This is not part of linking, so timed runs leave it out.
+
+    watch (Callable): Wraps the stream of documents.
+    """
     elq = find_elq(nlp)
     if elq is not None:
-        elq.note_gold_ranks(examples)
+        deque(watch(_with_ranks(elq, examples)), maxlen=0)
+
+
+def _with_ranks(elq: Any, examples: Sequence[Example]) -> Iterator[Doc]:
+    for some in by_characters(examples, RANKED_TEXTS, RANKED_CHARS):
+        elq.note_gold_ranks(some)
+        yield from (example.predicted for example in some)
 
 
 def keep_countable(predicted: Iterable[Doc], references: Iterable[Doc]) -> None:
@@ -150,16 +168,13 @@ def _members(
 
 
 def _run(
-    nlp: Language,
-    texts: Sequence[str],
-    batch_size: int,
-    watch: Callable[[Iterator[Doc]], Iterable[Doc]],
+    nlp: Language, references: Sequence[Doc], batch_size: int, watch: Watch
 ) -> tuple[list[Doc], float]:
     """The pipeline's documents, and the seconds that they took once it was warm."""
-    for _ in nlp.pipe(texts[:batch_size], batch_size=batch_size):
-        pass
+    first = next(by_characters(references, batch_size, WARM_CHARS), [])
+    deque(nlp.pipe((doc.text for doc in first), batch_size=batch_size), maxlen=0)
     start = time.perf_counter()
-    docs = list(watch(nlp.pipe(texts, batch_size=batch_size)))
+    docs = list(watch(nlp.pipe((doc.text for doc in references), batch_size=batch_size)))
     return docs, time.perf_counter() - start
 
 

@@ -9,9 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..encoders.windows import NO_CHARS, Window
-from ..kb.files.names import continues_korean
-from ..kb.files.names import words as find_words
+from ..encoders.windows import NO_CHARS, WHOLE_TEXT, Window
+from ..kb.files.names import Word, WordsOf, continues_korean, word_finder
 from ..spelling import is_symbol, last_base
 
 # Unicode categories.
@@ -25,6 +24,7 @@ def boundary_masks(
     *,
     words: bool,
     special_tokens: bool,
+    words_of: WordsOf | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mark the wordpieces at which spans may begin and end.
 
@@ -33,26 +33,33 @@ def boundary_masks(
     words (bool): Respect word boundaries: a span may not begin or end within a word or at an emoji,
         begin at punctuation, or end at punctuation that never ends a name.
     special_tokens (bool): Allow [CLS] and [SEP].
+    words_of (Callable | None): From `word_finder`, if the words are needed elsewhere too.
     RETURNS (tuple[ndarray, ndarray]): Allowed begins and ends, bool (B, T).
     """
     starts, ends = np.zeros_like(mask), np.zeros_like(mask)
-    read = {i: _Words(texts[i]) for i in {window.doc for window in windows}} if words else {}
+    words_of = words_of or word_finder(texts)
     for row, window in enumerate(windows):
         begin = window.chars[:, 0]
         start, end = starts[row, : len(window)], ends[row, : len(window)]
         end[:] = special_tokens | (begin != NO_CHARS)
         start[:] = end & (special_tokens | (begin >= window.core[0])) & (begin < window.core[1])
         if words:
-            _exclude_within_words(read[window.doc], window, start, end)
+            text, split = texts[window.doc], words_of(window.doc)
+            _exclude_within_words(_Words(text, split, window), window, start, end)
     return starts, ends
 
 
 class _Words:
-    """The words of a text, of which a long one has many windows."""
+    """The words of a text around a window."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, split: Sequence[Word], window: Window) -> None:
         self.text = text
-        self.split = find_words(text)
+        self.split = split
+        if window.core != WHOLE_TEXT:
+            begin, end = window.extent()
+            first = bisect_left(split, begin, key=lambda word: word.start)
+            last = bisect_left(split, end, first, key=lambda word: word.start)
+            self.split = split[max(0, first - 1) : last]
         self.first_chars = [word.start for word in self.split]
         korean = not text.isascii()
         self.continuing = {

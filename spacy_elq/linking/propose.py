@@ -5,7 +5,7 @@ Settings decide everything that is not learned; nothing here knows about annotat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, islice, repeat
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..encoders.windows import NO_CHARS, Window, locate_wordpieces
+from ..kb.files.names import WordsOf, word_finder
 from ..ml.model import ElqModel, ScoredBatch, get_heads, mention_queries
 from ..ml.name_features import (
     NameFeatureGrid,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 CharSpans = Sequence[tuple[int, int]]
 # Characters of documents that are encoded together; their vectors are freed before the next chunk.
 CHUNK_CHARS = 1 << 16
+# Wordpieces of a document whose vectors are held at once, about as many as a chunk has.
+GROUP_PIECES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,15 @@ def propose_spans(
         mentions = None if given is None else given[chunk]
         located: set[tuple[int, int]] = set()
         widths = settings.max_mention_length + 1
-        for batch, matches in _scored_batches(model, kb, docs[chunk], texts[chunk], widths):
+        words_of = word_finder(texts[chunk])
+        for batch, matches in _scored_batches(
+            model, kb, docs[chunk], texts[chunk], widths, words_of
+        ):
             grid = name_feature_grid(matches, widths)
             anywhere = everywhere or mentions is not None
-            logits = _span_logits(batch, texts[chunk], grid, heads, settings, anywhere=anywhere)
+            logits = _span_logits(
+                batch, texts[chunk], words_of, grid, heads, settings, anywhere=anywhere
+            )
             windows = batch.encoded.windows
             if mentions is None:
                 spans = select_spans(logits, settings, grid.places)
@@ -132,26 +140,47 @@ def _chunks(texts: Sequence[str]) -> Iterator[slice]:
 
 
 def _scored_batches(
-    model: ElqModel, kb: NameTable, docs: Sequence[Doc], texts: Sequence[str], max_words: int
+    model: ElqModel,
+    kb: NameTable,
+    docs: Sequence[Doc],
+    texts: Sequence[str],
+    max_words: int,
+    words_of: WordsOf,
 ) -> Iterator[tuple[ScoredBatch, list[NameMatches]]]:
     """Run the model on documents and look up the names in their windows.
 
     max_words (int): Maximum number of words of a name: each has a wordpiece at least.
     YIELDS (tuple[ScoredBatch, list[NameMatches]]): A padded batch, and the names in each window.
     """
-    batches = model.predict(list(docs))
-    # Most batches are small: look up the names of all batches at once.
-    windows = [window for batch in batches for window in batch.encoded.windows]
-    matches: Iterator[NameMatches] = repeat({})
-    if get_heads(model).names is not None:
-        matches = iter(find_name_matches(kb, texts, windows, max_words))
+    # Most batches are small: look up the names of several at once.
+    for batches in _groups(model.predict(list(docs))):
+        windows = [window for batch in batches for window in batch.encoded.windows]
+        matches: Iterator[NameMatches] = repeat({})
+        if get_heads(model).names is not None:
+            matches = iter(find_name_matches(kb, texts, windows, max_words, words_of))
+        for batch in batches:
+            yield batch, list(islice(matches, len(batch.encoded.windows)))
+
+
+def _groups(batches: Iterable[ScoredBatch]) -> Iterator[list[ScoredBatch]]:
+    """Group batches, which are encoded one by one, so that the vectors of a very long document are
+    not held at once."""
+    group: list[ScoredBatch] = []
+    size = 0
     for batch in batches:
-        yield batch, list(islice(matches, len(batch.encoded.windows)))
+        group.append(batch)
+        size += batch.encoded.mask.size
+        if size >= GROUP_PIECES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _span_logits(
     batch: ScoredBatch,
     texts: Sequence[str],
+    words_of: WordsOf,
     names: NameFeatureGrid,
     heads: Heads,
     settings: DecodingSettings,
@@ -171,6 +200,7 @@ def _span_logits(
             mask,
             words=settings.word_boundaries,
             special_tokens=settings.special_tokens,
+            words_of=words_of,
         )
     logits = batch.logits.cpu().numpy()
     scores = span_logits(logits, starts, ends, settings.max_mention_length)
@@ -197,7 +227,8 @@ def _locate_given(
     cells, chars = [], []
     for row, window in enumerate(windows):
         for i, (begin, end) in enumerate(given[window.doc]):
-            if (window.doc, i) in located:
+            # A mention may begin with a space that is before the core.
+            if (window.doc, i) in located or begin >= window.core[1] or end <= window.core[0]:
                 continue
             place = locate_wordpieces(window, begin, end)
             if place and window.core[0] <= max(begin, window.chars[place[0], 0]) < window.core[1]:

@@ -1,8 +1,8 @@
-"""The encoder and the heads as one thinc model, `Model[list[Doc], list[ScoredBatch]]`."""
+"""The encoder and the heads as one thinc model, `Model[list[Doc], Iterable[ScoredBatch]]`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +32,7 @@ class ScoredBatch:
     logits: torch.Tensor
 
 
-ElqModel = Model[list[Doc], list[ScoredBatch]]
+ElqModel = Model[list[Doc], Iterable[ScoredBatch]]
 # Takes the loss, runs torch's backward pass, then the parts of the pass outside of torch.
 LossBackprop = Callable[["torch.Tensor"], None]
 
@@ -111,7 +111,7 @@ def begin_update(model: ElqModel, docs: Sequence[Doc]) -> tuple[list[ScoredBatch
         backprop.
     """
     batches, backprop = model.begin_update(list(docs))
-    return batches, cast(LossBackprop, backprop)
+    return list(batches), cast(LossBackprop, backprop)
 
 
 def can_encode(model: ElqModel, docs: Sequence[Doc]) -> bool:
@@ -132,23 +132,24 @@ def _init(model: ElqModel, X: Any = None, Y: Any = None) -> None:
 
 def _forward(
     model: ElqModel, docs: list[Doc], is_train: bool
-) -> tuple[list[ScoredBatch], LossBackprop]:
-    import torch
-
+) -> tuple[Iterable[ScoredBatch], LossBackprop]:
     encoded, bp_encoder = get_encoder(model)(docs, is_train)
     heads = get_heads(model)
     set_mode(heads, training=is_train)
-    with torch.enable_grad() if is_train else torch.inference_mode():
-        batches = [
-            ScoredBatch(batch, heads.mention_logits(batch.vectors, batch.shapes))
-            for batch in encoded
-        ]
+    batches = (_score(heads, batch, is_train) for batch in encoded)
 
     def backprop(loss: torch.Tensor) -> None:
         loss.backward()
         bp_encoder()
 
-    return batches, backprop
+    return list(batches) if is_train else batches, backprop
+
+
+def _score(heads: Heads, batch: EncodedBatch, is_train: bool) -> ScoredBatch:
+    import torch
+
+    with torch.enable_grad() if is_train else torch.inference_mode():
+        return ScoredBatch(batch, heads.mention_logits(batch.vectors, batch.shapes))
 
 
 def _no_forward(model: Model, X: Any, is_train: bool) -> Any:

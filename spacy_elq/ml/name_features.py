@@ -22,11 +22,12 @@ from ..kb.files.names import (
     LOWER,
     TITLE,
     Word,
+    WordsOf,
     begins_name,
     exact_hash,
     loose_keys,
     verbatim_hash,
-    words,
+    word_finder,
 )
 from .name_case import DIFFERENT, SAME, compare_cases, surface_case
 
@@ -117,16 +118,21 @@ class _Place(NamedTuple):
 
 
 def find_name_matches(
-    kb: NameTable, texts: Sequence[str], windows: Sequence[Window], max_words: int = MAX_WORDS
+    kb: NameTable,
+    texts: Sequence[str],
+    windows: Sequence[Window],
+    max_words: int = MAX_WORDS,
+    words_of: WordsOf | None = None,
 ) -> list[NameMatches]:
     """Find the names in each window.
 
     texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
     max_words (int): Maximum number of words of a name.
+    words_of (Callable | None): From `word_finder`, if the words are needed elsewhere too.
     RETURNS (list[NameMatches]): The names in each window.
     """
-    split = {i: words(texts[i]) for i in {window.doc for window in windows}}
-    in_window = [_words_in(window, split[window.doc]) for window in windows]
+    words_of = words_of or word_finder(texts)
+    in_window = [_words_in(window, words_of(window.doc)) for window in windows]
     matches: list[NameMatches] = [{} for _ in windows]
     names = _find_names(kb, in_window, max_words)
     if not names.runs:
@@ -180,9 +186,9 @@ def _words_in(window: Window, split: list[Word]) -> list[Word]:
     """The words that lie completely in a window. Most texts have a single window."""
     if window.core == WHOLE_TEXT:
         return split
-    real = window.chars[window.chars[:, 0] != NO_CHARS]
-    first = bisect_left(split, real[0, 0], key=lambda word: word.start)
-    return split[first : bisect_right(split, real[-1, 1], key=lambda word: word.end)]
+    begin, end = window.extent()
+    first = bisect_left(split, begin, key=lambda word: word.start)
+    return split[first : bisect_right(split, end, key=lambda word: word.end)]
 
 
 def _find_names(kb: NameTable, texts: Sequence[list[Word]], max_words: int) -> _Names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from ..linking.rank import CharSpans, rank_mentions
 from ..linking.ranked import RankedMentions
 from ..ml.model import can_encode, get_encoder, is_initialized
 from ..ml.pretrained import is_pretrained
+from ..pace import by_characters
 from ..settings import CHANGING, ENTS, FIND
 from ..training.training_settings import TrainingSettings
 from ..types import Entity, Link
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 # Texts whose gold mentions are ranked at once.
 SCORE_BATCH = 64
+# Characters of a batch of `pipe`, from which on it takes no further document.
+BATCH_CHARS = 1 << 14
 
 
 class ElqLinker(TrainablePipe):
@@ -246,6 +249,16 @@ class ElqLinker(TrainablePipe):
         self.linked_kb.remove(ids)
 
     # Inference
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Link a stream of documents: batch by batch, and long documents some at a time, so that
+        the first come out while others are still to be read.
+
+        batch_size (int): Maximum number of documents of a batch.
+        YIELDS (Doc): The documents, in order.
+        """
+        for docs in by_characters(stream, batch_size, BATCH_CHARS):
+            yield from super().pipe(docs, batch_size=batch_size)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[Link]]:
         """Find and link, without changing the documents.

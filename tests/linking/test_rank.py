@@ -1,5 +1,7 @@
 """Mentions with ranked entities: the same whatever is held in memory at once."""
 
+import weakref
+
 import numpy as np
 import pytest
 import spacy
@@ -7,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
+from spacy_elq.encoders import question
 from spacy_elq.encoders.question import change_encoder
 from spacy_elq.linking import propose, rank
 from spacy_elq.linking.propose import propose_spans
 from spacy_elq.linking.rank import add_namesakes, best_first, link_by_name, rank_entities
 from spacy_elq.ml.model import get_encoder, get_heads
 from spacy_elq.ml.name_features import LOOSE, MENTION_FEATURES, TITLE, NameMatch
+from spacy_elq.pipeline import component
 
 from ..helpers import TEXTS
 
@@ -123,6 +127,38 @@ def test_documents_are_read_some_at_a_time(nlp, monkeypatch):
     assert after == before
     assert sum(read) == sum(len(doc.text) for doc in docs)
     assert len(read) > 1 and max(read) < 60 + 30
+
+
+@pytest.mark.slow
+def test_vectors_of_a_long_document_are_not_held_at_once(nlp, monkeypatch):
+    elq = nlp.get_pipe("elq")
+    change_encoder(get_encoder(elq.model), max_batch_items=100)
+    doc = nlp.make_doc(". ".join(row["text"] for row in TEXTS * 9))
+    before = [(link.start, link.end, link.id) for link in elq.predict([doc])[0]]
+    made, held, infer = [], [], question.infer
+
+    def watched(*args):
+        vectors = infer(*args)
+        made.append(weakref.ref(vectors))
+        held.append(sum(ref() is not None for ref in made))
+        return vectors
+
+    monkeypatch.setattr(question, "infer", watched)
+    monkeypatch.setattr(propose, "GROUP_PIECES", 200)
+    after = [(link.start, link.end, link.id) for link in elq.predict([doc])[0]]
+    assert after == before
+    assert len(made) > 10 and max(held) <= 4
+
+
+@pytest.mark.slow
+def test_the_first_documents_do_not_wait_for_the_last(nlp, monkeypatch):
+    monkeypatch.setattr(component, "BATCH_CHARS", 60)
+    drawn = []
+    docs = (drawn.append(row) or nlp.make_doc(row["text"]) for row in TEXTS)
+    stream = nlp.get_pipe("elq").pipe(docs, batch_size=64)
+    next(stream)
+    assert sum(len(row["text"]) for row in drawn[:-1]) < 60
+    assert 1 + sum(1 for _ in stream) == len(TEXTS)
 
 
 @pytest.mark.slow

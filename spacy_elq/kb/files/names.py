@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from math import log
 from pathlib import Path
@@ -86,6 +86,10 @@ class Word(NamedTuple):
     end: int
 
 
+# Index of a text → its words.
+WordsOf = Callable[[int], list[Word]]
+
+
 @lru_cache(maxsize=1 << 16)
 def fold_word(word: str) -> str:
     """RETURNS (str): The word without case, accents and compatibility forms."""
@@ -108,6 +112,12 @@ def words(text: str) -> list[Word]:
     spans = np.array([match.span() for match in found], dtype=np.int64).reshape(-1, 2)
     places = spelling.original(spans).tolist()
     return [Word(word, *place) for word, place in zip(folded, places, strict=True) if word]
+
+
+def word_finder(texts: Sequence[str]) -> WordsOf:
+    """RETURNS (Callable): Index of a text → its `words`, which are found when they are first asked
+    for."""
+    return cache(lambda i: words(texts[i]))
 
 
 def _fold(text: str, match: re.Match[str]) -> str:
