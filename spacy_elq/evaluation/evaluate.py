@@ -79,7 +79,6 @@ def evaluate_set(
     seen = seen_ids(nlp)
     members = _members(nlp, references, seen, parts or {})
     is_known = knows(find_elq(nlp)) or (lambda _: True)
-    texts = [doc.text for doc in references]
 
     def measure(system: str, docs: Sequence[Doc], seconds: float) -> list[Result]:
         linked = [read_linked(p, r, is_known) for p, r in zip(docs, references, strict=True)]
@@ -93,7 +92,7 @@ def evaluate_set(
     results = measure(LINKER, *_run(nlp, references, batch_size, watch))
     if baseline is not None:
         results += measure(
-            ALIAS_DICTIONARY, *_annotate(baseline, [nlp.make_doc(text) for text in texts])
+            ALIAS_DICTIONARY, *_annotate(baseline, [nlp.make_doc(doc.text) for doc in references])
         )
     return results
 
