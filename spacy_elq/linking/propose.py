@@ -160,6 +160,7 @@ def _scored_batches(
             matches = iter(find_name_matches(kb, texts, windows, max_words, words_of))
         for batch in batches:
             yield batch, list(islice(matches, len(batch.encoded.windows)))
+        batches.clear()  # before the next are encoded
 
 
 def _groups(batches: Iterable[ScoredBatch]) -> Iterator[list[ScoredBatch]]:
