@@ -108,5 +108,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
 class _NoNames:
     """The names of a knowledge base that does not exist yet."""
 
+    capitalises_names = True
+
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=ENTRY)

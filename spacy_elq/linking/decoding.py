@@ -36,7 +36,9 @@ class DecodingSettings(Settings):
     special_tokens (bool): Let [CLS] and [SEP] be part of mentions, as the published code does.
     word_boundaries (bool): Consider only spans that begin and end where words do.
     mention_kinds (str): "names": in texts that use case, consider only spans that have a capital or
-        a digit, so that "the president" is left out. "all": concepts and roles too.
+        a digit, so that "the president" is left out; and link no mention with a capital to an
+        entity whose title has none. "all": concepts and roles too, as if most titles in the
+        knowledge base are without capitals.
     document_weight (float): How much the mentions of a document tell each other: later short forms
         of a name, and names that occur again. 0 for mentions that are linked each on its own.
     """

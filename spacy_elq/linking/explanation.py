@@ -24,7 +24,7 @@ from ..types import Entity
 from .boundaries import boundary_masks
 from .decoding import JOINT, NAMES, DecodingSettings, log_sigmoid
 from .document import Gain, Gains, add_gains, find_gains
-from .mention_kinds import unnamed_spans
+from .mention_kinds import is_concept, unnamed_spans
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
@@ -150,12 +150,15 @@ def explain_links(
         This reads all vectors.
     """
     heads = get_heads(model)
+    names = given is None and settings.mention_kinds == NAMES and kb.capitalises_names
     proposed = propose_spans(model, kb, [doc], settings, None if given is None else [given])
     n_proposed = sum(map(len, proposed))
     cuts = [""] * n_proposed
     if given is None:
         others = _likeliest_others(model, kb, doc, settings, proposed, limit)
-        cuts += [cut for part in others for cut in _cuts_by_place(part, doc.text, settings)]
+        cuts += [
+            cut for part in others for cut in _cuts_by_place(part, doc.text, settings, names=names)
+        ]
         proposed += others
     rank = partial(rank_entities, proposed, kb, heads, settings.top_k)
     mentions, gains = _with_gains(rank(), doc, n_proposed, settings)
@@ -166,6 +169,8 @@ def explain_links(
         chosen = exactly.rows[:, 0]
     cuts = [cut or _cut_by_scores(mentions, i, settings) for i, cut in enumerate(cuts)]
     spans = _explained_spans(kb, doc, heads, proposed, mentions, chosen, cuts, gains)
+    if names:
+        spans = [_cut_concept(span, doc.text) for span in spans]
     spans = _cut_overlaps(doc, spans, taken)
     return Explanation(
         doc.text,
@@ -222,8 +227,20 @@ def _lowest_logit(parts: Sequence[ProposedSpans], limit: int) -> float:
     return float(np.sort(logits)[len(logits) - limit]) if limit else np.inf
 
 
-def _cuts_by_place(others: ProposedSpans, text: str, settings: DecodingSettings) -> list[str]:
-    """Why each of these spans was not proposed."""
+def _cut_concept(span: ExplainedSpan, text: str) -> ExplainedSpan:
+    """The span, not linked if its entity is no name."""
+    if span.cut or not is_concept(text[span.start : span.end], span.candidates[0].title):
+        return span
+    return replace(span, cut=NOT_A_NAME)
+
+
+def _cuts_by_place(
+    others: ProposedSpans, text: str, settings: DecodingSettings, *, names: bool
+) -> list[str]:
+    """Why each of these spans was not proposed.
+
+    names (bool): Whether only names are linked.
+    """
     lengths = np.array([len(window) for window in others.windows])
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     valid, at_words = (
@@ -240,7 +257,7 @@ def _cuts_by_place(others: ProposedSpans, text: str, settings: DecodingSettings)
             cut = INVALID if special.any() else OUTSIDE_CORE
         elif not (at_words[0][window, first] and at_words[1][window, last]):
             cut = NOT_A_WORD
-        elif settings.mention_kinds == NAMES and unnamed[window, first, last - first]:
+        elif names and unnamed[window, first, last - first]:
             cut = NOT_A_NAME
         else:
             likely = log_sigmoid(logit) > settings.pruning_threshold

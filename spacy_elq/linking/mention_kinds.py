@@ -1,4 +1,4 @@
-"""Spans that are not written as names: lower-case words of a text that uses case."""
+"""What is no name: lower-case words of a text that uses case, and entities with such titles."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def unnamed_spans(
     others = np.where(small, length, places)
     following = np.minimum.accumulate(others[:, ::-1], axis=1)[:, ::-1]
     return places[:, None] + np.arange(widths) < following[..., None]
+
+
+def is_concept(surface: str, title: str) -> bool:
+    """RETURNS (bool): Whether a mention has a capital that its entity's title lacks: "CEO", or
+    "Coach" where a sentence begins. What has no capital may be anything."""
+    return title.islower() and surface != surface.lower()

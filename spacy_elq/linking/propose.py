@@ -99,6 +99,7 @@ def propose_spans(
     """
     heads = get_heads(model)
     texts = [doc.text for doc in docs]
+    only_names = settings.mention_kinds == NAMES and kb.capitalises_names
     proposed = []
     for chunk in _chunks(texts):
         mentions = None if given is None else given[chunk]
@@ -113,6 +114,9 @@ def propose_spans(
             logits = _span_logits(
                 batch, texts[chunk], words_of, grid, heads, settings, anywhere=anywhere
             )
+            if only_names and not anywhere:
+                unnamed = unnamed_spans(batch.encoded.windows, texts[chunk], *logits.shape[1:])
+                logits[unnamed] = -np.inf
             windows = batch.encoded.windows
             if mentions is None:
                 spans = select_spans(logits, settings, grid.places)
@@ -207,8 +211,6 @@ def _span_logits(
     scores = span_logits(logits, starts, ends, settings.max_mention_length)
     if heads.names is not None:
         scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
-    if settings.mention_kinds == NAMES and not anywhere:
-        scores[unnamed_spans(batch.encoded.windows, texts, *scores.shape[1:])] = -np.inf
     return scores
 
 

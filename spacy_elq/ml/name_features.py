@@ -53,7 +53,12 @@ MAX_MARKS = 3
 
 
 class NameTable(Protocol):
-    """The part of a knowledge base that this module needs."""
+    """The part of a knowledge base that is asked for names."""
+
+    @property
+    def capitalises_names(self) -> bool:
+        """RETURNS (bool): Whether an entity without a capital in its title has no name."""
+        ...
 
     def find_names(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """keys (ndarray): Loose name keys, uint64 (M,).

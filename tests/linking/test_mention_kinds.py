@@ -10,7 +10,7 @@ from spacy_elq import ElqError
 from spacy_elq.encoders.windows import NO_CHARS, cut_windows
 from spacy_elq.encoders.word_shapes import with_shapes
 from spacy_elq.linking.explanation import MENTION_THRESHOLD, NOT_A_NAME
-from spacy_elq.linking.mention_kinds import unnamed_spans
+from spacy_elq.linking.mention_kinds import is_concept, unnamed_spans
 
 CASED = "Georgia is north of mercury, a river of Paris. It is in georgia 2."
 UNCASED = "georgia is north of mercury, a river of paris. it is in georgia 2."
@@ -125,3 +125,41 @@ def test_an_explanation_names_the_reason(elq, make_nlp):
     elq.mention_kinds, elq.threshold = "all", 100.0
     cuts = {span.text: span.cut for span in elq.explain(doc, limit=1000).spans}
     assert cuts["mercury"] == MENTION_THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("surface", "title", "concept"),
+    [
+        ("Coach", "coach", True),
+        ("CEO", "chief executive officer", True),
+        ("coach", "coach", False),
+        ("Coach", "Coach", False),
+        ("Tokyo", "東京", False),
+        ("東京", "tokyo", False),
+        ("1960s", "decade", False),
+    ],
+)
+def test_entities_without_a_capital_are_concepts(surface, title, concept):
+    assert is_concept(surface, title) is concept
+
+
+def test_concepts_are_linked_on_demand_or_where_all_names_are_small(make_nlp):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    elq.threshold = -1e9
+    elq.add_entities([{"id": "C1", "title": "coach", "description": "a role"}])
+
+    def coaches():
+        with elq.restrict(ids=["C1"]):
+            doc = nlp.make_doc("Coach Paris won in Georgia, said the team.")
+            links = elq.predict([doc])[0]
+            cuts = [s.cut for s in elq.explain(doc).spans if s.text == "Coach"]
+        return any(doc.text[link.start : link.end] == "Coach" for link in links), cuts
+
+    assert coaches() == (False, [NOT_A_NAME])
+    elq.mention_kinds = "all"
+    assert coaches()[0]
+    elq.mention_kinds = "names"
+    small = [{"id": entity.id, "title": entity.title.lower()} for entity in elq.kb.view]
+    elq.update_entities(small)
+    assert coaches()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from ..search.stored_kb import StoredKB
 from ..search.vector_store import SearchResult
 from .delta import Delta
 from .restriction import Restriction
+
+# Entities whose titles show how the others are written.
+TITLES_SHOWN = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +218,13 @@ class View:
         return standardise(logs, scale)
 
     # Records
+
+    @cached_property
+    def capitalises_names(self) -> bool:
+        """RETURNS (bool): Whether most titles have a capital, so that one without is no name."""
+        shown = np.linspace(0, self.n_rows - 1, min(self.n_rows, TITLES_SHOWN)).astype(np.int64)
+        small = [entity.title.islower() for entity in self.records(shown)]
+        return 2 * sum(small) < len(small)
 
     def records(self, rows: Sequence[int] | np.ndarray) -> list[Entity]:
         """RETURNS (list[Entity]): The records of these rows, in their order."""
