@@ -210,10 +210,13 @@ def fold(text: str) -> str:
     return " ".join(name_words(text))
 
 
+@lru_cache(maxsize=1 << 16)
 def case_of(name: str) -> int:
     """RETURNS (int): How a name is written, `CASELESS` to `MIXED`."""
     if name.islower():
         return LOWER
+    if name[:1].isupper() and name[1:].islower():  # most names of one word
+        return CAPITALISED
     letters = [char for char in name if char.isupper() or char.islower()]
     if not letters:
         return CASELESS
