@@ -121,6 +121,24 @@ def test_few_entities_are_kept_by_an_interrupted_build_too(tmp_path, monkeypatch
     assert sum(calls) - calls[1] == 1000 > 2 * calls[0]
 
 
+def test_another_field_is_the_popularity(tmp_path):
+    lines = [{**line, "views": 10**i} for i, line in enumerate(LINES)]
+    out = tmp_path / "viewed"
+    source = write(tmp_path / "viewed.jsonl", lines)
+    assert run("build", source, out, "-q", "--popularity-field", "views").exit_code == 0
+    assert (
+        run("add", out, write(tmp_path / "more.jsonl", [{**lines[0], "views": 7}])).exit_code == 0
+    )
+    assert {line["id"]: line["popularity"] for line in export(out)} == {
+        "Q90": 7,
+        "Q220": 10,
+        "Q64": 100,
+    }
+    assert 'known of 3 entities, from "views"' in run("info", out, "-q").stdout
+    with pytest.warns(UserWarning, match="ELQ284"):
+        run("build", source, out, "-qO", "--popularity-field", "view")
+
+
 def test_info(kb):
     result = run("info", kb, "-q")
     rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "," not in line)

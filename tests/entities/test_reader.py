@@ -252,6 +252,14 @@ def test_parquet(tmp_path):
         list(read_entities(tmp_path / "e.parquet"))
 
 
+def test_popularity_in_a_table(tmp_path):
+    lines = ["id,title,popularity", "Q90,Paris,1.5e6", "Q1,T,", "Q2,T,12"]
+    path = write(tmp_path / "e.csv", *lines)
+    assert [entity.popularity for entity in read_entities(path)] == [1.5e6, None, 12]
+    with pytest.raises(ElqError, match=r'ELQ323.*e\.csv:2: "popularity" must be a number'):
+        list(read_entities(write(tmp_path / "e.csv", lines[0], "Q90,Paris,high")))
+
+
 def test_elq_entities(tmp_path):
     line = {"title": "Paris", "text": " capital", "idx": "wiki?curid=1", "kb_idx": "Q90"}
     path = write(tmp_path / "entity.jsonl", json.dumps(line))

@@ -24,14 +24,22 @@ ENTITIES = [
         "Alexander the Great",
         "king of Macedon",
         ("Alexander", "alexander"),
-        counts={"Alexander": 40},
         popularity=120,
     ),
     Entity("Q3", "Straße", extra={"rank": [1, {"deep": None}]}),
     Entity("Q4", "!!!", "band from Sacramento"),
     *(Entity(f"E{i}", f"Thing {i}", aliases=(f"It {i % 3}",)) for i in range(40)),
 ]
-NEW = Entity("N1", "Nouméa", "capital of New Caledonia", ("Port-de-France",), "city", popularity=7)
+NEW = Entity(
+    "N1",
+    "Nouméa",
+    "capital of New Caledonia",
+    ("Port-de-France",),
+    "city",
+    {},
+    {"Port-de-France": 3},
+    7,
+)
 CHANGED = Entity("Q90", "Lutetia", "Roman town", ("City of Light",))
 
 
