@@ -60,7 +60,7 @@ def test_capitals_and_names_may_be_mentions_unless_they_touch_a_gold_one(nlp, to
     row["spans"] = [{**place(row["text"], "C"), "id": "Q1"}]
     docs = references(nlp, [row])
     nothing = np.zeros(0, dtype=np.int64)
-    match = NameMatch(nothing, nothing, np.zeros(6, dtype=np.float32))
+    match = NameMatch(nothing, nothing, np.zeros(9, "f4"), np.zeros((0, 5), "f4"))
     windows, cells = left_out(tokenizer, docs)
     at_b = [i for i, (start, _) in enumerate(windows[0].chars.tolist()) if start == 8]
     assert surfaces(windows, docs, cells) >= {"A"}
