@@ -101,13 +101,20 @@ def gold_triples(doc: Doc) -> list[Triple]:
     return [(span.kb_id_, *place) for span, place in zip(spans, bounds, strict=True)]
 
 
+def ignored_bounds(doc: Doc) -> set[Bounds]:
+    """RETURNS (set[Bounds]): The mentions of a reference document that may be linked or not: those
+    in the fields `IGNORED`."""
+    fields = gold_fields(doc)
+    return {place for name in IGNORED for place in _places(fields.get(name))}
+
+
 def countable(links: Sequence[Triple], reference: Doc) -> list[bool]:
     """RETURNS (list[bool]): Whether an evaluation set counts each link: it is inside the annotated
     part (the field "evaluation_span"), and right or not at a mention that may be linked or not (the
     fields `IGNORED`)."""
     fields = gold_fields(reference)
     first, last = fields.get(EVALUATION_SPAN) or (0, len(reference.text))
-    ignored = {place for name in IGNORED for place in _places(fields.get(name))}
+    ignored = ignored_bounds(reference)
     right = {*gold_triples(reference), *triples(gold_spans(reference))} if ignored else set()
     return [
         first <= link[1] and link[2] <= last and (link[1:] not in ignored or link in right)
@@ -119,8 +126,10 @@ def _places(value: Any) -> Iterator[Bounds]:
     """The bounds in a field, which may hold mentions that were not located, or be of another
     program."""
     for each in value if isinstance(value, list) else ():
-        if isinstance(each, Mapping) and {"start", "end"} <= each.keys():
-            yield each["start"], each["end"]
+        if isinstance(each, Mapping):
+            start, end = each.get("start"), each.get("end")
+            if isinstance(start, int) and isinstance(end, int) and 0 <= start < end:
+                yield start, end
 
 
 class MarkedSpan(NamedTuple):

@@ -1,4 +1,4 @@
-"""Spans of partly annotated texts that may be mentions or not: the mention loss leaves them out."""
+"""Spans of texts that may be mentions or not: the mention loss leaves them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from spacy.tokens import Doc, Span
 
 from ..encoders.windows import NO_CHARS, Window
-from ..gold import gold_spans, is_complete, nil_spans, unknown_spans
+from ..gold import Bounds, gold_spans, ignored_bounds, is_complete, nil_spans, unknown_spans
 from ..ml.name_features import NameMatches, name_feature_grid
 
 # Unicode categories of characters that names have and other words seldom do: capital letters,
@@ -20,7 +20,12 @@ _OF_NAMES = ("Lu", "Lt", "Lo", "Nd")
 
 def is_partial(doc: Doc) -> bool:
     """RETURNS (bool): Whether a reference document may have mentions that are not annotated."""
-    return not is_complete(doc) or bool(unknown_spans(doc))
+    return not is_complete(doc) or bool(_unknown(doc))
+
+
+def _unknown(doc: Doc) -> list[Bounds]:
+    """The places of mentions that may be there or not, and of those that may be linked or not."""
+    return [*_bounds(unknown_spans(doc)), *ignored_bounds(doc)]
 
 
 def find_unannotated(
@@ -30,8 +35,9 @@ def find_unannotated(
     shape: Sequence[int],
 ) -> np.ndarray | None:
     """Find the spans that may be mentions or not: those that share a character with a span that is
-    marked as unknown; and in a text of which not all mentions are annotated, those that touch no
-    gold mention and look like a name or are one in the knowledge base.
+    marked as unknown, or as one that may be linked or not; and in a text of which not all mentions
+    are annotated, those that touch no gold mention and look like a name or are one in the knowledge
+    base.
 
     references (Sequence[Doc]): The documents that `Window.doc` counts, with gold spans.
     names (Sequence[NameMatches]): The names in each window.
@@ -60,14 +66,15 @@ def _features(doc: Doc) -> np.ndarray:
     text = doc.text
     flags = np.zeros((3, len(text) + 1), dtype=np.int64)
     flags[0, 1:] = np.fromiter(map(_is_of_name, text), dtype=bool, count=len(text))
-    for flag, spans in ((1, [*gold_spans(doc), *nil_spans(doc)]), (2, unknown_spans(doc))):
-        _mark(flags[flag, 1:], spans)
+    gold = _bounds([*gold_spans(doc), *nil_spans(doc)])
+    for flag, places in ((1, gold), (2, _unknown(doc))):
+        for start, end in places:
+            flags[flag, start + 1 : end + 1] = 1
     return flags.cumsum(axis=1)
 
 
-def _mark(chars: np.ndarray, spans: Iterable[Span]) -> None:
-    for span in spans:
-        chars[span.start_char : span.end_char] = 1
+def _bounds(spans: Iterable[Span]) -> list[Bounds]:
+    return [(span.start_char, span.end_char) for span in spans]
 
 
 @lru_cache(maxsize=1 << 12)

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from spacy_elq.corpora.spans_jsonl import docs_from_texts, text_from_dict
 from spacy_elq.encoders.windows import cut_windows
-from spacy_elq.ml.name_features import NameMatch
+from spacy_elq.ml.name_features import MENTION_FEATURES, NameMatch
 from spacy_elq.training.unannotated import find_unannotated
 
 from ..helpers import TEXTS, examples
@@ -60,7 +60,7 @@ def test_capitals_and_names_may_be_mentions_unless_they_touch_a_gold_one(nlp, to
     row["spans"] = [{**place(row["text"], "C"), "id": "Q1"}]
     docs = references(nlp, [row])
     nothing = np.zeros(0, dtype=np.int64)
-    match = NameMatch(nothing, nothing, np.zeros(9, "f4"), np.zeros((0, 5), "f4"))
+    match = NameMatch(nothing, nothing, np.zeros(len(MENTION_FEATURES)), nothing)
     windows, cells = left_out(tokenizer, docs)
     at_b = [i for i, (start, _) in enumerate(windows[0].chars.tolist()) if start == 8]
     assert surfaces(windows, docs, cells) >= {"A"}
@@ -80,6 +80,17 @@ def test_digits_and_letters_without_case_may_be_mentions(nlp, tokenizer):
 
 def test_unknown_spans_are_left_out_of_complete_texts_too(nlp, tokenizer):
     row = {"text": "is a of b at c", "unknown": [place("is a of b at c", "b")]}
+    docs = references(nlp, [row])
+    windows, cells = left_out(tokenizer, docs)
+    assert "b" in surfaces(windows, docs, cells)
+    assert all("b" in surface for surface in surfaces(windows, docs, cells))
+
+
+@pytest.mark.parametrize("field", ["optional", "alt", "other", "unmapped"])
+def test_mentions_that_may_be_linked_or_not_are_left_out(nlp, tokenizer, field):
+    text = "is a of b at c"
+    row = {"text": text, field: [place(text, "b")]}
+    row["spans"] = [{**place(text, "c"), "id": "Q1"}]
     docs = references(nlp, [row])
     windows, cells = left_out(tokenizer, docs)
     assert "b" in surfaces(windows, docs, cells)
