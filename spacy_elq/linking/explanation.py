@@ -24,7 +24,7 @@ from ..types import Entity
 from .boundaries import boundary_masks
 from .decoding import JOINT, NAMES, DecodingSettings, log_sigmoid
 from .document import Gain, Gains, add_gains, find_gains
-from .mention_kinds import is_concept, unnamed_spans
+from .mention_kinds import are_written_small, is_concept, unnamed_spans
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
@@ -229,7 +229,7 @@ def _lowest_logit(parts: Sequence[ProposedSpans], limit: int) -> float:
 
 def _cut_concept(span: ExplainedSpan, text: str) -> ExplainedSpan:
     """The span, not linked if its entity is no name."""
-    if span.cut or not is_concept(text[span.start : span.end], span.candidates[0].title):
+    if span.cut or not is_concept(text, span.start, span.end, span.candidates[0].title):
         return span
     return replace(span, cut=NOT_A_NAME)
 
@@ -251,13 +251,15 @@ def _cuts_by_place(
     )
     unnamed = unnamed_spans(others.windows, [text], mask.shape[1], settings.max_mention_length + 1)
     cuts = []
-    for (window, first, last), logit in zip(others.spans.places(), others.spans.logit, strict=True):
+    columns = zip(others.spans.places(), others.spans.logit, others.names, strict=True)
+    for (window, first, last), logit, name in columns:
+        small = name is not None and are_written_small(name.features[None])[0]
         if not (valid[0][window, first] and valid[1][window, last]):
             special = others.windows[window].chars[[first, last], 0] == NO_CHARS
             cut = INVALID if special.any() else OUTSIDE_CORE
         elif not (at_words[0][window, first] and at_words[1][window, last]):
             cut = NOT_A_WORD
-        elif names and unnamed[window, first, last - first]:
+        elif names and unnamed[window, first, last - first] and not small:
             cut = NOT_A_NAME
         else:
             likely = log_sigmoid(logit) > settings.pruning_threshold

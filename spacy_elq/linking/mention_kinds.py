@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..encoders.sentences import find_breaks
 from ..encoders.windows import Window
 from ..encoders.word_shapes import LOWER, MARK, with_shapes
+from ..ml.name_features import LENGTH, LOWERED
+
+QUESTION_MARKS = ("?", "\uff1f", "\u061f", "\u037e")
 
 
 def unnamed_spans(
@@ -15,7 +19,7 @@ def unnamed_spans(
 ) -> np.ndarray:
     """Find the spans that have neither a capital nor a digit, nor a letter of a script without
     case. There are none in a text, or a line, that does not use case or where sentences begin with
-    lower-case words: who writes so may write names so.
+    lower-case words: who writes so may write names so. Nor are there in a question.
 
     texts (Sequence[str]): The texts of the documents, indexed by `Window.doc`.
     length, widths (int): Size of the last axes of the span logits, T and W.
@@ -25,7 +29,7 @@ def unnamed_spans(
         windows = with_shapes(windows, texts)
     small = np.zeros((len(windows), length), dtype=bool)
     for row, window in enumerate(windows):
-        if window.formal and window.shapes is not None:
+        if window.formal and window.shapes is not None and not is_question(texts[window.doc]):
             small[row, : len(window)] = np.isin(window.shapes[:, 0], (LOWER, MARK))
     places = np.arange(length)
     # The first wordpiece from each place on that is not small.
@@ -34,7 +38,28 @@ def unnamed_spans(
     return places[:, None] + np.arange(widths) < following[..., None]
 
 
-def is_concept(surface: str, title: str) -> bool:
+def is_concept(text: str, start: int, end: int, title: str) -> bool:
     """RETURNS (bool): Whether a mention has a capital that its entity's title lacks: "CEO", or
-    "Coach" where a sentence begins. What has no capital may be anything."""
-    return title.islower() and surface != surface.lower()
+    "Coach" where a sentence begins. What has no capital may be anything, as in a question.
+
+    start, end (int): Characters of the mention.
+    """
+    surface = text[start:end]
+    return title.islower() and surface != surface.lower() and not is_question(text)
+
+
+def are_written_small(features: np.ndarray) -> np.ndarray:
+    """Find the names of several words that somebody did not capitalise, as in "Who influenced
+    claude debussy": about them, the model decides.
+
+    features (ndarray): `MENTION_FEATURES` of names, (n, features).
+    RETURNS (ndarray): bool (n,).
+    """
+    return (features[:, LOWERED] > 0) & (features[:, LENGTH] > 0)
+
+
+def is_question(text: str) -> bool:
+    """RETURNS (bool): Whether a text is one question. Questions ask for concepts, which documents
+    only mention."""
+    bare = text.strip()
+    return bare.endswith(QUESTION_MARKS) and not any(find_breaks(bare))

@@ -26,7 +26,7 @@ from ..ml.name_features import (
 )
 from .boundaries import boundary_masks
 from .decoding import NAMES, DecodingSettings, WordpieceSpans, select_spans, span_logits
-from .mention_kinds import unnamed_spans
+from .mention_kinds import are_written_small, unnamed_spans
 
 if TYPE_CHECKING:
     from ..ml.heads import Heads
@@ -116,6 +116,8 @@ def propose_spans(
             )
             if only_names and not anywhere:
                 unnamed = unnamed_spans(batch.encoded.windows, texts[chunk], *logits.shape[1:])
+                small = are_written_small(grid.features)
+                unnamed[tuple(places[small] for places in grid.places)] = False
                 logits[unnamed] = -np.inf
             windows = batch.encoded.windows
             if mentions is None:

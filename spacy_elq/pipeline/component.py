@@ -280,7 +280,7 @@ class ElqLinker(TrainablePipe):
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is None:
                 continue
-            if not (names and is_concept(docs[doc].text[link.start : link.end], link.title)):
+            if not (names and is_concept(docs[doc].text, link.start, link.end, link.title)):
                 result[doc].append(link)
         return result
 

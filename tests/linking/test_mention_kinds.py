@@ -10,7 +10,7 @@ from spacy_elq import ElqError
 from spacy_elq.encoders.windows import NO_CHARS, cut_windows
 from spacy_elq.encoders.word_shapes import with_shapes
 from spacy_elq.linking.explanation import MENTION_THRESHOLD, NOT_A_NAME
-from spacy_elq.linking.mention_kinds import is_concept, unnamed_spans
+from spacy_elq.linking.mention_kinds import is_concept, is_question, unnamed_spans
 
 CASED = "Georgia is north of mercury, a river of Paris. It is in georgia 2."
 UNCASED = "georgia is north of mercury, a river of paris. it is in georgia 2."
@@ -130,6 +130,9 @@ def test_an_explanation_names_the_reason(elq, make_nlp):
 @pytest.mark.parametrize(
     ("surface", "title", "concept"),
     [
+        ("Coach. He", "coach", True),
+        ("Coach? He", "coach", True),
+        ("Coach?", "coach", False),
         ("Coach", "coach", True),
         ("CEO", "chief executive officer", True),
         ("coach", "coach", False),
@@ -140,7 +143,7 @@ def test_an_explanation_names_the_reason(elq, make_nlp):
     ],
 )
 def test_entities_without_a_capital_are_concepts(surface, title, concept):
-    assert is_concept(surface, title) is concept
+    assert is_concept(surface, 0, len(surface), title) is concept
 
 
 def test_concepts_are_linked_on_demand_or_where_all_names_are_small(make_nlp):
@@ -163,3 +166,40 @@ def test_concepts_are_linked_on_demand_or_where_all_names_are_small(make_nlp):
     small = [{"id": entity.id, "title": entity.title.lower()} for entity in elq.kb.view]
     elq.update_entities(small)
     assert coaches()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Which Frenchman did he meet? ", True),
+        ("\u8ab0\u304c\u66f8\u3044\u305f\uff1f", True),
+        ("Did Dr. No meet Bond?", True),
+        ("He met a spy. Did he meet Bond?", False),
+        ("Who? Me?", False),
+        ("Who met Bond\n\nWhy?", False),
+        ("He met Bond.", False),
+        ("?", True),
+        ("", False),
+    ],
+)
+def test_a_text_that_is_one_question(text, question):
+    assert is_question(text) is question
+
+
+def test_concepts_of_questions_and_names_written_small_are_left_to_the_model(make_nlp):
+    nlp = make_nlp()
+    elq = nlp.get_pipe("elq")
+    elq.threshold = -1e9
+    elq.add_entities([{"id": "C1", "title": "Georgia Moor"}, {"id": "C2", "title": "coach"}])
+
+    def found(text):
+        return {text[link.start : link.end] for link in elq.predict([nlp.make_doc(text)])[0]}
+
+    text = "It was in Georgia that georgia moor, a coach of Armenia, came to paris"
+    assert "georgia moor" in found(f"{text}.") and not {"paris", "coach"} & found(f"{text}.")
+    assert {"georgia moor", "paris", "coach"} <= found(f"{text}?")
+    for mark in ".?":
+        doc = nlp.make_doc(text + mark)
+        cuts = {span.text: span.cut for span in elq.explain(doc, limit=10_000).spans}
+        assert cuts["georgia moor"] != NOT_A_NAME
+        assert (cuts["coach"] == NOT_A_NAME) == (mark == ".")
