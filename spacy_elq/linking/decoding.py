@@ -43,7 +43,7 @@ class DecodingSettings(Settings):
         of a name, and names that occur again. 0 for mentions that are linked each on its own.
     """
 
-    threshold: Number = -2.1
+    threshold: Number = -1.7
     mention_threshold: Number = -0.6931
     threshold_type: Literal["joint", "top_entity_by_mention", "thresholded_entity_by_mention"] = (
         JOINT
