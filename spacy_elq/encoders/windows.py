@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cuts import Part, cut, find_places
+from .scripts import has_foreign_letters, is_latin, reads_latin_alone
 from .sentences import find_breaks
 from .tokenize import Encoded, tokenize
 
@@ -101,7 +102,9 @@ def cut_windows(
     windows: list[Window] = []
     unknown = tokenizer.unk_token_id  # slow to get
     for i, encoded in enumerate(tokenize(tokenizer, texts, verbose=False)):
-        whole = _whole_text(i if docs is None else docs[i], texts[i], encoded, unknown)
+        foreign = has_foreign_letters(texts[i]) and reads_latin_alone(tokenizer)
+        doc = i if docs is None else docs[i]
+        whole = _whole_text(doc, texts[i], encoded, unknown, foreign=foreign)
         if len(whole) > max_length:
             known = sentences.get(i)
             windows += _parts(whole, texts[i], known, max_length, overlap, truncate=truncate)
@@ -110,15 +113,20 @@ def cut_windows(
     return windows
 
 
-def _whole_text(doc: int, text: str, encoded: Encoded, unknown: int | None) -> Window:
-    """RETURNS (Window): All wordpieces of a text."""
+def _whole_text(
+    doc: int, text: str, encoded: Encoded, unknown: int | None, *, foreign: bool
+) -> Window:
+    """foreign (bool): Whether the text has letters of scripts that the encoder was not taught.
+    RETURNS (Window): All wordpieces of a text."""
     spelling, encoding = encoded
     ids, chars = encoding.ids, np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
     special = np.asarray(encoding.special_tokens_mask, dtype=bool)
     if spelling.places is not None:
         chars[~special] = spelling.original(chars[~special])
     chars[special] = NO_CHARS
-    unread = _unread(text, np.array(ids) == unknown, chars) if unknown in ids else None
+    unread = None
+    if foreign or unknown in ids:
+        unread = _unread(text, np.array(ids) == unknown, chars, foreign=foreign)
     return Window(doc, ids, chars, unread=unread)
 
 
@@ -149,13 +157,16 @@ def _parts(
         yield Window(whole.doc, ids, whole.chars[kept], owned, unread)
 
 
-def _unread(text: str, unknown: np.ndarray, chars: np.ndarray) -> np.ndarray:
-    """Find what an encoder can't read, because its tokenizer does not know the script: runs without
-    spaces in which it misses a good part of the letters.
+def _unread(text: str, unknown: np.ndarray, chars: np.ndarray, *, foreign: bool) -> np.ndarray:
+    """Find what an encoder can't read, because its tokenizer does not know the script, or only its
+    letters: runs without spaces in which it misses a good part of the letters.
 
     unknown (ndarray): The wordpieces for what the tokenizer does not know, bool (T,).
+    foreign (bool): Whether the encoder reads Latin letters alone.
     """
     begins, ends = chars.T
+    if foreign:
+        unknown = unknown | [b >= 0 and not is_latin(text[b]) for b in begins.tolist()]
     run = np.cumsum((begins > np.append(NO_CHARS, ends[:-1])) | (begins == NO_CHARS))
     is_letter = np.array([begin >= 0 and text[begin].isalnum() for begin in begins.tolist()])
     share = np.bincount(run, unknown & is_letter) / np.maximum(np.bincount(run, is_letter), 1)

@@ -17,6 +17,9 @@ from ..encoders.windows import NO_CHARS, Window, locate_wordpieces
 from ..kb.files.names import WordsOf, word_finder
 from ..ml.model import ElqModel, ScoredBatch, get_heads, mention_queries
 from ..ml.name_features import (
+    EXACT,
+    INSIDE,
+    LENGTH,
     NameFeatureGrid,
     NameMatch,
     NameMatches,
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
+# Least logit of a name that the encoder can't read: a probability of .88.
+UNREAD_NAME = 2.0
 # Characters of documents that are encoded together; their vectors are freed before the next chunk.
 CHUNK_CHARS = 1 << 16
 # Wordpieces of a document whose vectors are held at once, about as many as a chunk has.
@@ -213,7 +218,24 @@ def _span_logits(
     scores = span_logits(logits, starts, ends, settings.max_mention_length)
     if heads.names is not None:
         scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
+        if any(window.unread is not None for window in batch.encoded.windows):
+            _trust_names(scores, names, batch.encoded.windows)
     return scores
+
+
+def _trust_names(scores: np.ndarray, names: NameFeatureGrid, windows: Sequence[Window]) -> None:
+    """Where the encoder can't read, what is exactly a name is a mention, and longer names are
+    likelier ones.
+
+    scores (ndarray): Span logits (B, T, W), changed.
+    """
+    window, first, width = names.places
+    spans = WordpieceSpans(window, first, first + width, scores[names.places])
+    is_name = (names.features[:, EXACT] > 0).any(axis=1) & (np.ptp(_chars(windows, spans), 1) > 1)
+    trusted = np.flatnonzero(_unread(windows, spans) & is_name)
+    least = UNREAD_NAME + names.features[trusted, LENGTH] - names.features[trusted, INSIDE]
+    places = tuple(axis[trusted] for axis in names.places)
+    scores[places] = np.maximum(scores[places], least)
 
 
 def _locate_given(

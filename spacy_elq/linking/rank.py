@@ -75,7 +75,7 @@ def rank_entities(
     given = _join([part.given for part in proposed])
     nil = np.full((len(logit), 1), _nil_score(heads), dtype=np.float32)
     unread = _join([part.unread for part in proposed], bool)
-    if unread.any():
+    if unread.any() and heads.names is not None:
         names = [name for part in proposed for name in part.names]
         rows, scores = link_by_name(rows, scores, names, unread)
         nil[unread & (rows[:, 0] >= 0)] = -np.inf

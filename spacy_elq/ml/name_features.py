@@ -43,7 +43,8 @@ MENTION_FEATURES = (
 # Features of an entity that the mention names: by its title, by an alias, or loosely; recased: none
 # of its names is written as the mention is.
 LOOSE = 2
-LENGTH, LOWERED = MENTION_FEATURES.index("length"), MENTION_FEATURES.index("lowered")
+INSIDE, LENGTH, LOWERED = map(MENTION_FEATURES.index, ("inside", "length", "lowered"))
+EXACT = [MENTION_FEATURES.index("title"), MENTION_FEATURES.index("alias")]
 ENTITY_FEATURES = ("title", "alias", "loose", "recased")
 # Columns after the kinds: recased, and the log of the entity's share of the name's known uses.
 RECASED, LOG_SHARE = 3, 4
