@@ -83,7 +83,8 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.filename is None or (temporary is not None and err.filename == str(temporary)):
+        is_unnamed = err.filename is None and err.errno is not None
+        if is_unnamed or (temporary is not None and err.filename == str(temporary)):
             err.filename = str(path)
         raise
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import srsly
 
 from ..helpers import run, write_jsonl
 
@@ -82,10 +83,11 @@ def test_convert_through_every_format(benchmark, tmp_path):
     ]
 
 
-def test_what_is_left_out_is_said(tmp_path):
+def test_mentions_without_an_entity_are_kept_as_such(tmp_path):
     label = {"id": 0, "span": [0, 1], "entity_id": "Unknown1", "name": "a"}
     source = write_jsonl(
         tmp_path / "a.benchmark.jsonl", [{"id": 1, "text": "a", "labels": [label]}]
     )
-    result = run("convert", source, tmp_path / "a.jsonl")
-    assert "mentions without an entity, left out: 1" in result.stderr
+    run("convert", source, tmp_path / "a.jsonl")
+    (text,) = srsly.read_jsonl(tmp_path / "a.jsonl")
+    assert [(span["start"], span["end"]) for span in text["nil"]] == [(0, 1)]

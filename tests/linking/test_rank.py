@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 
 from spacy_elq.encoders import question
 from spacy_elq.encoders.question import change_encoder
+from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.linking import propose, rank
 from spacy_elq.linking.propose import propose_spans
 from spacy_elq.linking.rank import add_namesakes, best_first, link_by_name, rank_entities
@@ -213,8 +214,9 @@ def test_what_the_encoder_cannot_read_is_linked_by_its_exact_name():
     assert np.isneginf(left[2]).all()
 
 
-def test_unread_mentions_have_names_or_nothing(nlp):
+def test_unread_mentions_have_names_or_nothing(nlp, trained_path):
     elq = nlp.get_pipe("elq")
+    elq.set_kb(FaissKB.open(trained_path / "elq" / "kb", nlp.vocab, in_place=False))
     elq.add_entities([{"id": "T", "title": "トヨタ"}, {"id": "K", "title": "東京", "type": "city"}])
     doc = Doc(nlp.vocab, words=["トヨタ", "の社長", "is", "東京", "and", "社長"])
     given = [[(token.idx, token.idx + len(token)) for token in doc]]
