@@ -124,6 +124,7 @@ def test_documents_are_written_as_people_write(tmp_path):
     tokenized = {
         "text": 'In 1987 , the " Moor Dept " ( MD ) hired a well - known Ada Moor ; it \'s big .',
         "spans": [{"start": 56, "end": 64, "id": "Q1"}, {"start": 67, "end": 69, "id": "Q1"}],
+        "nil": [{"start": 67, "end": 69}],
         "complete": False,
     }
     question = {"text": "who is Ada", "spans": [{"start": 7, "end": 10, "id": "Q1"}]}
@@ -142,7 +143,8 @@ def test_documents_are_written_as_people_write(tmp_path):
     }
     assert all(of_case.values()) and sum(map(len, of_case.values())) == 40
     for text in texts:
-        if text is not question and text["text"] != question["text"]:
+        if text["text"] != question["text"]:
+            assert text["nil"] == []
             assert [text["text"][s["start"] : s["end"]].lower() for s in text["spans"]] == [
                 "ada moor"
             ]

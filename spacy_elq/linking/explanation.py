@@ -22,9 +22,9 @@ from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
 from .boundaries import boundary_masks
-from .decoding import JOINT, NAMES, DecodingSettings, log_sigmoid
+from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .document import Gain, Gains, add_gains, find_gains
-from .mention_kinds import are_written_small, is_concept, unnamed_spans
+from .mention_kinds import are_written_small, is_concept, links_names_only, unnamed_spans
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
@@ -150,7 +150,7 @@ def explain_links(
         This reads all vectors.
     """
     heads = get_heads(model)
-    names = given is None and settings.mention_kinds == NAMES and kb.capitalises_names
+    names = given is None and links_names_only(settings, kb)
     proposed = propose_spans(model, kb, [doc], settings, None if given is None else [given])
     n_proposed = sum(map(len, proposed))
     cuts = [""] * n_proposed

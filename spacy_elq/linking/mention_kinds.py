@@ -9,9 +9,15 @@ import numpy as np
 from ..encoders.sentences import find_breaks
 from ..encoders.windows import Window
 from ..encoders.word_shapes import LOWER, MARK, with_shapes
-from ..ml.name_features import LENGTH, LOWERED
+from ..ml.name_features import LENGTH, LOWERED, NameTable
+from .decoding import NAMES, DecodingSettings
 
 QUESTION_MARKS = ("?", "\uff1f", "\u061f", "\u037e")
+
+
+def links_names_only(settings: DecodingSettings, kb: NameTable) -> bool:
+    """RETURNS (bool): Whether found mentions must be names, as far as the knowledge base tells."""
+    return settings.mention_kinds == NAMES and kb.capitalises_names
 
 
 def unnamed_spans(
@@ -27,9 +33,10 @@ def unnamed_spans(
     """
     if any(window.shapes is None for window in windows):
         windows = with_shapes(windows, texts)
+    questions = {doc for doc in {window.doc for window in windows} if is_question(texts[doc])}
     small = np.zeros((len(windows), length), dtype=bool)
     for row, window in enumerate(windows):
-        if window.formal and window.shapes is not None and not is_question(texts[window.doc]):
+        if window.formal and window.shapes is not None and window.doc not in questions:
             small[row, : len(window)] = np.isin(window.shapes[:, 0], (LOWER, MARK))
     places = np.arange(length)
     # The first wordpiece from each place on that is not small.

@@ -28,8 +28,8 @@ from ..ml.name_features import (
     name_feature_grid,
 )
 from .boundaries import boundary_masks
-from .decoding import NAMES, DecodingSettings, WordpieceSpans, select_spans, span_logits
-from .mention_kinds import are_written_small, unnamed_spans
+from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
+from .mention_kinds import are_written_small, links_names_only, unnamed_spans
 
 if TYPE_CHECKING:
     from ..ml.heads import Heads
@@ -104,7 +104,7 @@ def propose_spans(
     """
     heads = get_heads(model)
     texts = [doc.text for doc in docs]
-    only_names = settings.mention_kinds == NAMES and kb.capitalises_names
+    only_names = links_names_only(settings, kb)
     proposed = []
     for chunk in _chunks(texts):
         mentions = None if given is None else given[chunk]

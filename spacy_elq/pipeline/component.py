@@ -29,9 +29,9 @@ from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder
 from ..errors import ElqError, Errors, Warnings
 from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
 from ..linking.calibration import Calibration
-from ..linking.decoding import NAMES, DecodingSettings
+from ..linking.decoding import DecodingSettings
 from ..linking.links import make_links
-from ..linking.mention_kinds import is_concept
+from ..linking.mention_kinds import is_concept, links_names_only
 from ..linking.rank import CharSpans, rank_mentions
 from ..linking.ranked import RankedMentions
 from ..ml.model import can_encode, get_encoder, is_initialized
@@ -276,11 +276,12 @@ class ElqLinker(TrainablePipe):
         calibration = None if fitted is None else Calibration.from_dict(fitted)
         links = make_links(passed, kb, calibration)
         result: list[list[Link]] = [[] for _ in docs]
-        names = settings.mention_kinds == NAMES and given is None and kb.capitalises_names
+        only_names = given is None and links_names_only(settings, kb)
+        texts = [doc.text for doc in docs]  # made anew by each access
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is None:
                 continue
-            if not (names and is_concept(docs[doc].text, link.start, link.end, link.title)):
+            if not (only_names and is_concept(texts[doc], link.start, link.end, link.title)):
                 result[doc].append(link)
         return result
 

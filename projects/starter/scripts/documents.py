@@ -85,12 +85,15 @@ def as_written(text: LinkedText) -> LinkedText:
 
 def without_pronouns(text: LinkedText) -> LinkedText:
     """Leave it open whether pronouns are mentions."""
-    spans, pronouns = [], []
-    for span in text["spans"]:
-        surface = text["text"][span["start"] : span["end"]]
-        (pronouns if PRONOUNS.fullmatch(surface) else spans).append(span)
-    places = [{"start": span["start"], "end": span["end"]} for span in pronouns]
-    return {**text, "spans": spans, "unknown": [*text.get("unknown", ()), *places]}
+    kept = {}
+    unknown = list(text.get("unknown", ()))
+    for key in ("spans", "nil"):
+        kept[key] = []
+        for span in text.get(key, ()):
+            is_pronoun = PRONOUNS.fullmatch(text["text"][span["start"] : span["end"]])
+            (unknown if is_pronoun else kept[key]).append(span)
+    places = [{"start": span["start"], "end": span["end"]} for span in unknown]
+    return {**text, **kept, "unknown": places}
 
 
 def vary_case(text: LinkedText, rng: random.Random) -> LinkedText:
