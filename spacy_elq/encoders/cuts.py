@@ -17,7 +17,7 @@ import numpy as np
 from .sentences import LINE
 
 # Kinds of places besides those of `sentences`: a word begins; within a word, or in a script without
-# spaces; within a character, which only a byte-level tokenizer splits.
+# spaces; within a character, as byte-level tokenizers and spelled-out letters (\u00e6) have it.
 WORD, INSIDE, WITHIN_CHAR = range(LINE + 1, LINE + 4)
 # How far from the wanted place a better one may be, as a share of a core: by the kind of place.
 COST = np.array([0.0, 0.2, 0.5, 2.0, 4.0, 8.0])
@@ -62,13 +62,23 @@ def cut(places: np.ndarray, room: int, overlap: int) -> Iterator[Part]:
     while len(places) - begin > room:
         most = begin + room - after
         wanted = core + _equal_share(len(places) - core, most - core)
-        least = min(core + shortest, most)
-        distance = np.abs(np.arange(least, most + 1) - wanted) / (wanted - core)
-        border = least + int(np.argmin(COST[places[least : most + 1]] + distance))
+        borders = _borders(places, core, core + shortest, most)
+        distance = np.abs(borders - wanted) / (wanted - core)
+        border = int(borders[np.argmin(COST[places[borders]] + distance)])
         yield Part(begin, core, border, border + after)
         begin = border if places[border] <= LINE else border - before
         core = border
     yield Part(begin, core, len(places), len(places))
+
+
+def _borders(places: np.ndarray, core: int, least: int, most: int) -> np.ndarray:
+    """RETURNS (ndarray): Where a core may end: from `least` (if possible) to `most`, and not within
+    a character, because characters say which wordpieces a core has."""
+    borders = np.arange(core + 1, most + 1)
+    borders = borders[places[borders] != WITHIN_CHAR]
+    if not len(borders):  # a single character as long as a part
+        return np.array([most])
+    return borders[borders >= min(least, borders[-1])]
 
 
 def _equal_share(length: int, most: int) -> float:

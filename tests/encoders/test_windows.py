@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import spacy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spacy_elq.encoders.windows import (
@@ -74,6 +74,7 @@ def in_core(window):
 
 
 @given(text=LONG | st.text(max_size=300), max_length=SIZES)
+@example(text="0000\u00c6\u015200000", max_length=14)  # the wanted cut is within a letter
 @settings(max_examples=150)
 def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
     windows = cut_windows(tokenizer, [text], max_length, 2 * MENTION)
