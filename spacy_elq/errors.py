@@ -411,6 +411,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{where}: the line is longer than {most:,} bytes, more than a line can have. Split the "
         "text, or put a line break after each record."
     )
+    ELQ315 = (
+        "There are no entity files at {path}. Give a file, a directory with parts such as "
+        "part-00000.jsonl, or a pattern that fits some."
+    )
     ELQ321 = (
         "{where}: there is no entity {line} in {path}, which has {count}, counted from 0. Give the "
         "entity catalogue that the file was made with."

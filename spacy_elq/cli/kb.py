@@ -38,7 +38,9 @@ KBPath = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the kno
 Entities = Annotated[
     Path,
     typer.Argument(
-        metavar="ENTITIES", help="Entity file: JSONL, CSV, TSV or Parquet; .gz, .bz2, .xz"
+        metavar="ENTITIES",
+        help="Entity file: JSONL, CSV, TSV or Parquet; .gz, .bz2, .xz; or a directory or a pattern "
+        "of its parts",
     ),
 ]
 From = Annotated[

@@ -57,7 +57,7 @@ def kb_from_entities(
 ) -> KBLoader:
     """Registered as "spacy-elq.KBFromEntities.v1" in `misc`: embed the entities of a file.
 
-    path (str | Path): Entity file, JSONL.
+    path (str | Path): Entity file, or a directory of its parts; see `read_entities`.
     cache (str | Path | None): A directory to keep the knowledge base in, used again as long as
         entities and encoder are the same. Without it, each load makes a temporary one.
     popularity_field (str): As in `build_kb`.
@@ -65,12 +65,11 @@ def kb_from_entities(
     """
 
     def load(vocab: Vocab, encoder: EncodesEntities | None = None) -> FaissKB:
-        from ..entities.reader import read_entities
-        from ..files import check_file
+        from ..entities.reader import list_entity_files, read_entities
 
         if encoder is None:
             raise ElqError(Errors.ELQ217)
-        check_file(Path(path), "entities file")
+        list_entity_files(path)
         if cache is None:
             entities, source = read_entities(path), Path(path).name
             settings = {"source": source, "popularity_field": popularity_field}

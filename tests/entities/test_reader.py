@@ -104,7 +104,7 @@ def test_unreadable_files(tmp_path):
         with pytest.raises(ElqError, match=rf"ELQ301.*{name}:"):
             list(read_entities(tmp_path / name))
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(ElqError, match=r"ELQ255.*folder\.jsonl is a directory"):
+    with pytest.raises(ElqError, match=r"ELQ315.*folder\.jsonl"):
         list(read_entities(tmp_path / "folder.jsonl"))
 
 
@@ -369,3 +369,61 @@ def test_aliases_in_any_collection(aliases):
 def test_what_is_no_collection_of_aliases(aliases):
     with pytest.raises(ElqError, match=r"ELQ323.*aliases"):
         entity_from_dict({"id": "Q1", "title": "T", "aliases": aliases})
+
+
+# Parts
+
+
+def parts(directory, ids_of):
+    directory.mkdir(exist_ok=True)
+    for name, ids in ids_of.items():
+        text = "".join(f'{{"id": "{id_}", "title": "T"}}\n' for id_ in ids)
+        data = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def ids(path, format=""):
+    return [entity.id for entity in read_entities(path, format)]
+
+
+def test_a_directory_is_read_in_the_order_of_its_names(tmp_path):
+    files = {"part-10.jsonl": "e", "part-02.jsonl.gz": "cd", "part-01.json": "ab"}
+    directory = parts(tmp_path / "entities", {**files, ".part-03.jsonl.tmp": "x", "_SUCCESS": ""})
+    (directory / "part-03.csv").write_text("id,title\nQ1,T\n")
+    assert ids(directory) == [*"abcd", "Q1", "e"]
+    assert ids(f"{directory}/part-0*.js*") == [*"abcd"]
+    assert ids(tmp_path / "*" / "part-10.jsonl") == ["e"]
+
+
+def test_a_file_whose_name_has_a_bracket_is_no_pattern(tmp_path):
+    parts(tmp_path, {"e[1].jsonl": "ab", "e1.jsonl": "c"})
+    assert ids(tmp_path / "e[1].jsonl") == [*"ab"]
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("empty", "ELQ315.*empty"),
+        ("full/part-9*.jsonl", r"ELQ315.*part-9\*"),
+        ("full", r"ELQ312.*README\.md"),
+        ("full/*", "ELQ255.*below is a directory"),
+        ("above", "ELQ255.*full is a directory"),
+    ],
+)
+def test_what_is_no_part_is_found_before_anything_is_read(tmp_path, name, message):
+    (tmp_path / "empty").mkdir()
+    full = parts(tmp_path / "full", {"part-0.jsonl": "a"})
+    (full / "README.md").touch()
+    (tmp_path / "above" / "full").mkdir(parents=True)
+    if name == "full/*":
+        (full / "below").mkdir()
+    with pytest.raises(ElqError, match=message):
+        next(read_entities(tmp_path / name))
+
+
+def test_a_bad_line_of_a_part_is_named(tmp_path):
+    directory = parts(tmp_path / "entities", {"a.jsonl": "abc", "b.jsonl": "d"})
+    (directory / "c.jsonl").write_text('{"id": "e", "title": "T"}\n{}\n')
+    with pytest.raises(ElqError, match=r"ELQ232.*c\.jsonl:2"):
+        ids(directory)

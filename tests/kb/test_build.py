@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
+from spacy_elq.entities.reader import read_entities
+from spacy_elq.entities.records import entity_to_dict
 from spacy_elq.errors import ElqError
+from spacy_elq.files import write_jsonl
 from spacy_elq.kb.build import VectorSource, build_kb
 from spacy_elq.kb.build import build_state as work
 from spacy_elq.kb.build.build_state import building_directory, digest_of
@@ -67,6 +70,27 @@ def test_rows_after_the_last_record_of_progress_are_dropped(tmp_path, directory,
             file.write(b"\xff" * 300)
     build_kb(ENTITIES, tmp_path / "again", encoder, progress=False)
     assert files(tmp_path / "again") == files(directory)
+
+
+def write_parts(directory, *parts):
+    for number, entities in enumerate(parts):
+        write_jsonl(directory / f"part-{number:05}.jsonl", map(entity_to_dict, entities))
+    return directory
+
+
+def test_parts_are_one_catalogue_however_they_are_cut(tmp_path, directory, encoder):
+    one = write_parts(tmp_path / "one", ENTITIES[:30], ENTITIES[30:])
+    other = write_parts(tmp_path / "other", ENTITIES[:7], ENTITIES[7:29], ENTITIES[29:])
+    break_off(tmp_path / "again", entities=read_entities(one))
+    build_kb(read_entities(other), tmp_path / "again", encoder, progress=False)
+    assert encoder.encoded[45:] == [entity.id for entity in ENTITIES[20:]]
+    assert files(tmp_path / "again") == files(directory)
+
+
+def test_an_id_in_two_parts_is_found(tmp_path, encoder):
+    parts = write_parts(tmp_path / "parts", ENTITIES[:30], ENTITIES[29:])
+    with pytest.raises(ElqError, match=r"ELQ207.*'E24' .* entity 30 and as entity 31"):
+        build_kb(read_entities(parts), tmp_path / "kb", encoder, progress=False)
 
 
 @pytest.mark.parametrize("what", ["entities", "encoder", "progress"])

@@ -1,0 +1,38 @@
+"""Which files a path of entities stands for: one file, a directory of parts, or a pattern."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from ..errors import ElqError, Errors
+from ..files import OPENERS, check_file
+
+# Other names of JSON lines.
+ALIASES = {".json": "jsonl", ".ndjson": "jsonl"}
+
+
+def part_files(path: Path) -> list[Path]:
+    """List the files of entities, in the order of their names, which is that of their rows.
+
+    path (Path): A file, a directory of files, or a pattern such as "entities/part-*.jsonl". In a
+        directory, names that begin with "." or "_" are left out: unfinished parts, marks of Spark.
+    RAISES (ElqError): If there is none.
+    """
+    if path.is_dir():
+        found = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
+    elif not path.exists() and glob.has_magic(str(path)):
+        found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+    else:
+        found = [path]
+    if not found:
+        raise ElqError(Errors.ELQ315.format(path=path))
+    for file in found:
+        check_file(file, "entities file")
+    return sorted(found)
+
+
+def format_of(path: Path) -> str:
+    """RETURNS (str): The format that a suffix names, that of a compression left aside."""
+    name = path.with_suffix("") if path.suffix in OPENERS else path
+    return ALIASES.get(name.suffix, name.suffix[1:])
