@@ -31,7 +31,7 @@ from .model_paths import MINILM, resolve_model_path
 from .onnx_graph import forget_graphs, read_graphs, write_graphs
 from .tokenize import TOKENIZER_LOCK, tokenize
 from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
-from .windows import CPU_BATCH_COST, MIN_LENGTH, batch_by_length, pad
+from .windows import MIN_LENGTH, batch_by_length, cost_of_batch, pad
 
 if TYPE_CHECKING:
     import torch
@@ -209,7 +209,7 @@ class EntityEncoder:
         places = [distinct.setdefault(tuple(text), len(distinct)) for text in ids]
         texts = list(distinct)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
-        cost = CPU_BATCH_COST if transformer.device.type == "cpu" else None
+        cost = cost_of_batch(transformer.device)
         for batch in batch_by_length(texts, self.max_batch_items, cost):
             padded, mask = self._pad([texts[i] for i in batch])
             with torch.inference_mode():

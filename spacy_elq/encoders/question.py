@@ -25,7 +25,7 @@ from .onnx_graph import forget_graphs
 from .precision import autocast
 from .token_types import add_shapes, shape_table
 from .transformer_files import open_pretrained
-from .windows import CPU_BATCH_COST, MIN_LENGTH, Window, batch_by_length, doc_windows, pad
+from .windows import MIN_LENGTH, Window, batch_by_length, cost_of_batch, doc_windows, pad
 from .word_shapes import with_shapes
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _own_forward(
     )
     if model.attrs[WITH_SHAPES] or settings.word_shapes:
         windows = with_shapes(windows, [doc.text for doc in docs])
-    cost = CPU_BATCH_COST if transformer.transformer.device.type == "cpu" else None
+    cost = cost_of_batch(transformer.transformer.device)
     batches = (
         _encode(model, [windows[i] for i in batch], is_train)
         for batch in split_into_batches(windows, settings.max_batch_items, is_train, cost)
@@ -239,13 +239,22 @@ def set_mode(module: torch.nn.Module, *, training: bool) -> None:
 def encode_windows(
     bert: PreTrainedModel, pad_id: int, windows: list[Window], precision: str, word_shapes: bool
 ) -> EncodedBatch:
-    """Run a transformer with torch on one padded batch, in its current mode (training or
-    evaluation)."""
-    ids, mask = pad([window.ids for window in windows], pad_id)
-    shapes = pad_shapes(windows, mask)
-    with autocast(precision, bert.device.type):
-        vectors = last_layer(bert, ids, mask, _token_types(bert, shapes, word_shapes))
-    return EncodedBatch(windows, mask, vectors.float(), shapes)
+    """Run a transformer with torch, in its current mode (training or evaluation), on windows that
+    become one padded batch: in groups of similar length, where padding costs more than a call."""
+    import torch
+
+    mask = pad([window.ids for window in windows], pad_id)[1]
+    groups = list(batch_by_length(windows, mask.size, cost_of_batch(bert.device)))
+    parts = []
+    for group in groups:
+        ids, real = pad([windows[i].ids for i in group], pad_id)
+        types = _token_types(bert, pad_shapes([windows[i] for i in group], real), word_shapes)
+        with autocast(precision, bert.device.type):
+            vectors = last_layer(bert, ids, real, types).float()
+        parts.append(torch.nn.functional.pad(vectors, (0, 0, 0, mask.shape[1] - ids.shape[1])))
+    order = torch.from_numpy(np.argsort(np.concatenate(groups))).to(bert.device)
+    vectors = torch.cat(parts).index_select(0, order)
+    return EncodedBatch(windows, mask, vectors, pad_shapes(windows, mask))
 
 
 def _token_types(

@@ -21,6 +21,7 @@ from .sentences import find_breaks
 from .tokenize import Encoded, tokenize
 
 if TYPE_CHECKING:
+    import torch
     from spacy.tokens import Doc
     from transformers import PreTrainedTokenizerFast
 
@@ -254,6 +255,11 @@ def batch_by_length(
             batch.append(i)
         if batch:
             yield batch
+
+
+def cost_of_batch(device: torch.device) -> int | None:
+    """RETURNS (int | None): The fixed cost of a batch, in wordpieces, see `batch_by_length`."""
+    return CPU_BATCH_COST if device.type == "cpu" else None
 
 
 def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
