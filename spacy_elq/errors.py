@@ -271,7 +271,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "hold commas, or write the file again."
     )
     ELQ248 = (
-        "Parquet files such as {path} are read with pyarrow, which is not installed. Install it "
+        "Parquet files such as {path} need pyarrow, which is not installed. Install it "
         "with `pip install 'spacy-elq[parquet]'`."
     )
     ELQ249 = (
@@ -462,6 +462,19 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ356 = (
         "The lowest score that is looked at is {floor}, of --floor or of the pipeline's threshold; "
         "it must be a number, such as -20."
+    )
+    # ELQ36x: dumps of Wikipedia and Wikidata
+    ELQ360 = (
+        "{path} is a {kind} archive. Unpack it, or pipe it: "
+        "`python -m spacy elq … <(7z x -so {path}) OUT`."
+    )
+    ELQ361 = (
+        "Files compressed with zstd need zstandard, which is not installed. Install it with "
+        "`pip install 'spacy-elq[wiki]'`."
+    )
+    ELQ362 = (
+        "{path} can't be read ({reason}). Give the output directory of a finished `elq wikipedia` "
+        "or `elq wikidata`."
     )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"

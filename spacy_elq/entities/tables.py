@@ -40,12 +40,20 @@ def _warn_of_misspellings(names: Iterable[str], where: str) -> None:
 
 
 def _with_alias_list(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Split aliases that are one string."""
+    """Split aliases that are one string; of those that are objects, as a column of Parquet may have
+    them all, leave those with a count."""
     aliases = record.get("aliases")
-    if not isinstance(aliases, str):
-        return dict(record)
-    names = (alias.strip() for alias in aliases.split(SEPARATOR))
-    return {**record, "aliases": [name for name in names if name]}
+    if isinstance(aliases, str):
+        names = (alias.strip() for alias in aliases.split(SEPARATOR))
+        return {**record, "aliases": [name for name in names if name]}
+    if isinstance(aliases, list):
+        return {**record, "aliases": [_without_missing_count(alias) for alias in aliases]}
+    return dict(record)
+
+
+def _without_missing_count(alias: Any) -> Any:
+    is_name = isinstance(alias, dict) and alias.get("count") is None and "name" in alias
+    return alias["name"] if is_name else alias
 
 
 def read_parquet(path: Path) -> Iterator[Record]:

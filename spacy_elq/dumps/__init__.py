@@ -1,0 +1,1 @@
+"""Dumps of Wikipedia and Wikidata → parts of entities and texts."""
