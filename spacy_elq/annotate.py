@@ -7,6 +7,7 @@ The attributes of a span group hold the links as plain values, so that they surv
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import repeat, starmap
 from typing import Any
 
@@ -68,7 +69,8 @@ def read_links(groups: Iterable[SpanGroup]) -> dict[tuple[int, int], Link]:
 
 def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
     """Find the tokens of links: those that they cover or touch, if a token is wider than a name, as
-    in "Jordan🏀". Of links with the same tokens, those are left out that overlap a better one.
+    in "Jordan🏀". Of links with the same tokens, those are left out that overlap a better one. A
+    link gets the stop that its last token has, as in "Calif.".
 
     RETURNS (list[tuple[Span, Link]]): Sorted by descending score.
     """
@@ -82,8 +84,15 @@ def align_to_tokens(doc: Doc, links: Iterable[Link]) -> list[tuple[Span, Link]]:
             others = taken.setdefault((span.start, span.end), [])
             if all(link.end <= other.start or other.end <= link.start for other in others):
                 others.append(link)
-                result.append((span, link))
+                result.append((span, _with_stop(link, span)))
     return result
+
+
+def _with_stop(link: Link, span: Span) -> Link:
+    last = span[-1].text
+    # "Pius X." at the end of a sentence is one token, too.
+    is_abbreviated = span.end_char == link.end + 1 and last.endswith(".") and len(last) > 2
+    return replace(link, end=span.end_char) if is_abbreviated else link
 
 
 def set_span_group(

@@ -40,6 +40,22 @@ def doc():
     return doc
 
 
+@pytest.mark.parametrize(
+    ("text", "surface", "expected"),
+    [
+        ("FRESNO, Calif. - A", "Calif", "Calif."),
+        ("Malcolm X.", "Malcolm X", "Malcolm X"),
+        ("Berlin.", "Berlin", "Berlin"),
+    ],
+)
+def test_the_stop_of_an_abbreviation_belongs_to_its_link(text, surface, expected):
+    doc = spacy.blank("en")(text)
+    start = text.index(surface)
+    made = Link(start, start + len(surface), "Q1", "T", "", "x", -1, 0, 0, ())
+    ((_, found),) = annotate.align_to_tokens(doc, [made])
+    assert text[found.start : found.end] == expected
+
+
 def test_links_keep_their_characters_where_tokens_are_wider():
     install_extension()
     doc = Doc(Vocab(), words=["I", "met", "Michael", "Jordan🏀", "and", "北京上海", "today"])
