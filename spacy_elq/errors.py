@@ -412,8 +412,17 @@ class Errors(metaclass=ErrorsWithCodes):
         "text, or put a line break after each record."
     )
     ELQ315 = (
-        "There are no entity files at {path}. Give a file, a directory with parts such as "
+        "There is no {what} at {path}. Give a file, a directory with parts such as "
         "part-00000.jsonl, or a pattern that fits some."
+    )
+    ELQ316 = (
+        "There are no texts at {path}, or fewer than the {processes} processes that share them. "
+        "Each line must be an object with a text."
+    )
+    ELQ317 = (
+        "The training goes on within the texts of {path}, but these are other files, or are "
+        "shuffled otherwise, than when it was interrupted. Put them back, or begin anew in another "
+        "--output."
     )
     ELQ321 = (
         "{where}: there is no entity {line} in {path}, which has {count}, counted from 0. Give the "

@@ -34,7 +34,7 @@ def create_spans_jsonl_reader(path: str | Path | None, limit: int = 0) -> Corpus
 
     def read(nlp: Language) -> Iterator[Example]:
         texts = islice(read_spans_jsonl(_existing(path)), limit or None)
-        yield from _examples(nlp, texts, None)
+        yield from examples(nlp, texts, None)
 
     return read
 
@@ -70,7 +70,7 @@ def create_elq_jsonl_reader(
         file, stats = _existing(path), ConversionStats()
         texts = ElqReader(Wordpieces(tokenizer), lines(), stats).read(file)
         limited = islice(texts, limit or None)
-        yield from _examples(nlp, shuffle_stream(limited, shuffle_buffer), stats)
+        yield from examples(nlp, shuffle_stream(limited, shuffle_buffer), stats)
         stats.warn()
 
     return read
@@ -102,8 +102,9 @@ def _existing(path: str | Path | None) -> Path:
     return Path(path)
 
 
-def _examples(
+def examples(
     nlp: Language, texts: Iterable[LinkedText], stats: ConversionStats | None
 ) -> Iterator[Example]:
+    """YIELDS (Example): Texts without and with their gold mentions; see `docs_from_texts`."""
     for reference in docs_from_texts(nlp, texts, stats):
         yield Example(nlp.make_doc(reference.text), reference)

@@ -120,11 +120,11 @@ def read_spans_jsonl(path: Path) -> Iterator[LinkedText]:
     warned = False
     for where, record in read_jsonl(path):
         if not warned and "spans" not in record:
-            warned = _warn_of_other_names(record, where)
+            warned = warn_of_other_names(record, where)
         yield text_from_dict(record, where)
 
 
-def _warn_of_other_names(record: Mapping[str, Any], where: str) -> bool:
+def warn_of_other_names(record: Mapping[str, Any], where: str) -> bool:
     """RETURNS (bool): Whether a field of another name seems to hold the links."""
     for name in OTHER_NAMES:
         if record.get(name):

@@ -1,4 +1,4 @@
-"""Which files a path of entities stands for: one file, a directory of parts, or a pattern."""
+"""Which files a path stands for: one file, a directory of parts, or a pattern."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from ..files import OPENERS, check_file
 ALIASES = {".json": "jsonl", ".ndjson": "jsonl"}
 
 
-def part_files(path: Path) -> list[Path]:
-    """List the files of entities, in the order of their names, which is that of their rows.
+def part_files(path: Path, what: str = "entities file") -> list[Path]:
+    """List the files that a path stands for, in the order of their names, which is that of the
+    rows.
 
     path (Path): A file, a directory of files, or a pattern such as "entities/part-*.jsonl". In a
         directory, names that begin with "." or "_" are left out: unfinished parts, marks of Spark.
+    what (str): Names such a file in messages.
     RAISES (ElqError): If there is none.
     """
     if path.is_dir():
@@ -26,9 +28,9 @@ def part_files(path: Path) -> list[Path]:
     else:
         found = [path]
     if not found:
-        raise ElqError(Errors.ELQ315.format(path=path))
+        raise ElqError(Errors.ELQ315.format(path=path, what=what))
     for file in found:
-        check_file(file, "entities file")
+        check_file(file, what)
     return sorted(found)
 
 
