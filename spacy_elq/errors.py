@@ -1,7 +1,8 @@
 """Every message that a user can meet, with its code.
 
 Ranges: ELQ1xx component and model, ELQ2xx knowledge base, ELQ3xx corpora and files,
-ELQ4xx commands, ELQ5xx published checkpoints. A message says what is wrong and what to do about it.
+ELQ4xx commands, ELQ5xx published checkpoints and the service. A message says what is wrong and
+what to do about it.
 """
 
 from spacy.errors import ErrorsWithCodes
@@ -661,6 +662,45 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} holds something other than a pipeline and will not be replaced. Choose another "
         "path, or remove it first."
     )
+
+    # ELQ56x, ELQ57x: the service
+    ELQ560 = "The service needs {missing}. Install it with: pip install 'spacy-elq[serve]'"
+    ELQ561 = (
+        "Can't listen on {host}, port {port} ({reason}). Choose another --port or --host, or stop "
+        "what listens there."
+    )
+    ELQ562 = (
+        "Others can read the token file {path}. Keep the token to yourself with: chmod 600 {path}"
+    )
+    ELQ563 = (
+        "{path} does not hold a token: one line of {least} or more visible ASCII characters. Make "
+        "one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
+    )
+    ELQ564 = (
+        "{host} can be reached from elsewhere, and whoever reaches it could change the knowledge "
+        "base. Give --read-only, or --token-file for those who may."
+    )
+    ELQ565 = (
+        "The request has {length} characters of text; this service reads at most {most} at once. "
+        "Send less, or start it with a larger --max-chars."
+    )
+    ELQ566 = "{where}: {problem}. The page /docs lists the fields."
+    ELQ567 = "The body is not a JSON object in UTF-8."
+    ELQ568 = "There is no entity {id!r} in the knowledge base."
+    ELQ569 = "This service changes nothing: it was started with --read-only."
+    ELQ570 = 'Changes need the token of this service, as a header "Authorization: Bearer TOKEN".'
+    ELQ571 = "The body is larger than {most} bytes. Send less, or several requests."
+    ELQ572 = "The body did not arrive within {seconds:g} seconds."
+    ELQ573 = "Too many texts are waiting. Send this again later."
+    ELQ574 = "This was not answered within {seconds:g} seconds. Send this again later, or less."
+    ELQ575 = "An error that should not occur ({kind}); the log says where."
+    ELQ576 = (
+        "Without a token, changes are accepted only at the name of this machine (localhost), not "
+        "at {host!r}. Start the service with --token-file."
+    )
+    ELQ577 = "There is nothing here: {reason}. The page /docs lists what there is."
+    ELQ578 = "The body names the entity {found!r}, the address {expected!r}. Make them the same."
+    ELQ579 = "The machine has no memory or disk space left for this ({kind}). Try again later."
 
 
 class Warnings(metaclass=ErrorsWithCodes):

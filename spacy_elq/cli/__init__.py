@@ -19,6 +19,7 @@ from . import (
     link,
     optimize,
     report,
+    serve,
     start,
     tune,
     weights,
@@ -37,6 +38,7 @@ app.command("import-checkpoint", epilog=import_checkpoint.EXAMPLE)(
 )
 app.command("link", epilog=link.EXAMPLE)(link.link_command)
 app.command("optimize", epilog=optimize.EXAMPLE)(optimize.optimize_command)
+app.command("serve", epilog=serve.EXAMPLE)(serve.serve_command)
 app.command("start", epilog=start.EXAMPLE)(start.start_command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
 app.command("report", epilog=report.EXAMPLE)(report.report_command)

@@ -29,11 +29,13 @@ def knows(elq: Any | None) -> Callable[[str], bool] | None:
     return None if find is None else cache(lambda id_: find(id_) is not None)
 
 
-def doc_before(nlp: Language, component: str, text: str) -> Doc:
-    """RETURNS (Doc): A text after all components before the named one.
+def doc_before(nlp: Language, component: str, text: str | Doc) -> Doc:
+    """RETURNS (Doc): A text, or what the tokenizer made of it, after all components before the
+    named one.
     RAISES (ElqError): If the pipeline can't read it."""
-    check_text(text, nlp.max_length)
-    doc = nlp.make_doc(text)
+    if isinstance(text, str):
+        check_text(text, nlp.max_length)
+    doc = nlp.make_doc(text) if isinstance(text, str) else text
     for name, pipe in nlp.pipeline:
         if name == component:
             break

@@ -29,8 +29,8 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # Pages whose commands and Python run; the others' commands are parsed.
 RUN = ["README.md", "knowledge-base.md", "linking.md", "settings.md", "evaluation.md"]
-# Not run, but parsed: they train for minutes, or read benchmarks that are not here.
-NOT_RUN = ("python -m spacy train", "python -m spacy project", "kore50")
+# Not run, but parsed: they train for minutes, serve, or read benchmarks that are not here.
+NOT_RUN = ("python -m spacy train", "python -m spacy project", "kore50", "elq serve")
 TEXTS = 30
 ENTITIES = ["Q41421", "Q810", "Q128109"]
 

@@ -1,0 +1,1 @@
+"""A linker over HTTP, with a page to try it: `python -m spacy elq serve`."""
