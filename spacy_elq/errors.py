@@ -376,6 +376,15 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} could not be written ({reason}). Check the free space and the permissions, then "
         "run the same command again."
     )
+    ELQ285 = "There is no part {value!r}. Say which of how many it is, such as 3/16."
+    ELQ286 = (
+        "{path} does not fit ({problem}). All parts are made of the same entities, with the same "
+        "encoder and settings: remove the directory and make that part again."
+    )
+    ELQ287 = (
+        "The parts of {path} can't be put together: {problem}. Make each with `--part`, and put "
+        "their directories, NAME.part-1-of-16 and so on, beside it."
+    )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."
@@ -603,6 +612,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "{name} is a knowledge base, not a pipeline. Make a pipeline that links to it with: python "
         "-m spacy elq start OUT --kb {name}"
     )
+    ELQ460 = "Give --part to make a part, or --merge to put all parts together, not both."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

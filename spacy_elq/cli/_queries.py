@@ -21,7 +21,7 @@ from ..types import Entity
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from ..kb.build.builder import EncodesEntities
+    from ..kb.build.vector_source import EncodesEntities
 
 # Characters of a mention, end exclusive.
 CharSpan = tuple[int, int]

@@ -123,6 +123,18 @@ def build_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace an existing knowledge base")
     ] = False,
+    part: Annotated[
+        str,
+        typer.Option(
+            "--part",
+            help="Only embed, and only this part of the entities, such as 3/16, on any machine; "
+            "see --merge",
+        ),
+    ] = "",
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Take the vectors from all parts, which lie beside KB"),
+    ] = False,
     from_: From = "",
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
@@ -137,10 +149,21 @@ def build_command(
     from ..kb.build.builder import build_kb
     from ..kb.build.choose_index import parse_size
     from ..kb.build.index_stage import IndexOptions
+    from ..kb.build.parts import build_part, merged_parts
 
+    if part and merge:
+        raise ElqError(Errors.ELQ460)
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
     model.inference = inference_settings(backend, precision)
+    rows = read_entities(entities, from_)
+    field = argument_text(popularity_field)
+    if part:
+        made = build_part(
+            rows, path, model, part, dtype=dtype, popularity_field=field, progress=not quiet
+        )
+        echo_note(f"{made.directory(path)}: {made.vectors} vectors", quiet=quiet)
+        return
     options = IndexOptions(
         max_ram=parse_size(max_ram),
         min_recall=min_recall,
@@ -148,16 +171,16 @@ def build_command(
         device=device,
     )
     manifest = build_kb(
-        read_entities(entities, from_),
+        rows,
         path,
-        model,
+        merged_parts(path) if merge else model,
         index=index,
         options=options,
         dtype=dtype,
         progress=not quiet,
         source=entities.name,
         snapshot=snapshot,
-        popularity_field=argument_text(popularity_field),
+        popularity_field=field,
         overwrite=overwrite,
     )
     echo_note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)

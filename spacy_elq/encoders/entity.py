@@ -45,6 +45,9 @@ SHARD_SIZE = "500MB"
 NAMES_ARITHMETIC = 3
 # Of "title: description" in an alias's vector, beside 1 for the alias. Chosen on development sets.
 ALIAS_DESCRIPTION_WEIGHT = np.float32(0.75)
+# Entities of a batch; and, on a CPU, the weights that are multiplied for each of them, summed up.
+LEAST_AT_ONCE, MOST_AT_ONCE = 32, 2048
+WEIGHTS_AT_ONCE = 2_750_000_000
 # Separates title and description in the published input.
 ELQ_SEPARATOR = "[unused2]"
 
@@ -173,6 +176,19 @@ class EntityEncoder:
                 digest.update(tensor.cpu().contiguous().numpy())
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
+
+    @property
+    def entities_at_once(self) -> int:
+        """RETURNS (int): Entities whose texts are best encoded, and saved, together: enough to sort
+        by length, but on a CPU no more than some seconds' work."""
+        if self.transformer.device.type != "cpu":
+            return MOST_AT_ONCE
+        weights = self.transformer.num_parameters(exclude_embeddings=True)
+        return max(LEAST_AT_ONCE, min(MOST_AT_ONCE, WEIGHTS_AT_ONCE // weights))
+
+    def count_vectors(self, entity: Entity) -> int:
+        """RETURNS (int): The number of vectors that `encode` makes for an entity."""
+        return len(self._names(entity)) if self.settings.template == "names" else 1
 
     def mark_weights_changed(self) -> None:
         """Call this after a training step: the fingerprint has changed."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ElqError, Errors, Warnings
-from ..kb.build.builder import VectorSource, build_kb
+from ..kb.build.builder import build_kb
+from ..kb.build.vector_source import VectorSource
 from ..kb.files.manifest import EXACT, Manifest
 from ..linking.decoding import JOINT
 from ..pipeline.directories import PIPELINE, check_target, make_working_directory, publish

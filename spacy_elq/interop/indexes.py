@@ -13,7 +13,7 @@ from ..files import check_file
 from ..kb.files.manifest import EXACT
 
 if TYPE_CHECKING:
-    from ..kb.build.builder import VectorRows
+    from ..kb.build.vector_source import VectorRows
     from ..kb.search.faiss_index import FaissIndex
 
 # Vectors that an index is tested with, neighbours to retrieve, and the tolerance of a score.

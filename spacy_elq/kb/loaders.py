@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spacy.vocab import Vocab
 
     from ..types import Entity
-    from .build.builder import EncodesEntities
+    from .build.vector_source import EncodesEntities
     from .knowledge_base import FaissKB
 
 

@@ -15,7 +15,7 @@ from .live.view import View
 from .search.file_vectors import merge
 
 if TYPE_CHECKING:
-    from .build.builder import EncodesEntities
+    from .build.vector_source import EncodesEntities
 
 
 def as_entities(records: Iterable[Entity | Mapping[str, Any]]) -> list[Entity]:

@@ -192,3 +192,17 @@ def test_damaged_files_are_one_error(tiny_bert, tmp_path, name, content):
         encoder = load_entity_encoder(str(tmp_path / "saved"))
         assert encoder.width == encoder.encode([Entity("Q1", "paris")])[0].shape[1]
         encoder.fingerprint  # noqa: B018
+
+
+@pytest.mark.parametrize("settings", [{}, {"alias_vectors": False}, {"template": "elq"}])
+def test_vectors_are_counted_beforehand(tiny_bert, settings):
+    encoder = EntityEncoder(str(tiny_bert), EntityEncoderSettings(**settings))
+    counts = [encoder.count_vectors(entity) for entity in ENTITIES]
+    assert counts == np.bincount(encoder.encode(ENTITIES)[1]).tolist()
+
+
+@pytest.mark.parametrize("weights, expected", [(1_000, 2048), (85_000_000, 32), (10**9, 32)])
+def test_batches_are_smaller_for_large_models(tiny_bert, monkeypatch, weights, expected):
+    encoder = EntityEncoder(str(tiny_bert))
+    monkeypatch.setattr(encoder.transformer, "num_parameters", lambda **options: weights)
+    assert encoder.entities_at_once == expected

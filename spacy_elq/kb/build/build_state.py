@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ class BuildProgress:
     digest (str): Checksum of the entities.
     fingerprint (str): Fingerprint of the entity encoder.
     place (str): Address of the vector store; "" for files.
+    batch_size (int): Entities that are embedded at once, in this run and those that resume it.
     entities, vectors (int): How many are saved.
     """
 
@@ -52,6 +53,7 @@ class BuildProgress:
     fingerprint: str
     dtype: str
     place: str = ""
+    batch_size: int = 1
     entities: int = 0
     vectors: int = 0
 
@@ -66,6 +68,11 @@ class BuildProgress:
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
         write_json(path, asdict(self))
+
+    def is_of(self, build: BuildProgress) -> bool:
+        """RETURNS (bool): Whether it may be resumed as that build."""
+        names = ("digest", "fingerprint", "dtype", "place")
+        return all(getattr(self, name) == getattr(build, name) for name in names)
 
     def advanced_to(self, entities: int, vectors: int) -> BuildProgress:
         """RETURNS (BuildProgress): The same build with other counts."""
@@ -121,11 +128,17 @@ def digest_of(entities: Iterable[Entity]) -> str:
 
 
 class DigestedEntities:
-    """Passes entities through once, and notes their number, popularity and checksum."""
+    """Passes entities through once, and notes their number, popularity and checksum.
 
-    def __init__(self, entities: Iterable[Entity]) -> None:
+    count_vectors (Callable | None): Number of an entity's vectors, to be summed up too.
+    """
+
+    def __init__(
+        self, entities: Iterable[Entity], count_vectors: Callable[[Entity], int] | None = None
+    ) -> None:
         self.entities = entities
-        self.count = 0
+        self.count = self.vectors = 0
+        self._count_vectors = count_vectors or (lambda entity: 0)
         self.popularity = array("f")
         self._sum = hashlib.sha256()
 
@@ -134,6 +147,7 @@ class DigestedEntities:
             line = json.dumps(entity_to_dict(entity), sort_keys=True)
             self._sum.update(line.encode("utf8") + b"\n")
             self.count += 1
+            self.vectors += self._count_vectors(entity)
             self.popularity.append(log_popularity(entity))
             yield entity
 
@@ -143,11 +157,12 @@ class DigestedEntities:
 
 
 def write_catalogue(
-    work: Path, entities: DigestedEntities, expected: int | None = None
+    work: Path, entities: DigestedEntities, expected: int | None = None, digest: str = ""
 ) -> Catalogue:
     """Write the records of a build.
 
     expected (int | None): The required number of entities, if it is known.
+    digest (str): Their required checksum; "" for any.
     RETURNS (Catalogue): The records.
     RAISES (ElqError): If an entity is invalid, or their number is wrong.
     """
@@ -159,6 +174,8 @@ def write_catalogue(
         if expected is not None and expected != entities.count:
             problem = f"there are {expected} of them for {entities.count} entities"
             raise ElqError(Errors.ELQ209.format(problem=problem))
+        if digest not in ("", entities.hex):
+            raise ElqError(Errors.ELQ209.format(problem="they were made of other entities"))
     except ElqError:
         if not (work / PROGRESS).exists():  # nothing that the next run could use
             _remove_all_but((), work)
@@ -167,7 +184,9 @@ def write_catalogue(
     return catalogue
 
 
-def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) -> BuildProgress:
+def resume(
+    work: Path, manifest: Manifest, identity: str, batch_size: int, *, show: bool
+) -> BuildProgress:
     """RETURNS (BuildProgress): The progress of an earlier run of the same build. If there is none,
     a fresh one, and the leftovers of other builds are removed."""
     fresh = BuildProgress(
@@ -175,9 +194,10 @@ def resume(work: Path, manifest: Manifest, identity: str = "", *, show: bool) ->
         fingerprint=manifest.fingerprint,
         dtype=manifest.dtype,
         place=manifest.index if find_backend(manifest.index) else "",
+        batch_size=batch_size,
     )
     old = BuildProgress.read(work / PROGRESS)
-    if old is not None and old.advanced_to(0, 0) == fresh:
+    if old is not None and old.is_of(fresh):
         log(f"Resuming an unfinished build: {old.entities} entities have their vectors", show)
         _remove_all_but(BUILD_FILES, work)  # partial files that it was writing
         return old

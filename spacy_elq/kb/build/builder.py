@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
+from itertools import tee
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -17,13 +15,11 @@ from tqdm import tqdm
 from ...entities.records import map_popularity
 from ...errors import ElqError, Errors, Warnings
 from ...files import naming
-from ...pace import AdaptiveChunkSize
 from ...types import Entity
 from ..files.catalogue import Catalogue
 from ..files.manifest import AUTO, EXACT, Manifest
 from ..files.names import NameIndex
 from ..files.popularity import scale_of, write_popularity
-from ..search.file_vectors import check_size, check_vectors
 from ..search.vector_store import find_backend
 from .build_state import (
     PROGRESS,
@@ -36,116 +32,10 @@ from .build_state import (
 )
 from .choose_index import EXACT_UP_TO
 from .index_stage import IndexOptions, copy_index, make_index, validate_index
+from .vector_source import EncodesEntities, VectorSource, batches
 from .vector_writers import OwnedVectorWriter, reserve_store
 
 DTYPES = (AUTO, "float32", "float16")
-# Entities in the first batch, before it is known how long a batch takes.
-FIRST_BATCH = 64
-
-# The vectors of a batch of entities (V, h), float32, and the position in the batch of each
-# vector's owner (V,), int, ascending, each position at least once.
-OwnedVectors = tuple[np.ndarray, np.ndarray]
-
-
-class EncodesEntities(Protocol):
-    """Turns entities into vectors.
-
-    width (int): Width h of the vectors.
-    fingerprint (str): Identifies the weights and the way of encoding; vectors of encoders with
-        different fingerprints cannot be compared.
-    normalized (bool): Whether the vectors have length 1.
-    """
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def normalized(self) -> bool: ...
-
-    def encode(self, entities: Sequence[Entity]) -> OwnedVectors:
-        """Encode entities.
-
-        RETURNS (tuple[ndarray, ndarray]): Vectors (V, h), float32, and the position in `entities`
-            of each vector's owner (V,), int, ascending, each at least once.
-        """
-        ...
-
-
-class VectorRows(Protocol):
-    """A matrix that may be larger than memory: an array, or a file that is read by rows."""
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def dtype(self) -> np.dtype: ...
-
-    def __getitem__(self, rows: slice) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class VectorSource:
-    """The vectors of the entities that a knowledge base is built from, batch by batch.
-
-    batch (Callable): `batch(entities, start)` returns the vectors of consecutive entities, the
-        first of which is number `start`, as `EncodesEntities.encode` does. An interrupted build
-        resumes with a batch in the middle.
-    width, fingerprint, normalized: As for `EncodesEntities`.
-    dtype (str): Type of the stored vectors if the build does not set one; "auto" to decide by
-        their number.
-    entities (int | None): Number of entities that there are vectors of, if known.
-    identity (str): Distinguishes these vectors from others with the same fingerprint: an unfinished
-        build with other vectors starts over.
-    inference (str): How the vectors are computed, see `Manifest`.
-    """
-
-    batch: Callable[[Sequence[Entity], int], OwnedVectors]
-    width: int
-    fingerprint: str
-    normalized: bool = False
-    dtype: str = AUTO
-    entities: int | None = None
-    identity: str = ""
-    inference: str = ""
-
-    @classmethod
-    def from_encoder(cls, encoder: EncodesEntities) -> VectorSource:
-        """RETURNS (VectorSource): The vectors that an encoder makes."""
-        return cls(
-            lambda entities, start: encoder.encode(entities),
-            encoder.width,
-            encoder.fingerprint,
-            encoder.normalized,
-            inference=getattr(encoder, "inference_name", ""),
-        )
-
-    @classmethod
-    def from_matrix(
-        cls,
-        vectors: VectorRows,
-        fingerprint: str,
-        *,
-        normalized: bool = False,
-        identity: str = "",
-    ) -> VectorSource:
-        """RETURNS (VectorSource): One vector for each entity, in their order; read batch by
-        batch."""
-        count, width = vectors.shape
-        return cls(
-            lambda entities, start: (
-                vectors[start : start + len(entities)],
-                np.arange(len(entities)),
-            ),
-            width,
-            fingerprint,
-            normalized,
-            dtype="float16" if vectors.dtype == np.float16 else "float32",
-            entities=count,
-            identity=identity,
-        )
 
 
 def build_kb(
@@ -156,7 +46,7 @@ def build_kb(
     index: str = AUTO,
     index_file: Path | None = None,
     options: IndexOptions | None = None,
-    batch_size: int = 2048,
+    batch_size: int | None = None,
     dtype: str = AUTO,
     progress: bool = True,
     source: str = "",
@@ -178,8 +68,8 @@ def build_kb(
         vector store such as "milvus:URI#NAME"; see `VectorBackend`.
     index_file (Path): A FAISS index of the vectors, to be copied; `index` is its factory string.
     options (IndexOptions): Limits of the index that is built.
-    batch_size (int): Maximum number of entities that are embedded and saved at once. Batches are
-        smaller if embedding is slow, because an interruption loses the current one.
+    batch_size (int): Entities that are embedded and saved at once; an interruption loses the
+        current batch, and a resumed build keeps its size. By default what the encoder prefers.
     dtype (str): Type of the stored vectors: "float32", "float16", or "auto" for float16 if there
         are too many for exact search.
     progress (bool): Whether to show a progress bar on stderr.
@@ -198,12 +88,13 @@ def build_kb(
         index = validate_index(index, vectors.width, dtype)
     out = Path(out).absolute()
     with naming(out), locked_build(out, overwrite) as work:
-        digested = DigestedEntities(map_popularity(entities, popularity_field))
-        catalogue = write_catalogue(work, digested, expected=vectors.entities)
+        digested = DigestedEntities(map_popularity(entities, popularity_field), vectors.count)
+        catalogue = write_catalogue(work, digested, vectors.entities, vectors.digest)
         if popularity_field and scale_of(np.array(digested.popularity)) is None:
             warnings.warn(Warnings.ELQ284.format(name=popularity_field), stacklevel=2)
         manifest = Manifest(
             entities=digested.count,
+            vectors=digested.vectors,
             width=vectors.width,
             dtype=_stored_dtype(dtype, vectors, index, digested.count),
             index=index,
@@ -215,9 +106,11 @@ def build_kb(
             digest=digested.hex,
             popularity_field=popularity_field,
         )
-        state = resume(work, manifest, vectors.identity, show=progress)
+        state = resume(
+            work, manifest, vectors.identity, batch_size or vectors.batch_size, show=progress
+        )
         manifest = reserve_store(work, manifest, state.vectors)
-        count = _write_vectors(work, catalogue, vectors, manifest, state, batch_size, show=progress)
+        count = _write_vectors(work, catalogue, vectors, manifest, state, show=progress)
         manifest = replace(manifest, vectors=count)
         NameIndex.build(work, enumerate(catalogue))
         manifest = replace(manifest, popularity=write_popularity(work, digested.popularity))
@@ -245,7 +138,6 @@ def _write_vectors(
     vectors: VectorSource,
     manifest: Manifest,
     state: BuildProgress,
-    batch_size: int,
     *,
     show: bool,
 ) -> int:
@@ -253,17 +145,11 @@ def _write_vectors(
     writer = OwnedVectorWriter(work, manifest, state.vectors)
     bar = tqdm(total=manifest.entities, initial=state.entities, unit=" entities", disable=not show)
     with closing(writer), closing(bar):
-        done = state.entities
-        rest = catalogue.iterate(done)
-        pace = AdaptiveChunkSize(FIRST_BATCH, batch_size)
-        while chunk := list(islice(rest, pace.size)):
-            began = time.perf_counter()
-            ids = [entity.id for entity in chunk]
-            found, local = check_vectors(ids, *vectors.batch(chunk, done), vectors.width)
-            check_size(ids, found, local, manifest.dtype)
-            writer.write(found, local + done)
-            done += len(chunk)
+        rest = catalogue.iterate(state.entities)
+        here, ahead = tee(batches(rest, state.batch_size, state.entities))
+        for batch, made in zip(here, vectors.of(ahead), strict=True):
+            writer.add(batch, made)
+            done = batch[1] + len(batch[0])
             state.advanced_to(done, writer.rows).write(work / PROGRESS)
-            bar.update(len(chunk))
-            pace.record(len(chunk), time.perf_counter() - began)
+            bar.update(len(batch[0]))
     return writer.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -13,7 +14,9 @@ from ...errors import ElqError, Errors
 from ...files import write_json
 from ..files.manifest import OWNERS, VECTORS, Manifest
 from ..files.npy import header_of
+from ..search.file_vectors import check_size, check_vectors
 from ..search.vector_store import VectorWriter, find_backend
+from .vector_source import Batch, OwnedVectors
 
 # Names the vector store that an unfinished build fills.
 UPLOAD = "upload.json"
@@ -24,7 +27,7 @@ class OwnedVectorWriter:
     """Writes the vectors of a build, and their owners to a file.
 
     work (Path): Directory of the build.
-    manifest (Manifest): Says where the vectors go.
+    manifest (Manifest): Says where the vectors go; and how many there will be, or 0.
     rows (int): Number of vectors of an interrupted build to keep; later ones are dropped.
     """
 
@@ -34,17 +37,31 @@ class OwnedVectorWriter:
             backend.writer(manifest, rows) if backend else _VectorFileWriter(work, manifest, rows)
         )
         self._owners = NpyAppender(work / OWNERS, (), "int32", rows=rows)
+        self._manifest = manifest
 
     @property
     def rows(self) -> int:
         """RETURNS (int): The number of vectors so far."""
         return self._owners.rows
 
-    def write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
-        """Add vectors (n, h), float32, and the entity row of each (n,); wait until both are
-        safe."""
+    def add(self, batch: Batch, made: OwnedVectors) -> None:
+        """Add the vectors of a batch of entities, and wait until they are safe.
+
+        RAISES (ElqError): If they are not vectors of these entities.
+        """
+        entities, first = batch
+        ids = [entity.id for entity in entities]
+        vectors, owners = check_vectors(ids, *made, self._manifest.width)
+        check_size(ids, vectors, owners, self._manifest.dtype)
+        self._write(vectors, owners + first)
+
+    def _write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
         self._vectors.write(vectors, owners)
         self._owners.append(owners)
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until everything written is safe."""
         self._vectors.flush()
         self._owners.flush()
 
@@ -61,17 +78,30 @@ class NpyAppender:
     row_shape (tuple[int, ...]): Shape of one row.
     dtype (str): For example "float32".
     rows (int): Number of rows of an existing file to keep; later ones are dropped.
+    expected (int): Number of all rows, to take their place on the disk now; 0 if unknown.
     """
 
     def __init__(
-        self, path: Path, row_shape: tuple[int, ...], dtype: str, *, rows: int = 0
+        self,
+        path: Path,
+        row_shape: tuple[int, ...],
+        dtype: str,
+        *,
+        rows: int = 0,
+        expected: int = 0,
     ) -> None:
         self.row_shape = row_shape
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.rows = rows
         self._file = path.open("r+b" if rows else "w+b")
-        self._file.truncate(HEADER_BYTES + rows * self._row_bytes)
-        self._file.seek(0, os.SEEK_END)
+        self._file.truncate(self._end)
+        if expected > rows:
+            _take_place(self._file.fileno(), HEADER_BYTES + expected * self._row_bytes)
+        self._file.seek(self._end)
+
+    @property
+    def _end(self) -> int:
+        return HEADER_BYTES + self.rows * self._row_bytes
 
     @property
     def _row_bytes(self) -> int:
@@ -86,20 +116,33 @@ class NpyAppender:
         """Wait until all rows are on disk, under a header that counts them."""
         self._file.seek(0)
         self._file.write(header_of((self.rows, *self.row_shape), self.dtype, HEADER_BYTES))
-        self._file.seek(0, os.SEEK_END)
+        self._file.seek(self._end)
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; its header does not count rows added after the last flush."""
+        self._file.truncate(self._end)
         self._file.close()
+
+
+def _take_place(handle: int, size: int) -> None:
+    """Raise the OSError of a full disk now rather than after hours, where the system can tell."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except AttributeError:  # macOS, Windows
+        pass
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
 
 
 class _VectorFileWriter(NpyAppender):
     """A `VectorWriter` of the directory's own file."""
 
     def __init__(self, work: Path, manifest: Manifest, rows: int) -> None:
-        super().__init__(work / VECTORS, (manifest.width,), manifest.dtype, rows=rows)
+        shape, expected = (manifest.width,), manifest.vectors
+        super().__init__(work / VECTORS, shape, manifest.dtype, rows=rows, expected=expected)
 
     def write(self, vectors: np.ndarray, owners: np.ndarray) -> None:
         self.append(vectors)

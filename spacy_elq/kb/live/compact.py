@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from ...files import remove
 from ..build.build_state import building_directory
-from ..build.builder import VectorSource, build_kb
+from ..build.builder import build_kb
 from ..build.choose_index import EXACT_UP_TO
 from ..build.index_stage import IndexOptions, kept_queries
+from ..build.vector_source import VectorSource
 from ..build.vector_writers import discard_upload
 from ..files.manifest import AUTO, EXACT, NAMES_VERSION, Manifest, generation_name, now
 from ..search.faiss_index import is_learned
