@@ -260,16 +260,15 @@ class Errors(metaclass=ErrorsWithCodes):
         "save the knowledge base with the pipeline."
     )
     ELQ245 = (
-        "{where}: the first line must name the columns, each once, with {needed} among them; "
-        "{problem}."
+        "{where} must name the columns, each once, with {needed} among them; {problem}.{advice}"
     )
     ELQ246 = (
         "The knowledge base {path} can't be compacted: it is not a writable directory, or it has "
         "changes in memory. Save it with `to_disk`, open the result, and compact that."
     )
     ELQ247 = (
-        "{where}: the row has {found} cells, the header {expected}. Put quotes around cells that "
-        "hold commas, or write the file again."
+        "{where}: the row has {found} cells, but there are {expected} columns. Put quotes around "
+        "cells that hold commas, or write the file again."
     )
     ELQ248 = (
         "Parquet files such as {path} need pyarrow, which is not installed. Install it "
@@ -494,6 +493,11 @@ class Errors(metaclass=ErrorsWithCodes):
     ELQ362 = (
         "{path} can't be read ({reason}). Give the output directory of a finished `elq wikipedia` "
         "or `elq wikidata`."
+    )
+    # ELQ37x-ELQ39x: tables and ontologies of entities, files of annotation tools
+    ELQ370 = (
+        "Columns can be named for CSV and TSV files only, and {path} is read as {format}. Leave "
+        "out --columns."
     )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"

@@ -267,14 +267,23 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 
 
 def read_table(
-    path: Path, required: Sequence[str], dialect: str, on_bad: OnBadLine = stop
+    path: Path,
+    required: Sequence[str],
+    dialect: str,
+    on_bad: OnBadLine = stop,
+    *,
+    columns: Sequence[str] = (),
+    advice: str = "",
 ) -> Iterator[Record]:
-    """Stream the rows of a table with a header; blank lines are skipped. Empty columns at the end,
-    as spreadsheets write them, are left out.
+    """Stream the rows of a table; blank lines are skipped. Empty columns at the end, as
+    spreadsheets write them, are left out.
 
     required (Sequence[str]): Columns that the table must have.
     dialect (str): "csv", or "tsv", in which quotes are ordinary characters.
-    on_bad (Callable): Called for a row of another length than the header.
+    on_bad (Callable): Called for a row with another number of cells than there are columns.
+    columns (Sequence[str]): The columns; if empty, the first line names them. A first line that
+        names just these is no row.
+    advice (str): Ends the message about columns that are wrong.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object of strings.
     RAISES (ElqError): If the rows after some place can't be told apart.
     """
@@ -282,13 +291,17 @@ def read_table(
     rows = csv.reader((line for _, line in read_lines(path)), **DIALECTS[dialect])
     end = 0  # last line of the previous row: a cell may hold line breaks
     try:
-        header = [name.strip() for name in next(rows, [])]
+        where = "--columns" if columns else f"{path}:1: the first line"
+        header = [name.strip() for name in columns or next(rows, [])]
         names = _without_blank_end(header, 0)
-        _check_columns(names, required, f"{path}:1")
+        _check_columns(names, required, where, advice)
         end = rows.line_num
         for row in rows:
             where, end = f"{path}:{end + 1}", rows.line_num
-            cells = _without_blank_end(row, len(names)) if len(row) <= len(header) else row
+            may_be_shorter = columns or len(row) <= len(header)
+            cells = _without_blank_end(row, len(names)) if may_be_shorter else row
+            if columns and end == 1 and [cell.strip() for cell in cells] == names:
+                continue
             if row and len(cells) != len(names):
                 counts = {"found": len(row), "expected": len(names)}
                 on_bad(ElqError(Errors.ELQ247.format(where=where, **counts)))
@@ -306,7 +319,7 @@ def _without_blank_end(cells: list[str], least: int) -> list[str]:
     return cells[:end]
 
 
-def _check_columns(names: Sequence[str], required: Sequence[str], where: str) -> None:
+def _check_columns(names: Sequence[str], required: Sequence[str], where: str, advice: str) -> None:
     """Raise an ElqError if a column is missing, or is named twice."""
     missing = [name for name in required if name not in names]
     repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -320,7 +333,7 @@ def _check_columns(names: Sequence[str], required: Sequence[str], where: str) ->
     else:
         return
     needed = ", ".join(map(repr, required))
-    raise ElqError(Errors.ELQ245.format(where=where, needed=needed, problem=problem))
+    raise ElqError(Errors.ELQ245.format(where=where, needed=needed, problem=problem, advice=advice))
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

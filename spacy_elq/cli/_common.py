@@ -57,6 +57,13 @@ MentionKindsOption = Annotated[
         "pipeline's"
     ),
 ]
+ColumnsOption = Annotated[
+    str,
+    typer.Option(
+        help="Columns of a CSV or TSV file whose first line does not name them: "
+        "id,title,description"
+    ),
+]
 INTERRUPTED = 130
 # Number of unknown entities that a note names.
 UNKNOWN_SHOWN = 3
@@ -132,6 +139,11 @@ def argument_text(text: str) -> str:
         return os.fsencode(text).decode()
     except UnicodeError:
         raise ElqError(Errors.ELQ432.format(text=text[:60])) from None
+
+
+def column_names(option: str) -> list[str]:
+    """RETURNS (list[str]): The columns that `--columns` names."""
+    return argument_text(option).split(",") if option else []
 
 
 def _refuse_nan(options: Mapping[str, Any]) -> None:

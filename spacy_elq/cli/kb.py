@@ -12,9 +12,11 @@ import typer
 from ..errors import ElqError, Errors
 from ._common import (
     MANY,
+    ColumnsOption,
     GpuOption,
     QuietOption,
     argument_text,
+    column_names,
     echo_note,
     handle_errors,
     inference_settings,
@@ -136,6 +138,7 @@ def build_command(
         typer.Option("--merge", help="Take the vectors from all parts, which lie beside KB"),
     ] = False,
     from_: From = "",
+    columns: ColumnsOption = "",
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
@@ -156,7 +159,7 @@ def build_command(
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
     model.inference = inference_settings(backend, precision)
-    rows = read_entities(entities, from_)
+    rows = read_entities(entities, from_, column_names(columns))
     field = argument_text(popularity_field)
     if part:
         made = build_part(
@@ -270,6 +273,7 @@ def add_command(
     entities: Entities,
     encoder: Encoder = "minilm",
     from_: From = "",
+    columns: ColumnsOption = "",
     gpu_id: GpuOption = -1,
     quiet: QuietOption = False,
 ) -> None:
@@ -284,7 +288,7 @@ def add_command(
     kb = _open_to_write(path)
     model = _matching_encoder(kb, encoder)
     before, read = len(kb), 0
-    unique = check_unique_ids(read_entities(entities, from_))
+    unique = check_unique_ids(read_entities(entities, from_, column_names(columns)))
     stream = iter(tqdm(unique, "Adding", unit=" entities", disable=quiet, leave=False))
     try:
         while batch := list(islice(stream, BATCH)):

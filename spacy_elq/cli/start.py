@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ._common import GpuOption, QuietOption, echo_note, handle_errors, use_gpu
+from ._common import (
+    ColumnsOption,
+    GpuOption,
+    QuietOption,
+    column_names,
+    echo_note,
+    handle_errors,
+    use_gpu,
+)
 
 EXAMPLE = "Example: python -m spacy elq start my_linker --kb entities.jsonl"
 
@@ -25,6 +33,7 @@ def start_command(
         str, typer.Option("--lang", "-l", help="Language of the texts, for the tokenizer")
     ] = "en",
     from_: Annotated[str, typer.Option("--from", "-f", help="Format of the file of entities")] = "",
+    columns: ColumnsOption = "",
     refer: Annotated[
         bool,
         typer.Option("--refer", help="Refer to the knowledge base directory instead of copying it"),
@@ -40,6 +49,13 @@ def start_command(
 
     use_gpu(gpu_id)
     manifest = start(
-        kb, out, lang=lang, from_=from_, refer=refer, overwrite=overwrite, progress=not quiet
+        kb,
+        out,
+        lang=lang,
+        from_=from_,
+        columns=column_names(columns),
+        refer=refer,
+        overwrite=overwrite,
+        progress=not quiet,
     )
     echo_note(f'{out}: {manifest.entities} entities; spacy.load("{out}")', quiet=quiet)

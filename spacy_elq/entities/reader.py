@@ -3,12 +3,12 @@ read may be several files, the parts of one catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from ..errors import ElqError, Errors
-from ..files import Record, read_jsonl
+from ..files import DIALECTS, Record, read_jsonl
 from ..types import Entity
 from .elq import read_elq_entities
 from .parts import format_of, part_files
@@ -16,7 +16,7 @@ from .records import entity_from_dict
 from .tables import read_parquet, read_text_table
 
 ELQ = "elq"
-READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+READERS: dict[str, Callable[..., Iterator[Record]]] = {
     "jsonl": read_jsonl,
     "csv": partial(read_text_table, dialect="csv"),
     "tsv": partial(read_text_table, dialect="tsv"),
@@ -24,18 +24,21 @@ READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
 }
 
 
-def read_entities(path: str | Path, format: str = "") -> Iterator[Entity]:
+def read_entities(
+    path: str | Path, format: str = "", columns: Sequence[str] = ()
+) -> Iterator[Entity]:
     """Stream the entities of a file, or of the parts of a catalogue in the order of their names.
 
     path (str | Path): A file, a directory of files, or a pattern; see `part_files`. UTF-8;
         decompressed if a name ends in .gz, .bz2 or .xz.
     format (str): "jsonl", "csv", "tsv", "parquet", or "elq" for ELQ's `entity.jsonl`. If empty,
         the suffix of each file decides.
+    columns (Sequence[str]): The columns of tables whose first line does not name them.
     YIELDS (Entity): The entities; unknown fields are kept in `extra`.
     RAISES (ElqError): On the first bad record, with its file and line.
     """
     for file in list_entity_files(path, format):
-        yield from _read_file(file, format or format_of(file))
+        yield from _read_file(file, format or format_of(file), columns)
 
 
 def list_entity_files(path: str | Path, format: str = "") -> list[Path]:
@@ -51,10 +54,13 @@ def list_entity_files(path: str | Path, format: str = "") -> list[Path]:
     return files
 
 
-def _read_file(path: Path, format: str) -> Iterator[Entity]:
+def _read_file(path: Path, format: str, columns: Sequence[str]) -> Iterator[Entity]:
+    if columns and format not in DIALECTS:
+        raise ElqError(Errors.ELQ370.format(path=path, format=format))
     if format == ELQ:
         return read_elq_entities(path)
-    return (entity_from_dict(record, where) for where, record in READERS[format](path))
+    read = partial(READERS[format], columns=columns) if columns else READERS[format]
+    return (entity_from_dict(record, where) for where, record in read(path))
 
 
 def is_jsonl(path: Path) -> bool:

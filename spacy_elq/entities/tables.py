@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,22 @@ from .records import FIELDS
 SEPARATOR = "|"
 # Rows of a Parquet file that are in memory at once.
 ROWS_AT_ONCE = 4096
+# Of spaCy's entity-linking tutorial.
+ADVICE = " If that line is an entity, name the columns: --columns id,title,description"
 
 
-def read_text_table(path: Path, dialect: str) -> Iterator[Record]:
+def read_text_table(path: Path, dialect: str, columns: Sequence[str] = ()) -> Iterator[Record]:
     """Read a table one row at a time. Aliases are separated by "|"; empty cells are left out.
 
     dialect (str): "csv" or "tsv".
+    columns (Sequence[str]): The columns of a table whose first line does not name them.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object.
     """
-    for i, (where, row) in enumerate(read_table(path, ("id", "title"), dialect)):
+    advice = "" if columns else ADVICE
+    rows = read_table(path, ("id", "title"), dialect, columns=columns, advice=advice)
+    for i, (where, row) in enumerate(rows):
         if i == 0:
-            _warn_of_misspellings(row, f"{path}:1")
+            _warn_of_misspellings(row, "--columns" if columns else f"{path}:1")
         yield where, _with_alias_list({name: cell for name, cell in row.items() if cell})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def start(
     *,
     lang: str = "en",
     from_: str = "",
+    columns: Sequence[str] = (),
     refer: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -32,6 +34,7 @@ def start(
     out (Path): The pipeline's directory.
     lang (str): spaCy's code of the language, for the tokenizer.
     from_ (str): Format of the file; by default its name decides.
+    columns (Sequence[str]): The columns of a table whose first line does not name them.
     refer (bool): Refer to the knowledge base directory instead of copying it.
     overwrite (bool): Whether a pipeline at `out` may be replaced.
     progress (bool): Whether to show a progress bar on stderr.
@@ -54,7 +57,7 @@ def start(
     kb = entities
     if not entities.is_dir():
         kb = work / "kb"
-        rows = read_entities(entities, from_)
+        rows = read_entities(entities, from_, columns)
         build_kb(
             rows, kb, elq.entity_encoder, source=entities.name, progress=progress, overwrite=True
         )

@@ -78,6 +78,16 @@ def test_build_says_what_it_made_on_stderr(entities, tmp_path):
     assert result.stdout == ""
 
 
+def test_tables_without_a_header(tmp_path):
+    (tmp_path / "e.csv").write_text("Q90,Paris,capital\n")
+    fails(run("build", tmp_path / "e.csv", tmp_path / "kb", "-q"), "--columns id,title,desc")
+    options = ("-q", "--columns", "id,title,description")
+    assert run("build", tmp_path / "e.csv", tmp_path / "kb", *options).exit_code == 0
+    (tmp_path / "e.csv").write_text("Q64,Berlin,capital\n")
+    assert run("add", tmp_path / "kb", tmp_path / "e.csv", *options).exit_code == 0
+    assert [line["id"] for line in export(tmp_path / "kb")] == ["Q90", "Q64"]
+
+
 def test_build_refuses_bad_input(entities, kb, tmp_path):
     fails(run("build", entities, kb, "-q"), "ELQ211")
     assert run("build", entities, kb, "-q", "--overwrite").exit_code == 0

@@ -205,7 +205,7 @@ def test_compressed(tmp_path, suffix, compress):
         (["id,name"], "ELQ245.*:1: .*id, name"),
         (["id,title,id"], "ELQ245.*:1: .*once"),
         ([], "ELQ245.*:1: .*nothing"),
-        (["id,title", "Q1,T", "Q2"], "ELQ247.*:3: the row has 1 cells, the header 2"),
+        (["id,title", "Q1,T", "Q2"], "ELQ247.*:3: the row has 1 cells.*2 columns"),
         (["id,title", '"Q1\n",T', "Q2,T,U"], "ELQ247.*:4: the row has 3"),
         (["id,title", "Q1,T", "", ",T"], "ELQ232.*:4: 'id' is missing or empty"),
         (["id,title", "Q1,T", 'Q2,"T'], "ELQ301.*:3: "),
@@ -214,6 +214,42 @@ def test_compressed(tmp_path, suffix, compress):
 def test_errors_of_tables_name_the_line(tmp_path, lines, message):
     with pytest.raises(ElqError, match=message):
         list(read_entities(write(tmp_path / "e.csv", *lines)))
+
+
+COLUMNS = ["id", "title", "description"]
+BARE = ["Q1,Été,season", 'Q2,T,"a, b"']
+
+
+@pytest.mark.parametrize("header", [[], [" id,title, description "], ["id,title,description,"]])
+def test_columns_that_no_line_names(tmp_path, header):
+    path = write(tmp_path / "e.csv", *header, *BARE)
+    found = list(read_entities(path, columns=COLUMNS))
+    assert found == [Entity("Q1", "Été", "season"), Entity("Q2", "T", "a, b")]
+
+
+def test_the_message_about_columns_says_how_to_name_them(tmp_path):
+    path = write(tmp_path / "e.csv", *BARE)
+    with pytest.raises(ElqError, match=r"ELQ245.*e\.csv:1: .*--columns id,title,description"):
+        list(read_entities(path))
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        (["id", "name", "x"], r"ELQ245.*--columns must.*there is no 'title' in: id, name, x\.$"),
+        (["id", "title", "id"], "ELQ245.*--columns must.*'id' is there more than once"),
+        (["id", "title"], r"ELQ247.*e\.csv:1: the row has 3 cells.*2 columns"),
+    ],
+)
+def test_wrong_columns(tmp_path, columns, message):
+    with pytest.raises(ElqError, match=message):
+        list(read_entities(write(tmp_path / "e.csv", *BARE), columns=columns))
+
+
+@pytest.mark.parametrize("name, format", [("e.jsonl", ""), ("e.csv", "elq")])
+def test_columns_of_what_is_no_table(tmp_path, name, format):
+    with pytest.raises(ElqError, match=rf"ELQ370.*{name}"):
+        list(read_entities(write(tmp_path / name, *BARE), format, COLUMNS))
 
 
 def test_parquet(tmp_path):
