@@ -481,7 +481,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "The lowest score that is looked at is {floor}, of --floor or of the pipeline's threshold; "
         "it must be a number, such as -20."
     )
-    # ELQ36x: dumps of Wikipedia and Wikidata
+    # ELQ359-ELQ369: dumps of Wikipedia and Wikidata
+    ELQ359 = (
+        "{path} holds an unfinished output of {before}, and this run has {now}. Give the same dump "
+        "and options to go on, or start over with --overwrite."
+    )
     ELQ360 = (
         "{path} is a {kind} archive. Unpack it, or pipe it: "
         "`python -m spacy elq … <(7z x -so {path}) OUT`."
@@ -494,6 +498,22 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} can't be read ({reason}). Give the output directory of a finished `elq wikipedia` "
         "or `elq wikidata`."
     )
+    ELQ363 = (
+        "{path} has lines of more than {most} bytes. Give a dump with one entity a line, as "
+        "Wikidata's are: `jq -c '.[]'` makes one of a JSON array."
+    )
+    ELQ364 = (
+        "{path} holds no entity that is asked for ({found}). Give a JSON dump of Wikidata, or ask "
+        "for other languages and types, or for fewer sitelinks."
+    )
+    ELQ365 = (
+        "A process that parses was killed, perhaps because memory ran out. Run the same command "
+        "with fewer --workers: it goes on where it was."
+    )
+    ELQ366 = "Another process is writing {path}. Wait for it, or choose another directory."
+    ELQ367 = "The dump has no item with the label {name!r}. Give the id of a class, such as Q5."
+    ELQ368 = "{path} holds entities. Replace them with --overwrite, or choose another directory."
+    ELQ369 = "{path} holds something else. Give a new or an empty directory."
     # ELQ37x-ELQ39x: tables and ontologies of entities, files of annotation tools
     ELQ370 = (
         "Columns can be named for CSV and TSV files only, and {path} is read as {format}. Leave "

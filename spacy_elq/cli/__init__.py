@@ -23,6 +23,7 @@ from . import (
     start,
     tune,
     weights,
+    wikidata,
 )
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command("start", epilog=start.EXAMPLE)(start.start_command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
 app.command("report", epilog=report.EXAMPLE)(report.report_command)
 app.command("weights", epilog=weights.EXAMPLE)(weights.weights_command)
+app.command("wikidata", epilog=wikidata.EXAMPLE)(wikidata.wikidata_command)
 app.add_typer(kb.app, name="kb")
 
 spacy_app.add_typer(app, name="elq")

@@ -213,6 +213,24 @@ def count_texts(
         yield count
 
 
+@contextmanager
+def count_bytes(description: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr for a file that is read.
+
+    YIELDS (Callable): Takes the position in the file, its size, and what to say beside.
+    """
+    from tqdm import tqdm
+
+    with tqdm(desc=description, unit="B", unit_scale=True, disable=quiet, leave=False) as bar:
+
+        def count(position: int, size: int, said: str) -> None:
+            bar.total = size or None
+            bar.set_postfix_str(said, refresh=False)
+            bar.update(position - bar.n)
+
+        yield count
+
+
 def use_gpu(gpu_id: int) -> None:
     """Run on a GPU from now on.
 

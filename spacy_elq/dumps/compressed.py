@@ -34,6 +34,7 @@ class DumpFile(AbstractContextManager["DumpFile"]):
 
     def __init__(self, path: Path) -> None:
         check_file(path, "dump")
+        self.path = path
         with ExitStack() as opened:
             self._file = opened.enter_context(path.open("rb"))
             self.size = path.stat().st_size
@@ -45,6 +46,14 @@ class DumpFile(AbstractContextManager["DumpFile"]):
     def position(self) -> int:
         """RETURNS (int): How many bytes of the file have been read, of `size`; 0 for a pipe."""
         return self._file.tell() if self.size else 0
+
+    def skip(self, count: int) -> None:
+        """Read over some decompressed bytes."""
+        if self.size and self.stream is self._file:
+            self.stream.seek(count, io.SEEK_CUR)
+            return
+        while count and (block := self.stream.read1(min(count, 8 * BLOCK))):  # type: ignore[attr-defined]
+            count -= len(block)
 
     def __exit__(self, *error: object) -> None:
         self._opened.close()

@@ -32,6 +32,7 @@ class DumpManifest:
     licence (str): Of the content, as an SPDX identifier.
     counts (Mapping): What was read and kept, and what was left out, by reason.
     options (Mapping): The settings that determine the parts.
+    problems (Sequence[str]): What was wrong with the dump.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class DumpManifest:
     licence: str
     counts: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    problems: Sequence[str] = field(default_factory=list)
     version: int = VERSION
 
     def write(self, out: Path) -> None:
