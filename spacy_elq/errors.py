@@ -384,6 +384,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "The parts of {path} can't be put together: {problem}. Make each with `--part`, and put "
         "their directories, NAME.part-1-of-16 and so on, beside it."
     )
+    ELQ288 = (
+        "The vectors of the older knowledge base were made by {old}, those of this one are by "
+        "{new}. Leave out --reuse, or give the same encoder, backend and precision."
+    )
+    ELQ289 = (
+        "The vectors of the older knowledge base are float16 and can't be stored as float32. Leave "
+        "out --dtype, or --reuse."
+    )
     ELQ301 = (
         "{where}: the file can't be read any further ({reason}). Save text files as UTF-8; a file "
         "whose name ends in .gz, .bz2 or .xz must be compressed accordingly."
@@ -637,6 +645,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "-m spacy elq start OUT --kb {name}"
     )
     ELQ460 = "Give --part to make a part, or --merge to put all parts together, not both."
+    ELQ461 = "--reuse does nothing with --merge: the vectors are made already. Leave one out."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..kb.build.index_stage import QuerySource
     from ..kb.files.manifest import Manifest
     from ..kb.knowledge_base import FaissKB
+    from ..kb.refresh import OldVectors
     from ..types import Entity
 
 PREFIX = "Example: python -m spacy elq kb"
@@ -125,6 +127,15 @@ def build_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Replace an existing knowledge base")
     ] = False,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            "--reuse",
+            metavar="OLD_KB",
+            help="An older knowledge base: entities that have the same id, names and description "
+            "keep their vectors",
+        ),
+    ] = None,
     part: Annotated[
         str,
         typer.Option(
@@ -153,17 +164,23 @@ def build_command(
     from ..kb.build.choose_index import parse_size
     from ..kb.build.index_stage import IndexOptions
     from ..kb.build.parts import build_part, merged_parts
+    from ._table import format_table
 
     if part and merge:
         raise ElqError(Errors.ELQ460)
+    if merge and reuse:
+        raise ElqError(Errors.ELQ461)
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
     model.inference = inference_settings(backend, precision)
     rows = read_entities(entities, from_, column_names(columns))
     field = argument_text(popularity_field)
+    old = None if reuse is None else _old_vectors(reuse, model)
+    vectors = old.source(dtype) if old else model
+    rows = old.counted(rows) if old else rows
     if part:
         made = build_part(
-            rows, path, model, part, dtype=dtype, popularity_field=field, progress=not quiet
+            rows, path, vectors, part, dtype=dtype, popularity_field=field, progress=not quiet
         )
         echo_note(f"{made.directory(path)}: {made.vectors} vectors", quiet=quiet)
         return
@@ -176,7 +193,7 @@ def build_command(
     manifest = build_kb(
         rows,
         path,
-        merged_parts(path) if merge else model,
+        merged_parts(path) if merge else vectors,
         index=index,
         options=options,
         dtype=dtype,
@@ -187,6 +204,9 @@ def build_command(
         overwrite=overwrite,
     )
     echo_note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
+    if old:
+        counts = [(name, f"{count:,}") for name, count in asdict(old.counts).items()]
+        echo_note(format_table(("entities", ""), counts, "lr"), quiet=quiet)
 
 
 @app.command("info", epilog=f"{PREFIX} info my_kb")
@@ -349,6 +369,13 @@ def export_command(
         return
     write_jsonl(out, records)
     echo_note(f"{out}: {len(kb)} entities", quiet=quiet)
+
+
+def _old_vectors(path: Path, encoder: EntityEncoder) -> OldVectors:
+    from ..kb.refresh import OldVectors
+
+    kb = _open(path)
+    return OldVectors(kb.view, kb.manifest, encoder)
 
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:

@@ -14,8 +14,8 @@ from typing import IO, Any, BinaryIO, cast
 from ..errors import ElqError, Errors
 from ..files import check_file
 
-# Bytes read at once.
-BLOCK = 1 << 17
+# Bytes read at once; of zstd less, which may become a thousand times as many.
+BLOCK, ZSTD_BLOCK = 1 << 17, 1 << 13
 # How archives begin, which hold files rather than compress one.
 ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip", b"Rar!": "rar"}
 
@@ -99,7 +99,7 @@ class _ZstdFrames(io.RawIOBase):
         """RETURNS (bool): False at the end of the last frame."""
         from zstandard import ZstdError
 
-        block = self._frame.unused_data or self._file.read(BLOCK)
+        block = self._frame.unused_data or self._file.read(ZSTD_BLOCK)
         if self._frame.eof:
             self._frame, self._begun = self._new_frame(), False
         if not block and self._begun:

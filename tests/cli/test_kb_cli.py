@@ -78,6 +78,24 @@ def test_build_says_what_it_made_on_stderr(entities, tmp_path):
     assert result.stdout == ""
 
 
+def test_build_reuses_an_older_one_and_takes_its_place(kb, tmp_path, monkeypatch):
+    seen = []
+    encode = TitleEncoder.encode
+    monkeypatch.setattr(
+        TitleEncoder, "encode", lambda self, found: seen.extend(found) or encode(self, found)
+    )
+    newer = write(tmp_path / "newer.jsonl", [*LINES[:2], {"id": "Q1741", "title": "Vienna"}])
+    fails(run("build", newer, kb, "--reuse", kb), "ELQ211")
+    fails(run("build", newer, kb, "--reuse", kb, "--merge"), "ELQ461")
+    fails(run("build", newer, kb, "--reuse", kb, "-O", "-e", "other"), "ELQ288")
+    result = run("build", newer, kb, "--reuse", kb, "--overwrite")
+    assert result.exit_code == 0
+    table = [line.split() for line in result.stderr.splitlines()[-4:]]
+    assert table == [["reused", "2"], ["changed", "0"], ["added", "1"], ["removed", "1"]]
+    assert [entity.id for entity in seen] == ["Q1741"]
+    assert [line["id"] for line in export(kb)] == ["Q90", "Q220", "Q1741"]
+
+
 def test_tables_without_a_header(tmp_path):
     (tmp_path / "e.csv").write_text("Q90,Paris,capital\n")
     fails(run("build", tmp_path / "e.csv", tmp_path / "kb", "-q"), "--columns id,title,desc")
