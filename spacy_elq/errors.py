@@ -527,6 +527,35 @@ class Errors(metaclass=ErrorsWithCodes):
         "Columns can be named for CSV and TSV files only, and {path} is read as {format}. Leave "
         "out --columns."
     )
+    ELQ371 = (
+        "{where}: [{start}, {end}) begins or ends inside a character: the tool counts UTF-16 "
+        "units, and an emoji is two. Export the text again."
+    )
+    ELQ372 = (
+        "{where}: the options are for one mention, but there are {found} spans. Give one task for "
+        "each mention."
+    )
+    ELQ373 = "{where}: {id!r} was accepted, but is none of the options."
+    ELQ374 = "{path} annotates {text}, which is not there. Put the text beside it."
+    ELQ375 = (
+        "There is something at {path}. brat's files are written into a new directory: give another "
+        "path, or remove it."
+    )
+    ELQ376 = "{where}: this is not a line of brat's standoff format: {line!r}."
+    ELQ377 = "{where}: there is no mention {id} in the file."
+    ELQ378 = (
+        "Text {number} would have the same file as an earlier one, {id!r}. Ids must be unique: "
+        "change one of the two, or leave them out."
+    )
+    ELQ379 = (
+        "{where}: {line!r} is neither a token nor one with B or I, the mention and its entity. "
+        "Columns are separated by tabs; an I follows a B or an I."
+    )
+    ELQ380 = (
+        '{where}: the page has no text. Put it into its "source": {{"id": …, "type": "Text", '
+        '"value": …}}.'
+    )
+    ELQ381 = "{where}: the annotation has no TextPositionSelector in its target."
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (
@@ -780,6 +809,7 @@ class Warnings(metaclass=ErrorsWithCodes):
         "{count} mentions do not match the text at their offsets. The offsets may count something "
         "other than characters (code points)."
     )
+    ELQ382 = "{count} texts were rejected, or nobody annotated them; they were left out."
     ELQ357 = (
         "{right} of {links} links are right: too few right or too few wrong ones to learn "
         "probabilities from, so there is a threshold, but no calibration. Give more texts, or a "

@@ -352,6 +352,19 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def write_json_array(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON array, an object a line, replacing the file as a whole.
+
+    records (Iterable[Mapping[str, Any]]): Consumed while the file is written.
+    """
+    with atomic_file(path) as partial, partial.open("w", encoding="utf8", newline="\n") as file:
+        before = "["
+        for record in records:
+            file.write(f"{before}\n{json.dumps(record, ensure_ascii=False)}")
+            before = ","
+        file.write("\n]\n" if before == "," else "[]\n")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one indented JSON value, replacing the file as a whole."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

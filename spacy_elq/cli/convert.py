@@ -43,7 +43,10 @@ def convert_command(
 ) -> None:
     """Convert linked texts between file formats: spans-jsonl (.jsonl, .jsonl.gz), spacy (.spacy),
     elevant (*linked_articles.jsonl), elevant-benchmark (*.benchmark.jsonl), nif (.ttl, .nif, .nt),
-    elq (ELQ's tokenized/*.jsonl), elq-raw (its {"id", "text"} input) and elq-outs (its output)."""
+    elq (ELQ's tokenized/*.jsonl), elq-raw (its {"id", "text"} input) and elq-outs (its output); of
+    annotation tools: label-studio (*.label-studio.json), prodigy (*.prodigy.jsonl: a task a text),
+    prodigy-choice (*.prodigy-choice.jsonl: a task a mention), doccano (*.doccano.jsonl), brat
+    (a directory, .ann), conll (.conll: AIDA's columns), web-annotation (.jsonld)."""
     from ..corpora.convert import convert
     from ..pipeline.directories import blank
 
@@ -66,6 +69,8 @@ def convert_command(
         "spans of white space only, left out": stats.blank,
         "mentions without an entity, left out": stats.unlinked,
         "mentions that differ from the text at their offsets": stats.displaced,
+        "mentions that overlap longer ones, left out": stats.overlapping,
+        "texts that were rejected or that nobody annotated, left out": stats.rejected,
     }
     for what, count in changes.items():
         if count:

@@ -15,11 +15,16 @@ from spacy.language import Language
 from ..encoders.model_paths import MINILM
 from ..errors import ElqError, Errors
 from . import elevant
+from .brat import read_brat, write_brat
+from .conll import read_conll, write_conll
 from .docbin import read_docbin, write_docbin
+from .doccano import read_doccano, write_doccano
 from .elq_format import ElqReader, ElqWriter, write_raw
 from .elq_outs import OutsReader, OutsWriter
 from .entity_lines import EntityLines
+from .label_studio import read_label_studio, write_label_studio
 from .nif import WIKIDATA, EntityUris, read_nif, write_nif
+from .prodigy import read_prodigy, write_choices, write_prodigy
 from .spans_jsonl import (
     ConversionStats,
     LinkedText,
@@ -28,6 +33,7 @@ from .spans_jsonl import (
     text_from_doc,
     write_spans_jsonl,
 )
+from .web_annotation import read_web_annotations, write_web_annotations
 from .wordpieces import Wordpieces
 
 
@@ -83,8 +89,20 @@ def _read_elq(path: Path, context: Context) -> Iterator[LinkedText]:
 def _write_spacy(texts: Iterable[LinkedText], path: Path, context: Context) -> None:
     changes = ConversionStats()
     write_docbin(docs_from_texts(context.nlp, texts, changes), path)
+    _count_changes(context, changes)
+
+
+def _write_conll(texts: Iterable[LinkedText], path: Path, context: Context) -> None:
+    changes = ConversionStats()
+    write_conll(texts, path, context.nlp, changes)
+    _count_changes(context, changes)
+
+
+def _count_changes(context: Context, changes: ConversionStats) -> None:
+    """Count what writing changed; texts and spans were counted when they were read."""
     context.stats.misaligned += changes.misaligned
     context.stats.blank += changes.blank
+    context.stats.overlapping += changes.overlapping
 
 
 FORMATS: dict[str, Format] = {
@@ -123,6 +141,37 @@ FORMATS: dict[str, Format] = {
         (".ttl", ".nif", ".nt"),
         lambda path, context: read_nif(path, context.uris, context.stats),
         lambda texts, path, context: write_nif(texts, path, context.uris),
+    ),
+    "label-studio": Format(
+        (".label-studio.json",),
+        lambda path, context: read_label_studio(path, context.stats),
+        lambda texts, path, _: write_label_studio(texts, path),
+    ),
+    "prodigy": Format(
+        (".prodigy.jsonl",),
+        lambda path, context: read_prodigy(path, context.stats),
+        lambda texts, path, _: write_prodigy(texts, path),
+    ),
+    "prodigy-choice": Format(
+        (".prodigy-choice.jsonl",),
+        lambda path, context: read_prodigy(path, context.stats),
+        lambda texts, path, _: write_choices(texts, path),
+    ),
+    "doccano": Format(
+        (".doccano.jsonl",),
+        lambda path, _: read_doccano(path),
+        lambda texts, path, _: write_doccano(texts, path),
+    ),
+    "brat": Format(
+        (".brat", ".ann"),
+        lambda path, context: read_brat(path, context.stats),
+        lambda texts, path, _: write_brat(texts, path),
+    ),
+    "conll": Format((".conll",), lambda path, _: read_conll(path), _write_conll),
+    "web-annotation": Format(
+        (".jsonld",),
+        lambda path, context: read_web_annotations(path, context.uris, context.stats),
+        lambda texts, path, context: write_web_annotations(texts, path, context.uris),
     ),
 }
 

@@ -35,6 +35,15 @@ def are_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 
+def objects_of(record: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    """RETURNS (list[dict]): The objects in a field; none if it is missing or null.
+    RAISES (ElqError): If it holds something else."""
+    values = record.get(name)
+    if values is not None and not are_objects(values):
+        raise wrong_type(where, name, "a list of objects", values)
+    return values or []
+
+
 def wrong_type(where: str, name: str, expected: str, found: Any) -> ElqError:
     """RETURNS (ElqError): The error to raise for a field of a wrong type."""
     found = repr(found)[:60]

@@ -90,6 +90,8 @@ class ConversionStats:
     blank (int): Spans of white space only, left out because no token carries them.
     unlinked (int): Mentions without an entity, left out.
     displaced (int): Mentions whose surface differs from the text at their offsets.
+    overlapping (int): Mentions within or across longer ones, left out where none can be.
+    rejected (int): Texts that nobody annotated, or that were rejected, left out.
     """
 
     texts: int = 0
@@ -98,6 +100,8 @@ class ConversionStats:
     blank: int = 0
     unlinked: int = 0
     displaced: int = 0
+    overlapping: int = 0
+    rejected: int = 0
 
     def warn(self) -> None:
         """Warn, once for each kind, about spans that were changed or left out."""
@@ -106,6 +110,7 @@ class ConversionStats:
             (self.blank, Warnings.ELQ352),
             (self.unlinked, Warnings.ELQ353),
             (self.displaced, Warnings.ELQ354),
+            (self.rejected, Warnings.ELQ382),
         ):
             if count:
                 warnings.warn(message.format(count=count, spans=self.spans), stacklevel=2)

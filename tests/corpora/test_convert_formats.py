@@ -84,7 +84,7 @@ def test_formats_are_told_by_suffix_or_name(source, tmp_path, nlp):
     with pytest.raises(ElqError, match="ELQ312"):
         convert(odd, tmp_path / "out.jsonl", nlp)
     with pytest.raises(ElqError, match=r"ELQ311.*spans-jsonl"):
-        find_format(odd, "conll")
+        find_format(odd, "conll2003")
 
 
 def test_a_bad_line_leaves_the_target_alone(source, tmp_path, nlp):

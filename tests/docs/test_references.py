@@ -80,6 +80,7 @@ OTHERS_OPTIONS = {
     "--extra": "spacy project assets",
     "--rule": "a CSS variable",
     "--build": "spacy package",
+    "--NME--": "AIDA-CoNLL",
 }
 OTHERS_NAMES = {
     "prior_prob": "spaCy's Candidate",
@@ -101,6 +102,12 @@ OTHERS_NAMES = {
     "tokenized/": "the published ELQ",
     "linked_articles.jsonl": "ELEVANT",
     "linked.jsonl.run.json": "written by `elq link -o linked.jsonl`",
+    "linked.jsonl": "made by a command of docs/review.md",
+    "reviewed.jsonl": "made by a command of docs/review.md",
+    "annotation.conf": "brat",
+    "tools.conf": "brat",
+    "ner.manual": "Prodigy",
+    "spans.manual": "Prodigy",
     "vectors.db": "a file that Milvus Lite makes",
     "elq/kb": "in the directory of a pipeline",
 }
