@@ -474,6 +474,10 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} holds no scores ({reason}). Give a file that 'python -m spacy elq evaluate "
         '--output\' wrote, or {{"name": SYSTEM, "scores": {{SET: F1}}}}.'
     )
+    ELQ339 = (
+        "{path} is of {wiki}, which is not the Wikipedia of one of the languages. Give its "
+        "language with --language too."
+    )
     ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
     ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."
     ELQ344 = "{where}: the context {context} of {phrase} has no text (nif:isString)."
@@ -489,7 +493,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "The lowest score that is looked at is {floor}, of --floor or of the pipeline's threshold; "
         "it must be a number, such as -20."
     )
-    # ELQ359-ELQ369: dumps of Wikipedia and Wikidata
+    # ELQ358-ELQ369: dumps of Wikipedia and Wikidata
+    ELQ358 = (
+        "{path} names no page of {wiki}. Give a JSON dump of Wikidata, or the output of `elq "
+        "wikidata` with the --language of the wiki."
+    )
     ELQ359 = (
         "{path} holds an unfinished output of {before}, and this run has {now}. Give the same dump "
         "and options to go on, or start over with --overwrite."

@@ -46,6 +46,14 @@ def wikidata_command(
             help="Only entities with so many pages in Wikimedia's projects",
         ),
     ] = 0,
+    wikipedia: Annotated[
+        Path | None,
+        typer.Option(
+            "--wikipedia",
+            metavar="DIR",
+            help="Output of elq wikipedia, whose articles give more names, with counts",
+        ),
+    ] = None,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
     workers: Annotated[
         int, typer.Option("--workers", "-n", min=1, max=1024, help="Processes that parse")
@@ -66,6 +74,7 @@ def wikidata_command(
         types=[argument_text(each) for each in types or ()],
         min_sitelinks=min_sitelinks,
         format=format,
+        wikipedia=str(wikipedia or ""),
     )
     size = dump.stat().st_size if dump.is_file() else 0
     with count_bytes(dump.name, quiet=quiet) as count:

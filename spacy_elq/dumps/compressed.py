@@ -15,7 +15,7 @@ from ..errors import ElqError, Errors
 from ..files import check_file
 
 # Bytes read at once; of zstd less, which may become a thousand times as many.
-BLOCK, ZSTD_BLOCK = 1 << 17, 1 << 13
+BLOCK, ZSTD_BLOCK = 1 << 17, 1 << 10
 # How archives begin, which hold files rather than compress one.
 ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip", b"Rar!": "rar"}
 

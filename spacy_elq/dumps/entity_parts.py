@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from .article_names import ArticleNames
 from .entity_types import EntityTypes
 from .item_store import ItemStore
 from .items import DATES, wikis_of
@@ -18,16 +19,24 @@ PART_SIZE = 100_000
 
 
 def write_entities(
-    store: ItemStore, directory: Path, types: Sequence[str], languages: Sequence[str], format: str
+    store: ItemStore,
+    directory: Path,
+    types: Sequence[str],
+    languages: Sequence[str],
+    format: str,
+    articles: ArticleNames | None = None,
 ) -> None:
     """Write the parts that are not there yet.
 
     types (Sequence[str]): Ids or labels of classes whose instances are kept; all if empty.
     languages (Sequence[str]): Those of the names.
     format (str): Of the parts.
+    articles (ArticleNames | None): Gives more names.
     """
     progress = store.progress
     chosen = _chosen(store, EntityTypes(store, types))
+    if articles:
+        chosen = _joined(chosen, articles, store)
     while first := next(chosen, None):
         path = part_path(directory, progress.parts, format)
         records = chain([first], islice(chosen, PART_SIZE - 1))
@@ -47,6 +56,14 @@ def _chosen(store: ItemStore, types: EntityTypes) -> Iterator[dict[str, Any]]:
         entity = json.loads(record)
         if type_ := types.type_of(classes):
             entity["type"] = type_
+        yield entity
+
+
+def _joined(
+    entities: Iterator[dict[str, Any]], articles: ArticleNames, store: ItemStore
+) -> Iterator[dict[str, Any]]:
+    for entity in entities:
+        store.progress.joined += articles.add_to(entity)
         yield entity
 
 

@@ -41,7 +41,7 @@ class Progress:
     is_read (bool): Whether they are all of it.
     parts, row (int): Parts that are written, and the last row that they have.
     not_stored, not_written (dict): How many were left out, by reason.
-    entities (int): Number of entities in the parts.
+    entities, joined (int): Number of entities in the parts, and of those with an article.
     problems (list): What is wrong with the dump.
     snapshot (str): When an item was changed last.
     """
@@ -57,13 +57,14 @@ class Progress:
     not_stored: dict[str, int] = field(default_factory=dict)
     not_written: dict[str, int] = field(default_factory=dict)
     entities: int = 0
+    joined: int = 0
     problems: list[str] = field(default_factory=list)
     snapshot: str = ""
 
     def start_writing(self, settings: dict[str, object]) -> None:
         """Forget the parts."""
         self.writing, self.parts, self.row = settings, 0, 0
-        self.not_written, self.entities = {}, 0
+        self.not_written, self.entities, self.joined = {}, 0, 0
 
 
 class StoredItems(NamedTuple):

@@ -7,20 +7,25 @@ types, and the entities that are asked for are written in parts. Both steps resu
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import ElqError, Errors
 from ..files import remove
 from ..kb.files.locks import exclusive_lock
+from .article_names import ArticleNames
 from .compressed import DumpFile
 from .entity_parts import write_entities
 from .item_reading import OnProgress, read_items
 from .item_store import ItemStore, Progress
-from .items import ItemReader
+from .items import ItemReader, wikis_of
 from .parts import ENTITIES, JSONL, MANIFEST, DumpManifest
 
 UNFINISHED, LOCK = "unfinished.sqlite", ".lock"
+ARTICLES = "-articles"
+# Ends of the names of files beside it.
+BESIDE = re.compile(f"{ARTICLES}$|-wal$|-shm$")
 KIND, LICENCE = "wikidata", "CC0-1.0"
 DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
 
@@ -34,12 +39,15 @@ class WikidataOptions:
         subclasses. All if empty.
     min_sitelinks (int): Least number of pages about an entity in Wikimedia's projects.
     format (str): Of the parts.
+    wikipedia (str): An output of `elq wikipedia` in one of the languages, whose articles give names
+        with counts; "" for none.
     """
 
     languages: list[str] = field(default_factory=lambda: ["en"])
     types: list[str] = field(default_factory=list)
     min_sitelinks: int = 0
     format: str = JSONL
+    wikipedia: str = ""
 
 
 def convert_wikidata(
@@ -81,19 +89,31 @@ def _convert(
 ) -> DumpManifest:
     progress, languages = store.progress, options.languages
     _begin(progress, file, out, options)
-    if not progress.is_read:
-        reader = ItemReader(tuple(languages), options.min_sitelinks)
-        read_items(file, store, reader, workers, on_progress)
-    write_entities(store, out / ENTITIES, options.types, languages, options.format)
+    with _articles(out, options) as articles:
+        if not progress.is_read:
+            reader = ItemReader(tuple(languages), options.min_sitelinks)
+            read_items(file, store, reader, workers, on_progress)
+        write_entities(store, out / ENTITIES, options.types, languages, options.format, articles)
     manifest = _manifest(file.path, progress, options)
     if not progress.entities:
         raise ElqError(Errors.ELQ364.format(path=file.path, found=_summary(manifest)))
     return manifest
 
 
+def _articles(out: Path, options: WikidataOptions) -> AbstractContextManager[ArticleNames | None]:
+    if not options.wikipedia:
+        return nullcontext()
+    source = Path(options.wikipedia)
+    articles = ArticleNames(source, out / f"{UNFINISHED}{ARTICLES}")
+    if articles.wiki not in wikis_of(options.languages):
+        articles.close()
+        raise ElqError(Errors.ELQ339.format(path=source, wiki=articles.wiki))
+    return articles
+
+
 def _make_room(out: Path, overwrite: bool) -> None:
     """Raise an ElqError for what this run may neither continue nor replace."""
-    names = {path.name.removesuffix("-wal").removesuffix("-shm") for path in out.iterdir()}
+    names = {BESIDE.sub("", path.name) for path in out.iterdir()}
     if names - {MANIFEST, ENTITIES, UNFINISHED, LOCK}:
         raise ElqError(Errors.ELQ369.format(path=out))
     if overwrite:
@@ -118,7 +138,11 @@ def _begin(progress: Progress, file: DumpFile, out: Path, options: WikidataOptio
         "language": options.languages,
         "min_sitelinks": options.min_sitelinks,
     }
-    writing: dict[str, object] = {"types": options.types, "format": options.format}
+    writing: dict[str, object] = {
+        "types": options.types,
+        "format": options.format,
+        "wikipedia": options.wikipedia,
+    }
     if progress.reading not in ({}, reading):
         raise ElqError(Errors.ELQ359.format(path=out, before=progress.reading, now=reading))
     if progress.writing != writing:
@@ -134,7 +158,12 @@ def _manifest(dump: Path, progress: Progress, options: WikidataOptions) -> DumpM
         snapshot="-".join(dated.groups()) if dated else progress.snapshot,
         languages=options.languages,
         licence=LICENCE,
-        counts={"entities": progress.entities, **progress.not_stored, **progress.not_written},
+        counts={
+            "entities": progress.entities,
+            **({"with an article": progress.joined} if options.wikipedia else {}),
+            **progress.not_stored,
+            **progress.not_written,
+        },
         options={"dump": dump.name, **asdict(options)},
         problems=progress.problems,
     )
