@@ -27,6 +27,13 @@ def raise_if_out_of_memory(err: Exception) -> None:
         raise MemoryError(" ".join(str(err).split())) from None
 
 
+def error_line(err: Exception) -> str:
+    """RETURNS (str): An error's message on one line; the file first if it is about a file."""
+    if isinstance(err, OSError) and err.filename is not None:
+        return f"{err.filename}: {err.strerror or ' '.join(map(str, err.args))}"
+    return " ".join(str(err).split()) or type(err).__name__
+
+
 class Errors(metaclass=ErrorsWithCodes):
     ELQ101 = (
         "There is no directory '{path}'. Give a directory with a transformers model (it contains "
@@ -123,6 +130,12 @@ class Errors(metaclass=ErrorsWithCodes):
         "entity_encoder.{name} is {value!r}, but the vectors of the pipeline were made with "
         "{saved!r}. Leave it as it was saved, or build the knowledge base again and train with it."
     )
+    ELQ136 = (
+        "A batch must be a dict of columns, a pyarrow.Table or RecordBatch, or a pandas.DataFrame, "
+        "not {found}."
+    )
+    ELQ137 = "The batch has no column {name!r}, but {names}. Name the one that has the texts."
+    ELQ138 = "A text was expected in this row, not {found}."
     ELQ140 = (
         "{where}: the setting '{name}' ({value}) names code or a file, and models are loaded as "
         "data alone. Give a model that transformers can load without code of its own."
@@ -584,7 +597,7 @@ class Errors(metaclass=ErrorsWithCodes):
     # ELQ42x: link
     ELQ420 = (
         "Can't tell the format of {path} from its name. Texts to link are .jsonl, .json, .txt (one "
-        "text per line), .csv or .tsv, or - for standard input."
+        "text per line), .csv, .tsv or .parquet, or - for standard input."
     )
     ELQ423 = "Give texts or --input, not both."
     ELQ424 = (
@@ -683,6 +696,20 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ460 = "Give --part to make a part, or --merge to put all parts together, not both."
     ELQ461 = "--reuse does nothing with --merge: the vectors are made already. Leave one out."
+    ELQ462 = (
+        "{one} and {other} would both be linked into {path}. Rename one of them, or link it apart."
+    )
+    ELQ463 = "Ray is not installed. Install it with `pip install 'spacy-elq[ray]'`."
+    ELQ464 = (
+        "A worker of Ray was lost more than {most} times ({reason}). If memory ran out, give it "
+        "fewer cores; to resume, run the same command again."
+    )
+    ELQ465 = (
+        "Many files are linked from --input into --output, a directory. Give both; --engine takes "
+        "files only."
+    )
+    ELQ466 = "There is no engine {name!r}. Known: {known}."
+    ELQ467 = "--engine embeds all entities: leave out --part, --merge and --reuse."
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -44,12 +44,12 @@ def open_output(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(run, made_with)
         return path.open("wb"), 0
-    _check_settings(path, run, made_with)
+    check_settings(path, run, made_with)
     output = path.open("r+b")
     try:
         output.truncate(_end_of_lines(output))
         output.seek(0)
-        return output, _skip(path, output, texts)
+        return output, skip_linked(path, output, texts)
     except BaseException:
         output.close()
         raise
@@ -89,7 +89,11 @@ def _hash(path: Path) -> bytes:
     return total.digest()
 
 
-def _check_settings(path: Path, run: Path, made_with: Mapping[str, Any]) -> None:
+def check_settings(path: Path, run: Path, made_with: Mapping[str, Any]) -> None:
+    """Raise an ElqError unless an output was made with these settings.
+
+    run (Path): The file that has those of the earlier run.
+    """
     if not run.exists():
         raise ElqError(Errors.ELQ425.format(path=path, run=run.name))
     try:
@@ -118,8 +122,12 @@ def _end_of_lines(output: IO[bytes]) -> int:
     return 0
 
 
-def _skip(path: Path, output: IO[bytes], texts: Iterator[LinkedText]) -> int:
-    """Compare the lines with the input, up to the end of the output."""
+def skip_linked(path: Path, output: IO[bytes], texts: Iterator[LinkedText]) -> int:
+    """Compare the lines of an output with the input, up to the end of the output.
+
+    RETURNS (int): The number of lines.
+    RAISES (ElqError): If one was not made from the text in its place.
+    """
     done = 0
     while line := output.readline():
         done += 1

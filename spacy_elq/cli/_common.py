@@ -21,14 +21,18 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, ParamSpec
 import typer
 
 from ..corpora.nif import WIKIDATA
-from ..errors import ElqError, Errors, is_out_of_memory, raise_if_out_of_memory
+from ..errors import ElqError, Errors, error_line, is_out_of_memory
 from ..pace import AnyText
+from ..pipeline.loading import load_pipeline, override_settings, require_elq, use_gpu
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
     from ..encoders.inference import InferenceSettings
+
+# What the commands take from here; pipelines are loaded the same way elsewhere.
+__all__ = ["error_line", "load_pipeline", "override_settings", "require_elq", "use_gpu"]
 
 P = ParamSpec("P")
 
@@ -162,13 +166,6 @@ def _coded(err: Exception) -> str:
     return f"{line}. {Errors.ELQ436}" if isinstance(err, OSError) else line
 
 
-def error_line(err: Exception) -> str:
-    """RETURNS (str): An error's message on one line; the file first if it is about a file."""
-    if isinstance(err, OSError) and err.filename is not None:
-        return f"{err.filename}: {err.strerror or ' '.join(map(str, err.args))}"
-    return " ".join(str(err).split()) or type(err).__name__
-
-
 def echo_note(message: str, *, quiet: bool) -> None:
     """Print a message that is not a result, on stderr."""
     if not quiet:
@@ -231,47 +228,6 @@ def count_bytes(description: str, *, quiet: bool) -> Iterator[Callable[[int, int
         yield count
 
 
-def use_gpu(gpu_id: int) -> None:
-    """Run on a GPU from now on.
-
-    gpu_id (int): GPU, -1 for the CPU.
-    RAISES (ElqError): If there is no such GPU.
-    """
-    if gpu_id < 0:
-        return
-    import spacy
-
-    try:
-        spacy.require_gpu(gpu_id)
-    except ValueError as err:
-        raise ElqError(Errors.ELQ402.format(gpu=gpu_id, reason=error_line(err))) from None
-
-
-def load_pipeline(name: str, gpu_id: int = -1) -> Language:
-    """Load a pipeline, on a GPU if one is named.
-
-    name (str): Package or directory.
-    gpu_id (int): GPU, -1 for the CPU.
-    RETURNS (Language): The pipeline.
-    RAISES (ElqError): If there is no such GPU, no such pipeline, or it can't be loaded.
-    """
-    import spacy
-
-    use_gpu(gpu_id)
-    path = Path(name)
-    if (path / "manifest.json").is_file() and not (path / "meta.json").exists():
-        raise ElqError(Errors.ELQ459.format(name=name))
-    try:
-        return spacy.load(name)
-    except ElqError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as err:  # whatever a damaged file makes spaCy raise
-        raise_if_out_of_memory(err)
-        raise ElqError(Errors.ELQ401.format(name=name, reason=error_line(err))) from err
-
-
 def read_gold_docs(
     path: Path, nlp: Language, read_as: str = "", entity_uri: str = WIKIDATA
 ) -> list[Doc]:
@@ -312,17 +268,6 @@ def note_unknown_entities(
         echo_note(f"{name}: {what}", quiet=quiet)
 
 
-def require_elq(nlp: Language, name: str) -> Any:
-    """RETURNS (Any): The component "elq" of a pipeline; `name` is its name in messages.
-    RAISES (ElqError): If it has none."""
-    from ..pipeline.lookup import find_elq
-
-    elq = find_elq(nlp)
-    if elq is None:
-        raise ElqError(Errors.ELQ403.format(name=name))
-    return elq
-
-
 def inference_settings(backend: str, precision: str) -> InferenceSettings:
     """RETURNS (InferenceSettings): What two options say.
     RAISES (ElqError): If a value is not allowed, or what the backend needs is not installed."""
@@ -334,16 +279,6 @@ def inference_settings(backend: str, precision: str) -> InferenceSettings:
     if settings.backend == ONNX:
         check_installed()
     return settings
-
-
-def override_settings(elq: Any, **settings: Any) -> None:
-    """Apply the settings of the linker that were given on the command line; the others are None.
-
-    RAISES (ElqError): If a value is not allowed.
-    """
-    for name, value in settings.items():
-        if value is not None:
-            setattr(elq, name, value)
 
 
 def is_same_file(one: Path, other: Path) -> bool:

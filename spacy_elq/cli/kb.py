@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ from ._common import (
 if TYPE_CHECKING:
     from ..encoders.entity import EntityEncoder
     from ..kb.build.index_stage import QuerySource
+    from ..kb.build.vector_source import VectorSource
     from ..kb.files.manifest import Manifest
     from ..kb.knowledge_base import FaissKB
     from ..kb.refresh import OldVectors
@@ -148,6 +150,9 @@ def build_command(
         bool,
         typer.Option("--merge", help="Take the vectors from all parts, which lie beside KB"),
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="ray: embed on a Ray cluster (RAY_ADDRESS), or here")
+    ] = "",
     from_: From = "",
     columns: ColumnsOption = "",
     gpu_id: GpuOption = -1,
@@ -170,13 +175,15 @@ def build_command(
         raise ElqError(Errors.ELQ460)
     if merge and reuse:
         raise ElqError(Errors.ELQ461)
+    if engine and (part or merge or reuse):
+        raise ElqError(Errors.ELQ467)
     use_gpu(gpu_id)
     model = _load_encoder(encoder)
     model.inference = inference_settings(backend, precision)
     rows = read_entities(entities, from_, column_names(columns))
     field = argument_text(popularity_field)
     old = None if reuse is None else _old_vectors(reuse, model)
-    vectors = old.source(dtype) if old else model
+    vectors = old.source(dtype) if old else _vectors(model, encoder, engine, gpu_id)
     rows = old.counted(rows) if old else rows
     if part:
         made = build_part(
@@ -376,6 +383,22 @@ def _old_vectors(path: Path, encoder: EntityEncoder) -> OldVectors:
 
     kb = _open(path)
     return OldVectors(kb.view, kb.manifest, encoder)
+
+
+def _vectors(model: EntityEncoder, name: str, engine: str, gpu_id: int) -> VectorSource:
+    """RETURNS (VectorSource): The vectors of an encoder, computed here or by an engine."""
+    from ..kb.build.vector_source import VectorSource
+
+    source = VectorSource.from_encoder(model)
+    if not engine:
+        return source
+    from ..batch.embedder import BatchEmbedder
+    from ._engines import choose_engine, local_path
+
+    embedder = BatchEmbedder(local_path(name), inference=model.inference, gpu_id=gpu_id)
+    return replace(
+        source, parallel=partial(choose_engine(engine, 1, gpu_id), embedder.encode_batch)
+    )
 
 
 def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from ..about import __version__
+from ..entities.parts import stands_for_many
 from ..errors import ElqError, Errors
+from ..pipeline.loading import load_linker
 from ._common import (
     BATCH_SIZE,
     MANY,
@@ -26,14 +27,13 @@ from ._common import (
     argument_text,
     count_texts,
     echo_note,
-    error_line,
     handle_errors,
     is_same_file,
-    load_pipeline,
-    override_settings,
     require_elq,
     standard_stream,
 )
+from ._engines import local_path
+from ._link_parts import BadLines, link_parts, made_with
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -59,13 +59,19 @@ def link_command(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--input", "-i", help="Texts: .jsonl(.gz), .txt, .csv or .tsv with a column text, or -"
+            "--input",
+            "-i",
+            help="Texts: .jsonl(.gz), .txt; .csv, .tsv, .parquet with a column text; a directory "
+            "or pattern of such files; - for standard input",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Spans JSONL, - for stdout; resumes an interrupted run"
+            "--output",
+            "-o",
+            help="Spans JSONL, - for stdout; of many files, a directory; resumes an interrupted "
+            "run",
         ),
     ] = None,
     threshold: ThresholdOption = None,
@@ -81,6 +87,13 @@ def link_command(
         int,
         typer.Option("--n-process", "-n", min=1, max=1024, help="Processes that share the cores"),
     ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            help="ray: link the parts of --input on a Ray cluster (RAY_ADDRESS), or here",
+        ),
+    ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "-O", help="Start the output over")
     ] = False,
@@ -88,19 +101,29 @@ def link_command(
     quiet: QuietOption = False,
 ) -> None:
     """Link texts: arguments, a file, or standard input; on a terminal, texts as they are typed.
-    Writes spans JSONL, one line per text, in the order and with the fields of the input."""
+    Writes spans JSONL, one line per text, in the order and with the fields of the input. Of many
+    files, each is linked into a file of its own."""
     if texts and source is not None:
         raise ElqError(Errors.ELQ423)
     if texts == [STDIN]:
         texts, source = None, Path(STDIN)
     if output is not None and source is not None and is_same_file(source, output):
         raise ElqError(Errors.ELQ429.format(path=output))
-    bad = _BadLines()
-    rows = _read(texts, source, bad)
+    bad = BadLines()
     options = {"threshold": threshold, "top_k": top_k, "mention_kinds": mention_kinds}
-    load = partial(_load, pipeline, gpu_id, options)
+    if engine or (source is not None and stands_for_many(source)):
+        from ..batch.parts import PartLinker
+
+        work = PartLinker(local_path(pipeline), options, batch_size, gpu_id)
+        link_parts(work, source, output, engine, n_process, bad, overwrite=overwrite, quiet=quiet)
+        bad.exit_if_any()
+        return
+    rows = _read(texts, source, bad)
+    load = partial(load_linker, pipeline, gpu_id, **options)
     nlp = load()
-    rows = bad.leave_out_long(rows, nlp.max_length)
+    from ..bulk.bad_lines import leave_out_long
+
+    rows = leave_out_long(rows, nlp.max_length, bad)
     elq = require_elq(nlp, pipeline)
     gc.freeze()  # otherwise each full collection walks through everything loaded so far
     if output is not None and str(output) == STDOUT:
@@ -121,48 +144,13 @@ def link_command(
             from ..bulk.resume import open_output
             from ..files import naming
 
-            file, done = open_output(output, _made_with(nlp, elq), rows, overwrite=overwrite)
+            file, done = open_output(output, made_with(nlp, elq), rows, overwrite=overwrite)
             if done:
                 echo_note(f"{output}: {done} texts are linked already", quiet=quiet)
             with naming(output), file:
                 done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
             echo_note(f"{output}: {done} texts", quiet=quiet)
     bad.exit_if_any()
-
-
-class _BadLines:
-    """Reports the lines of the input that are not texts, and leaves them out."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, error: ElqError) -> None:
-        self.count += 1
-        typer.echo(f"Left out: {error_line(error)}", err=True)
-
-    def leave_out_long(self, texts: Iterable[LinkedText], most: int) -> Iterator[LinkedText]:
-        """YIELDS (LinkedText): The texts that a pipeline can read."""
-        from ..corpora.spans_jsonl import check_text
-
-        for text in texts:
-            try:
-                check_text(text.text, most)
-            except ElqError as err:
-                self(err)
-            else:
-                yield text
-
-    def exit_if_any(self) -> None:
-        """End the command with status 1 if there were any."""
-        if self.count:
-            typer.echo(f"{self.count} lines of the input were left out.", err=True)
-            raise typer.Exit(1)
-
-
-def _load(pipeline: str, gpu_id: int, options: dict[str, Any]) -> Language:
-    nlp = load_pipeline(pipeline, gpu_id)
-    override_settings(require_elq(nlp, pipeline), **options)
-    return nlp
 
 
 def _workers(load: Callable[[], Language], count: int) -> AbstractContextManager[Workers | None]:
@@ -191,16 +179,6 @@ def _read(
     if not source.is_file():
         raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
     return read_texts(source, on_bad)
-
-
-def _made_with(nlp: Language, elq: Any) -> dict[str, Any]:
-    """What determines the output, apart from the input."""
-    from ..bulk.resume import hash_directory
-
-    made_with = {name: value for name, value in elq.cfg.items() if name != "seen_ids"}
-    if elq.kb_path is not None:  # outside the pipeline's directory
-        made_with["kb"] = hash_directory(Path(elq.kb_path))
-    return {"spacy_elq": __version__, "pipeline": hash_directory(nlp.path), **made_with}
 
 
 def _count_lines(source: Path | None) -> int | None:

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from ..entities.tables import read_parquet
 from ..errors import ElqError, Errors
 from ..files import (
     DIALECTS,
@@ -28,7 +29,7 @@ def read_texts(path: Path, on_bad: OnBadLine = stop) -> Iterator[LinkedText]:
     """Stream the texts of a file.
 
     path (Path): .jsonl or .json, either with .gz, of objects with "text"; .txt with one text per
-        line, empty lines included; .csv or .tsv with a column "text". Quotes are ordinary
+        line, empty lines included; .csv, .tsv or .parquet with a column "text". Quotes are ordinary
         characters in a .tsv.
     on_bad (Callable): Called for each line that is not a text; by default it is an error.
     RETURNS (Iterator[LinkedText]): The texts with their other fields. "spans" of the input become
@@ -41,6 +42,8 @@ def read_texts(path: Path, on_bad: OnBadLine = stop) -> Iterator[LinkedText]:
         return _from_lines(read_lines(path, on_bad))
     if (dialect := path.suffix[1:]) in DIALECTS:
         return _from_records(read_table(path, ["text"], dialect, on_bad), on_bad)
+    if path.suffix == ".parquet":
+        return _from_records(read_parquet(path), on_bad)
     raise ElqError(Errors.ELQ420.format(path=path))
 
 

@@ -23,7 +23,7 @@ def part_files(path: Path, what: str = "entities file") -> list[Path]:
     """
     if path.is_dir():
         found = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
-    elif not path.exists() and glob.has_magic(str(path)):
+    elif stands_for_many(path):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     else:
         found = [path]
@@ -32,6 +32,11 @@ def part_files(path: Path, what: str = "entities file") -> list[Path]:
     for file in found:
         check_file(file, what)
     return sorted(found)
+
+
+def stands_for_many(path: Path) -> bool:
+    """RETURNS (bool): Whether a path is a directory or a pattern rather than a file."""
+    return path.is_dir() or (not path.exists() and glob.has_magic(str(path)))
 
 
 def format_of(path: Path) -> str:
