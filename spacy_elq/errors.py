@@ -498,6 +498,19 @@ class Errors(metaclass=ErrorsWithCodes):
         'Text {number} has the same URI as an earlier one, {uri}. URIs (the field "uri") must be '
         "unique: change one of the two, or leave them out."
     )
+    # ELQ346-ELQ350: dumps of Wikipedia
+    ELQ346 = (
+        "{path} can't be read to its end ({reason}). The pages before that are kept; to have all, "
+        "get the dump again and run with --overwrite."
+    )
+    ELQ347 = (
+        "{path} is no XML dump of a MediaWiki ({reason}). Give a file such as "
+        "enwiki-20240101-pages-articles.xml.bz2."
+    )
+    ELQ348 = (
+        "{path} has no article among its {pages} pages. Give a dump with the text of articles, "
+        "pages-articles."
+    )
     ELQ355 = (
         "`freeze` names '{name}', which is not a part of the transformer; its parts are: {parts}. "
         'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'

@@ -24,6 +24,7 @@ from . import (
     tune,
     weights,
     wikidata,
+    wikipedia,
 )
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
 app.command("report", epilog=report.EXAMPLE)(report.report_command)
 app.command("weights", epilog=weights.EXAMPLE)(weights.weights_command)
 app.command("wikidata", epilog=wikidata.EXAMPLE)(wikidata.wikidata_command)
+app.command("wikipedia", epilog=wikipedia.EXAMPLE)(wikipedia.wikipedia_command)
 app.add_typer(kb.app, name="kb")
 
 spacy_app.add_typer(app, name="elq")

@@ -1,0 +1,150 @@
+"""All pages and links of a wiki, on disk: where titles lead, and which names articles have.
+
+It is one SQLite file. Sorting and joining millions of rows takes as much memory as its cache.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from .page_kinds import base_title
+
+# Redirects that lead to each other are followed so far. MediaWiki follows one.
+MAX_REDIRECTS = 20
+_TABLES = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
+CREATE TABLE IF NOT EXISTS stage (name TEXT PRIMARY KEY, counts TEXT);
+CREATE TABLE IF NOT EXISTS page (
+    row INTEGER PRIMARY KEY, title TEXT, id INTEGER, kind TEXT, redirect TEXT, changed TEXT
+);
+CREATE TABLE IF NOT EXISTS anchor (target TEXT, name TEXT, count INTEGER);
+CREATE TABLE IF NOT EXISTS problem (message TEXT);
+"""
+_RESOLVE = """
+CREATE TABLE target (title TEXT PRIMARY KEY, row INTEGER, kind TEXT) WITHOUT ROWID;
+INSERT OR IGNORE INTO target SELECT title, row, kind FROM page
+    WHERE kind != 'redirect' ORDER BY title, row;
+CREATE TABLE pending AS SELECT title, redirect FROM page WHERE kind = 'redirect' ORDER BY title;
+"""
+_FOLLOW = """
+INSERT OR IGNORE INTO target SELECT pending.title, target.row, target.kind
+    FROM pending JOIN target ON target.title = pending.redirect
+"""
+_ARTICLES = """
+CREATE TABLE article (row INTEGER PRIMARY KEY, entity TEXT);
+INSERT INTO article SELECT page.row, page.title
+    FROM page JOIN target ON target.title = page.title AND target.row = page.row
+    WHERE page.kind = 'article' ORDER BY 1;
+"""
+_NAMES = """
+CREATE TABLE name (row INTEGER, name TEXT, count INTEGER, PRIMARY KEY (row, name)) WITHOUT ROWID;
+INSERT INTO name SELECT article.row, anchor.name, SUM(anchor.count)
+    FROM anchor JOIN target ON target.title = anchor.target JOIN article USING (row)
+    GROUP BY 1, 2 ORDER BY 1, 2;
+INSERT OR IGNORE INTO name SELECT article.row, base_title(target.title), 0
+    FROM target JOIN article USING (row) ORDER BY 1, 2;
+"""
+
+
+class Target(NamedTuple):
+    """Where a title leads.
+
+    kind (str): Of the page there, see `page_kinds`.
+    entity (str | None): The id of an article's entity.
+    """
+
+    row: int
+    kind: str
+    entity: str | None
+
+
+class LinkStore(AbstractContextManager["LinkStore"]):
+    """path (Path): The file, made if it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path)
+        self._db.create_function("base_title", 1, base_title, deterministic=True)
+        self._db.executescript(_TABLES)
+        self.target = lru_cache(maxsize=1 << 17)(self._target)
+
+    def is_done(self, stage: str) -> bool:
+        """RETURNS (bool): Whether a stage of the work is finished."""
+        query = "SELECT 1 FROM stage WHERE name = ?"
+        return self._db.execute(query, (stage,)).fetchone() is not None
+
+    def finish(self, stage: str, counts: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Keep all that was added, and that a stage is finished.
+
+        counts (Mapping): What it counted.
+        """
+        self._db.execute("INSERT INTO stage VALUES (?, ?)", (stage, json.dumps(dict(counts))))
+        self._db.commit()
+
+    def counts(self) -> Counter[str]:
+        """RETURNS (Counter): What all stages counted, together."""
+        total: Counter[str] = Counter()
+        for (counts,) in self._db.execute("SELECT counts FROM stage ORDER BY rowid"):
+            total.update(json.loads(counts))
+        return total
+
+    def add_page(self, row: int, facts: Mapping[str, Any]) -> None:
+        """row (int): Its place in the dump.
+        facts (Mapping): What is known about it, see `PageFacts`."""
+        if "problem" in facts:
+            self._db.execute("INSERT INTO problem VALUES (?)", (facts["problem"],))
+            return
+        values = (row, *map(facts.get, ("title", "id", "kind", "redirect", "timestamp")))
+        self._db.execute("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?)", values)
+        anchors = facts.get("anchors", {})
+        self._db.executemany(
+            "INSERT INTO anchor VALUES (?, ?, ?)",
+            ((target, *name) for target, names in anchors.items() for name in names.items()),
+        )
+
+    def resolve(self) -> None:
+        """Find out where titles lead, once all pages are there."""
+        self._run(_RESOLVE)
+        for _ in range(MAX_REDIRECTS):
+            if not self._db.execute(_FOLLOW).rowcount:
+                break
+            self._db.execute("DELETE FROM pending WHERE title IN (SELECT title FROM target)")
+        self._run(_ARTICLES)
+
+    def count_names(self) -> None:
+        """Count by which names articles are linked, once titles are resolved."""
+        self._run(_NAMES)
+
+    def _run(self, statements: str) -> None:
+        for statement in statements.split(";"):  # `executescript` would commit
+            self._db.execute(statement)
+
+    def _target(self, title: str) -> Target | None:
+        query = """SELECT target.row, target.kind, article.entity
+            FROM target LEFT JOIN article USING (row) WHERE target.title = ?"""
+        found = self._db.execute(query, (title,)).fetchone()
+        return Target(*found) if found else None
+
+    def names(self, row: int) -> dict[str, int]:
+        """RETURNS (dict): The names of an article with their counts, the most frequent first."""
+        query = "SELECT name, count FROM name WHERE row = ? ORDER BY count DESC, name"
+        return dict(self._db.execute(query, (row,)))
+
+    def latest_change(self) -> str:
+        """RETURNS (str): The day on which the page that was changed last was changed."""
+        found = self._db.execute("SELECT MAX(changed) FROM page").fetchone()
+        return (found[0] or "")[:10]
+
+    def problems(self, most: int) -> list[str]:
+        """RETURNS (list): Pages that could not be read, and why: the first of them."""
+        return [said for (said,) in self._db.execute("SELECT * FROM problem LIMIT ?", (most,))]
+
+    def __exit__(self, *error: object) -> None:
+        self._db.close()

@@ -1,0 +1,129 @@
+"""Mentions of a paragraph besides its links: repeated names, and what looks like a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from ..spelling import UNSPACED, compiled
+from .wiki_words import JOINTS
+
+
+class Mention(NamedTuple):
+    """Characters of a text.
+
+    entity (str): The id of the entity; "" if it is unknown.
+    """
+
+    start: int
+    end: int
+    entity: str = ""
+
+
+_LETTERS = re.compile(r"[^\W_]+")
+# Letters and digits, and what joins them to one word.
+_WORD = re.compile("[^\\W_]+(?:['\u2019.&/-][^\\W_]+)*")
+# Words of a name.
+MAX_WORDS = 12
+
+
+class Names:
+    """Finds names in texts, whole words only.
+
+    entities (Mapping): Names, and the ids of their entities.
+    """
+
+    def __init__(self, entities: Mapping[str, str]) -> None:
+        self._entities = entities
+        # First word → names with it, the longest first, and where in the name it is.
+        self._by_word: dict[str, list[tuple[str, int]]] = {}
+        for name in sorted(entities, key=lambda name: (-len(name), name)):
+            if first := _LETTERS.search(name):
+                self._by_word.setdefault(first[0], []).append((name, first.start()))
+
+    def find(self, text: str) -> list[Mention]:
+        """RETURNS (list[Mention]): Their places in a text, which do not overlap."""
+        if compiled(UNSPACED).search(text):
+            return self._find_anywhere(text)
+        found = []
+        end = 0
+        for word in _LETTERS.finditer(text):
+            for name, at in self._by_word.get(word[0], ()):
+                start = word.start() - at
+                if start >= end and text.startswith(name, start) and _ends(text, start + len(name)):
+                    end = start + len(name)
+                    found.append(Mention(start, end, self._entities[name]))
+                    break
+        return found
+
+    def _find_anywhere(self, text: str) -> list[Mention]:
+        pattern = self._alternatives
+        matches = pattern.finditer(text) if pattern else ()
+        return [Mention(*match.span(), self._entities[match[0]]) for match in matches]
+
+    @cached_property
+    def _alternatives(self) -> re.Pattern[str] | None:
+        """RETURNS (Pattern | None): Any of the names, between words where there are spaces."""
+        names = [name for found in self._by_word.values() for name, _ in found]
+        names.sort(key=lambda name: (-len(name), name))
+        bounded = (rf"(?<![a-zA-Z0-9]){re.escape(name)}(?![a-zA-Z0-9])" for name in names)
+        return re.compile("|".join(bounded)) if names else None
+
+
+def _ends(text: str, end: int) -> bool:
+    """RETURNS (bool): Whether no word goes on at a place."""
+    return not (text[end : end + 1].isalnum() and text[end - 1].isalnum())
+
+
+def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
+    """RETURNS (list[Mention]): Spans that look like names, beside those that are taken: words with
+    capitals in a row. A word that only begins a sentence may be one too."""
+    for mention in taken:
+        gap = "\n" * (mention.end - mention.start)
+        text = text[: mention.start] + gap + text[mention.end :]
+    words = list(_WORD.finditer(text))
+    found: list[Mention] = []
+    i = 0
+    while i < len(words):
+        if _has_capital(words[i][0]):
+            last = _last_of_name(text, words, i)
+            found.append(Mention(words[i].start(), words[last].end()))
+            i = last
+        i += 1
+    return found
+
+
+def _last_of_name(text: str, words: Sequence[re.Match[str]], first: int) -> int:
+    """RETURNS (int): The last word of the name that begins with a word."""
+    last = first
+    for i in range(first + 1, min(len(words), first + MAX_WORDS)):
+        before, word = words[i - 1], words[i][0]
+        between = text[before.end() : words[i].start()]
+        if between not in (" ", "-") and not (between == ". " and len(before[0]) <= 2):
+            break
+        if _has_capital(word) or word.isdigit():
+            last = i
+        elif word not in JOINTS or i - last > 2:
+            break
+    return last
+
+
+def _has_capital(word: str) -> bool:
+    return word != word.lower()
+
+
+def without_overlaps(chosen: Iterable[Mention], others: Iterable[Mention]) -> list[Mention]:
+    """RETURNS (list[Mention]): The others that share no character with the chosen ones, nor with
+    an earlier one of their own."""
+    taken = sorted((mention.start, mention.end) for mention in chosen)
+    kept: list[Mention] = []
+    i, end = 0, 0
+    for mention in sorted(others):
+        while i < len(taken) and taken[i][1] <= mention.start:
+            i += 1
+        if mention.start >= end and (i == len(taken) or taken[i][0] >= mention.end):
+            kept.append(mention)
+            end = mention.end
+    return kept

@@ -1,0 +1,287 @@
+"""An XML dump of a Wikipedia → parts of entities and of training texts.
+
+The dump is read once, into shards. Only then are all pages known: where links lead, and how often
+each name leads to an article. Then the texts and the entities of each shard are written as parts.
+Every step resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ElqError, Errors
+from ..files import remove, write_json
+from ..kb.files.locks import exclusive_lock
+from .article_entities import entities
+from .article_texts import DROPPED, LINKS, TextMaker
+from .compressed import DumpFile
+from .link_store import LinkStore
+from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, part_path, write_part
+from .processes import map_in_order
+from .shards import Shards
+from .site import Site
+from .xml_pages import PageReader
+
+UNFINISHED, LOCK, STATE, STORE = "unfinished", ".lock", "state.json", "links.sqlite"
+KIND = "wikipedia"
+# Wikipedia's licence, and the one until 7 June 2023.
+LICENCE, OLD_LICENCE, NEW_SINCE = "CC-BY-SA-4.0", "CC-BY-SA-3.0", "2023-06-07"
+DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
+# Pages and bytes of XML of a part.
+PART_PAGES, PART_BYTES = 5_000, 64 << 20
+# What pages are counted as, by their kind.
+PAGES = "pages:"
+# Malformed pages that the manifest names.
+PROBLEMS = 20
+# Position in the file, and pages that have been read.
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class WikipediaOptions:
+    """What determines the output.
+
+    language (str): Of the wiki; "" for what the dump says.
+    propagate (bool): Make mentions of all occurrences of names that a page links, and of its title.
+    format (str): Of the parts.
+    """
+
+    language: str = ""
+    propagate: bool = False
+    format: str = JSONL
+
+
+@dataclass
+class State:
+    """How far a run is; kept once the dump is read.
+
+    run (dict): The dump and the options.
+    site (Site): What the dump says about its wiki.
+    shards (int): Number of shards, once all are there.
+    problem (str): What was wrong at the end of the dump.
+    """
+
+    run: dict[str, Any]
+    site: Site | None = None
+    shards: int = 0
+    problem: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> State | None:
+        """RETURNS (State | None): That of a run that was interrupted."""
+        if not path.exists():
+            return None
+        values = json.loads(path.read_text(encoding="utf8"))
+        site = values.pop("site")
+        return cls(**values, site=Site(**site) if site else None)
+
+    def write(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+
+def convert_wikipedia(
+    dump: Path,
+    out: Path,
+    options: WikipediaOptions,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda position, pages: None,
+) -> DumpManifest:
+    """Write the entities and the texts of a dump. A run that was interrupted goes on.
+
+    dump (Path): XML; see `DumpFile`.
+    out (Path): Directory of the parts.
+    workers (int): Number of processes that parse.
+    overwrite (bool): Replace an output, finished or not.
+    RETURNS (DumpManifest): Describes what was written.
+    RAISES (ElqError): If there is another output, or the dump has no articles.
+    """
+    with DumpFile(dump) as file:
+        out.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(out / LOCK, busy=Errors.ELQ366.format(path=out)):
+            _make_room(out, overwrite)
+            manifest = _Conversion(file, out, options, workers, on_progress).run()
+            manifest.write(out)
+            remove(out / UNFINISHED)
+    return manifest
+
+
+def _make_room(out: Path, overwrite: bool) -> None:
+    """Raise an ElqError for what this run may neither continue nor replace."""
+    names = {path.name for path in out.iterdir()}
+    if names - {MANIFEST, ENTITIES, TEXTS, UNFINISHED, LOCK}:
+        raise ElqError(Errors.ELQ369.format(path=out))
+    if overwrite:
+        for name in (MANIFEST, UNFINISHED, ENTITIES, TEXTS):
+            remove(out / name)
+    elif MANIFEST in names or (names - {LOCK} and UNFINISHED not in names):
+        raise ElqError(Errors.ELQ368.format(path=out))
+
+
+class _Conversion:
+    """One run."""
+
+    def __init__(
+        self,
+        file: DumpFile,
+        out: Path,
+        options: WikipediaOptions,
+        workers: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self.file, self.out, self.options = file, out, options
+        self.workers, self.on_progress = workers, on_progress
+        self.work = out / UNFINISHED
+        self.shards = Shards(self.work)
+
+    def run(self) -> DumpManifest:
+        state = self._begin()
+        if not state.shards:
+            self._read_dump(state)
+        with LinkStore(self.work / STORE) as store:
+            self._store_links(store, state)
+            for number in range(state.shards):
+                self._write_texts(store, number)
+                self._write_entities(store, number)
+            return self._manifest(store, state)
+
+    def _begin(self) -> State:
+        """RETURNS (State): That of this run, or of one with the same dump and options that was
+        interrupted."""
+        run = {"dump": self.file.path.name, "bytes": self.file.size, **asdict(self.options)}
+        state = State.read(self.work / STATE)
+        if state is None:
+            state = State(run)
+            state.write(self.work / STATE)
+        if state.run != run:
+            raise ElqError(Errors.ELQ359.format(path=self.out, before=state.run, now=run))
+        return state
+
+    def _read_dump(self, state: State) -> None:
+        reader = PageReader(self.file)
+        write = _WriteShard(self.shards)
+        read = 0
+        for block, _ in map_in_order(write, self._new_blocks(reader), self.workers):
+            read += block.size
+            self.on_progress(self.file.position, read)
+            state.shards = block.number + 1
+        state.site, state.problem = reader.site, reader.problem
+        state.write(self.work / STATE)
+
+    def _new_blocks(self, reader: PageReader) -> Iterator[_Block]:
+        """YIELDS (_Block): The pages of each shard; none for shards that are there already."""
+        for number, (count, pages) in enumerate(_grouped(reader)):
+            is_there = self.shards.has(number)
+            yield _Block(number, [] if is_there else pages, count, reader.site)
+
+    def _store_links(self, store: LinkStore, state: State) -> None:
+        for number in range(state.shards):
+            if not store.is_done(stage := f"pages {number}"):
+                counts: Counter[str] = Counter()
+                for row, facts in self.shards.facts(number):
+                    store.add_page(row, facts)
+                    counts.update(_counts_of(facts))
+                store.finish(stage, counts)
+        for stage, work in (("targets", store.resolve), ("names", store.count_names)):
+            if not store.is_done(stage):
+                work()
+                store.finish(stage)
+
+    def _write_texts(self, store: LinkStore, number: int) -> None:
+        if store.is_done(stage := f"texts {number}"):
+            return
+        maker = TextMaker(store.target, propagate=self.options.propagate)
+        write_part(self._path(TEXTS, number), maker.texts_of(self.shards.articles(number)))
+        store.finish(stage, maker.counts)
+
+    def _write_entities(self, store: LinkStore, number: int) -> None:
+        if not store.is_done(stage := f"entities {number}"):
+            counts: Counter[str] = Counter()
+            found = _counted(entities(self.shards.facts(number), store), counts)
+            write_part(self._path(ENTITIES, number), found)
+            store.finish(stage, counts)
+
+    def _path(self, what: str, number: int) -> Path:
+        return part_path(self.out / what, number, self.options.format)
+
+    def _manifest(self, store: LinkStore, state: State) -> DumpManifest:
+        dated = DATE.search(self.file.path.name)
+        snapshot = "-".join(dated.groups()) if dated else store.latest_change()
+        language = self.options.language or (state.site.language if state.site else "")
+        counts = dict(sorted(store.counts().items(), key=_group))
+        problems = [*filter(None, [state.problem]), *store.problems(PROBLEMS)]
+        if not counts.get(ENTITIES):
+            problems.append(Errors.ELQ348.format(path=self.file.path, pages=counts["pages"]))
+        return DumpManifest(
+            kind=KIND,
+            snapshot=snapshot,
+            languages=[language],
+            licence=LICENCE if snapshot >= NEW_SINCE else OLD_LICENCE,
+            counts=counts,
+            options=state.run,
+            problems=problems,
+        )
+
+
+def _group(count: tuple[str, int]) -> tuple[int, int]:
+    """RETURNS (tuple): The place of a count in the table: pages, entities, texts, links, each kind
+    from many to few."""
+    name, number = count
+    groups = ("pages", PAGES, ENTITIES, TEXTS, LINKS, DROPPED)
+    kind = next((kind for kind in (PAGES, DROPPED) if name.startswith(kind)), name)
+    return groups.index(kind) if kind in groups else len(groups), -number
+
+
+class _Block(NamedTuple):
+    """The pages of a shard, which a process reads.
+
+    pages (list[bytes]): As `PageReader` yields them; empty if the shard is there already.
+    size (int): Number of its pages.
+    """
+
+    number: int
+    pages: list[bytes]
+    size: int
+    site: Site
+
+
+@dataclass(frozen=True)
+class _WriteShard:
+    shards: Shards
+
+    def __call__(self, block: _Block) -> None:
+        if block.pages:
+            self.shards.write(block.number, block.pages, block.site)
+
+
+def _grouped(pages: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """YIELDS (tuple): Number of the pages of each shard, and the pages."""
+    group: list[bytes] = []
+    size = 0
+    for page in pages:
+        group.append(page)
+        size += len(page)
+        if len(group) == PART_PAGES or size >= PART_BYTES:
+            yield len(group), group
+            group, size = [], 0
+    if group:
+        yield len(group), group
+
+
+def _counts_of(facts: Mapping[str, Any]) -> dict[str, int]:
+    not_linked = facts.get("not_linked", {})
+    dropped = {f"{DROPPED} {reason}": count for reason, count in not_linked.items()}
+    return {"pages": 1, f"{PAGES} {facts['kind']}": 1, **dropped}
+
+
+def _counted(records: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        counts[ENTITIES] += 1
+        yield record
