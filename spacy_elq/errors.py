@@ -168,6 +168,39 @@ class Errors(metaclass=ErrorsWithCodes):
         "The backend 'onnx' needs the packages {missing}. Install them with "
         "`pip install 'spacy-elq[onnx]'`."
     )
+    # ELQ16x: trainings that resume, or run in several processes
+    ELQ160 = (
+        "The checkpoint {path} can't be read ({reason}). Begin anew with --overwrite, or train "
+        "further from the pipeline in it: configs/elq-finetune.cfg."
+    )
+    ELQ161 = "{path} is not a checkpoint of a training. Choose another --output."
+    ELQ162 = (
+        "The optimizer's state is of other parameters ({name}) than those that are trained. Run "
+        "the same config as before, or begin anew with --overwrite."
+    )
+    ELQ163 = (
+        "The processes have different numbers of parts of a batch. Use the batcher "
+        "spacy.batch_by_sequence.v1 and a reader with `split = true`."
+    )
+    ELQ164 = (
+        "All processes train on the same texts. Read them with spacy-elq.StreamedTexts.v1 and "
+        "`split = true`."
+    )
+    ELQ165 = (
+        "'{name}' can't be trained by several processes together, only components of the type elq "
+        "with an encoder of their own can. Put it into training.frozen_components, or train with "
+        "one process."
+    )
+    ELQ166 = (
+        "Not all processes see the checkpoint in {path}. Let --output be a directory that all "
+        "machines share."
+    )
+    ELQ167 = "{name} has no gradient checkpointing. Set `gradient_checkpointing = false`."
+    ELQ168 = (
+        "This is one of {processes} processes that torchrun has started (WORLD_SIZE), but they do "
+        "not train together. Use: torchrun … -m spacy elq train"
+    )
+    ELQ169 = "TensorBoard is not installed. Install it with: pip install 'spacy-elq[loggers]'"
     ELQ200 = (
         "There is no knowledge base at {path}: {problem}. Check the path, or build one with: "
         "python -m spacy elq kb build ENTITIES {path}"

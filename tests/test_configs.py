@@ -28,10 +28,11 @@ from spacy_elq.ml.model import get_encoder
 from spacy_elq.training.callbacks import configure_sourced_component
 from spacy_elq.types import Entity
 
-from .helpers import ENTITIES, TEXTS
+from .helpers import ENTITIES, TEXTS, write_jsonl
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OURS = ["minilm", "documents", "bert-base", "bert-large"]
+PRETRAIN = ["pretrain", "pretrain-frozen"]
 PUBLISHED = ["elq-scratch", "elq-frozen", "elq-finetune"]
 ELQ_ENCODER = EntityEncoderSettings(
     template="elq", pooling="cls", normalize=False, alias_vectors=False
@@ -39,7 +40,7 @@ ELQ_ENCODER = EntityEncoderSettings(
 
 
 def test_each_config_is_tested():
-    tested = [*OURS, *PUBLISHED, "elq-attach"]
+    tested = [*OURS, *PRETRAIN, *PUBLISHED, "elq-attach"]
     assert sorted(path.stem for path in CONFIGS.glob("*.cfg")) == sorted(tested)
 
 
@@ -52,6 +53,9 @@ def corpus(tmp_path_factory):
         docs_from_texts(nlp, [text_from_dict(t, "") for t in TEXTS]), directory / "a.spacy"
     )
     (directory / "spans.jsonl").write_text("\n".join(map(json.dumps, TEXTS)))
+    (directory / "texts").mkdir()
+    for part in range(2):
+        write_jsonl(directory / "texts" / f"part-{part:05}.jsonl", TEXTS[part::2])
     rows = [
         {
             "id": i,
@@ -89,8 +93,13 @@ def write_config(name, path, tiny_bert, paths):
 
 
 def overrides(name, corpus, steps=2):
-    file = "spans.jsonl" if name == "documents" else "a.spacy" if name in OURS else "a.jsonl"
+    file = "a.spacy" if name in OURS else "a.jsonl"
+    if name in ("documents", *PRETRAIN):
+        file = "spans.jsonl"
     values = {f"paths.{part}": str(corpus / file) for part in ("train", "dev")}
+    if name in PRETRAIN:
+        values |= {"paths.train": str(corpus / "texts"), "paths.curve": str(corpus / "curve.jsonl")}
+        return {**values, "variables.steps": steps, "variables.eval_frequency": steps}
     return {**values, "training.max_steps": steps, "training.eval_frequency": steps}
 
 
@@ -105,6 +114,8 @@ def run(corpus, tiny_bert, entities_path, kb_path, elq_kb_path, tmp_path):
         "elq-scratch": {"kb": entities_path, "encoder": tiny_bert},
         "elq-frozen": {"kb": elq_kb_path, "encoder": tiny_bert, "entity_encoder": tiny_bert},
         "elq-finetune": {},
+        "pretrain": {"kb": entities_path, "encoder": tiny_bert},
+        "pretrain-frozen": {"kb": kb_path},
     }
 
     def run(name, output="out", **more):
@@ -124,26 +135,26 @@ def weights(nlp):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*OURS, "elq-scratch", "elq-frozen"])
+@pytest.mark.parametrize("name", [*OURS, "pretrain", "elq-scratch", "elq-frozen"])
 def test_config_is_valid_and_trains(run, name):
     nlp = spacy.load(run(name))
     elq = nlp.get_pipe("elq")
     assert set(elq.cfg["seen_ids"]) <= {"Q1", "Q2", "Q3", "Q4", "Q5", "Q6"} and elq.cfg["seen_ids"]
     assert elq.kb.entity_vector_length == 32
     # Checkpoints of the configs for large knowledge bases hold none of it.
-    embedded = name in ("minilm", "elq-scratch")
+    embedded = name in ("minilm", "pretrain", "elq-scratch")
     assert (elq.kb_path is None, (nlp.path / "elq" / "kb").exists()) == (embedded, embedded)
     list(nlp.pipe(["is georgia north of armenia", ""]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*OURS, *PUBLISHED])
+@pytest.mark.parametrize("name", [*OURS, "pretrain", *PUBLISHED])
 def test_spacy_makes_the_optimizer_that_the_config_describes(run, name, corpus, tmp_path, capsys):
     """Of the config, and of the pipeline that was trained with it."""
     more = {"pipeline": run("elq-frozen", "first")} if name == "elq-finetune" else {}
     trained = run(name, **more)
     block = Config().from_disk(CONFIGS / f"{name}.cfg").interpolate()["training"]["optimizer"]
-    steps = 2 if name in OURS else 2300
+    steps = 2300 if name in PUBLISHED else 2
     filled, chosen = tmp_path / "filled.cfg", overrides(name, corpus)
     with suppress(SystemExit):  # it calls for more texts
         debug_data(filled, config_overrides=chosen, silent=False)
@@ -181,6 +192,25 @@ def test_training_goes_on_from_a_pipeline(run, tmp_path):
     assert not any(name.startswith("embeddings") for name in moved)
     largest = max(float((weights(nlp)[n] - weights(before)[n]).abs().max()) for n in moved)
     assert largest < 1e-4  # two steps of a warm-up, not other weights
+
+
+@pytest.mark.slow
+def test_pretraining_goes_on_with_frozen_entities(run, tmp_path):
+    both = run("pretrain", "both")
+    encoder = load_entity_encoder(str(both / "elq" / "entity_encoder"))
+    build_kb(map(entity_from_dict, ENTITIES), tmp_path / "kb", encoder, progress=False)
+    nlp = spacy.load(run("pretrain-frozen", pipeline=both, kb=tmp_path / "kb"))
+    elq, before = nlp.get_pipe("elq"), spacy.load(both).get_pipe("elq")
+    assert elq.kb_path == str(tmp_path / "kb")
+    assert elq.entity_encoder.fingerprint == before.entity_encoder.fingerprint == elq.kb.fingerprint
+    assert elq.training.entity_loss == "hard_negatives"
+    assert set(before.seen_ids) <= set(elq.seen_ids)
+    moved = [
+        name
+        for name, value in weights(nlp).items()
+        if not value.equal(weights(spacy.load(both))[name])
+    ]
+    assert moved
 
 
 @pytest.mark.slow

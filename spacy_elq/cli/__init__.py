@@ -21,6 +21,7 @@ from . import (
     report,
     serve,
     start,
+    train,
     tune,
     weights,
     wikidata,
@@ -42,6 +43,7 @@ app.command("link", epilog=link.EXAMPLE)(link.link_command)
 app.command("optimize", epilog=optimize.EXAMPLE)(optimize.optimize_command)
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve_command)
 app.command("start", epilog=start.EXAMPLE)(start.start_command)
+app.command("train", epilog=train.EXAMPLE, context_settings=train.OVERRIDES)(train.train_command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.tune_command)
 app.command("report", epilog=report.EXAMPLE)(report.report_command)
 app.command("weights", epilog=weights.EXAMPLE)(weights.weights_command)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,30 @@ def plot_reliability(measured: Mapping[str, Reliability]) -> Figure:
         axes.set(xlabel="probability", ylabel="share of correct links")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
         figure.legend(loc="outside upper center", ncols=2, markerscale=0.6)
+    return figure
+
+
+def plot_learning_curve(rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> Figure:
+    """Draw scores and losses over the steps of a training.
+
+    rows (Sequence[Mapping]): Its evaluations, as "spacy-elq.LearningCurve.v1" writes them.
+    shown (Sequence[str]): Scores to draw.
+    """
+    steps = [row["step"] for row in rows]
+    with _figure(6, 5.2) as figure:
+        above, below = figure.subplots(2, sharex=True)
+        for name in shown:
+            above.plot(steps, [row["scores"].get(name) for row in rows], label=name)
+        # Losses are sums of the steps since the evaluation before.
+        taken = [max(1, step - last) for last, step in pairwise([steps[0] - 1, *steps])]
+        for name in rows[0]["losses"]:
+            losses = [row["losses"].get(name, 0.0) for row in rows]
+            means = [loss / count for loss, count in zip(losses, taken, strict=True)]
+            below.plot(steps, means, label=f"{name} loss")
+        above.set(ylim=(0, 1.02))
+        below.set(xlabel="steps", ylim=(0, None))
+        for axes in (above, below):
+            axes.legend()
     return figure
 
 

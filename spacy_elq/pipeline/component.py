@@ -45,6 +45,8 @@ from .linker_settings import LinkerSettings
 from .serialization import all_settings, pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
 
 if TYPE_CHECKING:
+    import torch
+
     from ..kb.knowledge_base import FaissKB
     from ..kb.live.view import View
     from ..kb.loaders import KBLoader
@@ -432,6 +434,18 @@ class ElqLinker(TrainablePipe):
         trainer.step(sgd)
         if trainer.settings.train_entity_encoder:
             self.linked_kb.mark_stale()
+
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """RETURNS (dict): What a training needs to go on, besides what `to_disk` saves: the
+        optimizer's state. Empty before the first update."""
+        return {} if self._trainer is None else self._trainer.state()
+
+    def restore_training(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on with a training, after `from_disk`.
+
+        state (Mapping): From `training_state`.
+        """
+        self._get_trainer().restore(state)
 
     def _get_trainer(self) -> Trainer:
         if self._trainer is None:

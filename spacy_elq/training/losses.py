@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """A loss of a batch, or of this process's share of it.
+
+    mean (Tensor): Scalar.
+    count (int): Of how many spans, texts or mentions it is the mean.
+    """
+
+    mean: torch.Tensor
+    count: int
 
 
 def mention_loss(
@@ -61,21 +75,27 @@ def with_nil(
 
 
 def in_batch_scores(
-    queries: torch.Tensor, entities: torch.Tensor, ids: torch.Tensor, *, exact: bool = False
+    queries: torch.Tensor,
+    entities: torch.Tensor,
+    ids: torch.Tensor,
+    gold: torch.Tensor,
+    *,
+    exact: bool = False,
 ) -> torch.Tensor:
-    """Scores of each gold mention against the gold entities of the batch, its own on the diagonal.
+    """Scores of each gold mention against the gold entities of the batch.
 
-    queries (Tensor): Query vectors of the N gold mentions, (N, h).
-    entities (Tensor): Vectors of their entities, (N, h).
-    ids (Tensor): Row of each entity, int64 (N,).
+    queries (Tensor): Query vectors of N gold mentions, (N, h).
+    entities (Tensor): Vectors of the entities of these and other mentions, (M, h).
+    ids (Tensor): Row of each entity, int64 (M,).
+    gold (Tensor): Column of each mention's own entity, int64 (N,).
     exact (bool): Count another mention's copy of the same entity as a negative, as the published
         code does; else copies are left out.
-    RETURNS (Tensor): (N, N).
+    RETURNS (Tensor): (N, M).
     """
     scores = queries @ entities.T
     if exact:
         return scores
-    copies = (ids[:, None] == ids[None, :]).fill_diagonal_(False)
+    copies = (ids[gold][:, None] == ids).scatter(1, gold[:, None], False)
     return scores.masked_fill(copies, -torch.inf)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from thinc.api import Optimizer
@@ -17,6 +18,7 @@ from torch import nn
 
 from ..encoders.token_types import shape_table
 from ..errors import ElqError, Errors
+from . import processes
 
 logger = logging.getLogger("spacy")
 
@@ -39,17 +41,44 @@ class TorchStepper:
             to the first.
         rates (Mapping): Name of a part → factor on the optimizer's learning rate.
         """
-        self.parameters: list[nn.Parameter] = []
+        self._names: dict[nn.Parameter, str] = {}
         groups = []
         for part, module in modules.items():
             spared = set(not_decayed(module))
-            known = set(self.parameters)
-            trained = [p for p in module.parameters() if p.requires_grad and p not in known]
-            self.parameters += trained
+            named = {p: f"{part}.{name}" for name, p in module.named_parameters()}
+            trained = [p for p in named if p.requires_grad and p not in self._names]
+            self._names |= {p: named[p] for p in trained}
             for decayed in (True, False):
                 chosen = [p for p in trained if decayed != (p in spared)]
                 groups.append({"params": chosen, "factor": rates[part], "decayed": decayed})
+        self.parameters = list(self._names)
         self._adam = torch.optim.AdamW([group for group in groups if group["params"]])
+
+    def copy_from_first(self) -> None:
+        """Let all processes begin with the same parameters."""
+        for parameter in self.parameters:
+            processes.copy_from_first(parameter)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """RETURNS (dict): Name → moments and number of steps of each parameter that has any."""
+        return {
+            f"{name}/{key}": tensor
+            for parameter, name in self._names.items()
+            for key, tensor in self._adam.state.get(parameter, {}).items()
+        }
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """state (Mapping): From `state` of a stepper of the same parameters.
+        RAISES (ElqError): If they are others."""
+        parameters = {name: parameter for parameter, name in self._names.items()}
+        for place, tensor in state.items():
+            name, key = place.rsplit("/", 1)
+            parameter = parameters.get(name)
+            if parameter is None or tensor.shape not in (parameter.shape, ()):
+                raise ElqError(Errors.ELQ162.format(name=name))
+            # AdamW keeps the number of steps on the CPU.
+            device = parameter.device if tensor.dim() else "cpu"
+            self._adam.state[parameter][key] = tensor.to(device)
 
     def step(self, sgd: Optimizer, n_updates: int = 1) -> None:
         """Clip the accumulated gradients by their global norm, step, and zero them. If a
@@ -59,6 +88,7 @@ class TorchStepper:
             is not.
         n_updates (int): How many gradients were accumulated; the step uses their mean.
         """
+        processes.sum_gradients(self.parameters)
         if n_updates > 1:
             for parameter in self.parameters:
                 if parameter.grad is not None:
@@ -108,6 +138,23 @@ def freeze(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
         if modules and name not in found:
             parts = sorted({path for module in modules for path, _ in module.named_children()})
             raise ElqError(Errors.ELQ355.format(name=name, parts=", ".join(parts)))
+
+
+def keep_activations(modules: Sequence[nn.Module], *, keep: bool) -> None:
+    """Let transformers keep the output of each part for the backward pass, or only that of each
+    layer and compute the rest again: a third more time, a fraction of the memory.
+
+    modules (Sequence[Module]): The transformers.
+    RAISES (ElqError): If one can only keep it.
+    """
+    module: Any  # a model of transformers
+    for module in modules:
+        if not keep and not getattr(module, "supports_gradient_checkpointing", False):
+            raise ElqError(Errors.ELQ167.format(name=type(module).__name__))
+        if not keep:
+            module.gradient_checkpointing_enable({"use_reentrant": False})
+        elif getattr(module, "is_gradient_checkpointing", False):
+            module.gradient_checkpointing_disable()
 
 
 def free_shapes(transformer: nn.Module, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ import torch
 from spacy.tokens import Doc
 from thinc.api import Optimizer
 
+from ..corpora.streamed import share_of_process
 from ..encoders.entity import EntityEncoder
 from ..encoders.precision import autocast, uses_bf16
 from ..encoders.question import SETTINGS, encode_windows, get_tokenizer, get_transformer
@@ -27,8 +28,10 @@ from ..ml.heads import torch_span_logits
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
 from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
 from ..ml.priors import popularity_features
+from . import processes
 from .losses import (
     EntityMatrix,
+    MeanLoss,
     context_loss,
     hard_negatives_loss,
     in_batch_scores,
@@ -36,7 +39,7 @@ from .losses import (
     softmax_loss,
     with_nil,
 )
-from .optim import TorchStepper, free_shapes, freeze
+from .optim import TorchStepper, free_shapes, freeze, keep_activations
 from .targets import Seen, Targets, find_targets, without_gold_ranks
 from .training_settings import FULL_SOFTMAX, HARD_NEGATIVES, IN_BATCH, TrainingSettings
 from .unannotated import find_unannotated, is_partial
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
 
 # Entities up to which all are scored for every mention of a batch.
 MAX_SOFTMAX = 500_000
+# Prefix of the transformer's weights when training began, in the state of a training.
+BEFORE = "before/"
 
 
 class EntitySource(Protocol):
@@ -87,6 +92,8 @@ class Trainer:
     _before: torch.nn.Module | None = None
 
     def __post_init__(self) -> None:
+        if (world := share_of_process()[1]) != processes.count():
+            raise ElqError(Errors.ELQ168.format(processes=world))
         encoder = get_encoder(self.model)
         encoder.attrs["train_precision"] = self.settings.precision
         transformer = get_transformer(encoder)
@@ -94,6 +101,7 @@ class Trainer:
         if self.settings.train_entity_encoder:
             trained.append(self.entities.entity_encoder.transformer)
         freeze(trained, self.settings.freeze)
+        keep_activations(trained, keep=not self.settings.gradient_checkpointing)
         if transformer is not None and encoder.attrs[SETTINGS].word_shapes:
             free_shapes(transformer, self.settings.freeze)
         if transformer is not None and self.settings.context_weight:
@@ -108,10 +116,25 @@ class Trainer:
         decoding (DecodingSettings): Which spans there are.
         RETURNS (tuple[float, float]): Mention loss and entity loss.
         """
+        self._check_others(docs)
         batches, backprop = begin_update(self.model, docs)
-        if not batches:
+        losses = [self._losses(batch, docs, references, decoding) for batch in batches]
+        if not losses and processes.count() == 1:
             return 0.0, 0.0
-        (batch,) = batches
+        loss, mention, entity = self._over_processes(losses[0] if losses else self._no_texts())
+        if loss.requires_grad:
+            backprop(loss)
+        self.n_updates += 1
+        return mention, entity
+
+    def _losses(
+        self,
+        batch: ScoredBatch,
+        docs: Sequence[Doc],
+        references: Sequence[Doc],
+        decoding: DecodingSettings,
+    ) -> list[MeanLoss]:
+        """RETURNS (list[MeanLoss]): Mention loss, entity loss and context loss."""
         targets = find_targets(batch.encoded.windows, references, self.view.row, self.problems)
         self._count(references, targets)
         partial = any(map(is_partial, references))
@@ -119,14 +142,56 @@ class Trainer:
         hits = self._with_dropout(batch, docs, names)
         scores = self._span_logits(batch, docs, hits, decoding)
         unannotated = find_unannotated(batch.encoded.windows, references, names, scores.shape)
-        mention = self._mention_loss(batch, scores, targets, unannotated)
-        entity = self._entity_loss(batch, targets, hits)
-        loss = self.settings.mention_weight * mention + self.settings.entity_weight * entity
+        return [
+            self._mention_loss(batch, scores, targets, unannotated),
+            self._entity_loss(batch, targets, hits),
+            self._context_loss(batch),
+        ]
+
+    def _over_processes(self, losses: Sequence[MeanLoss]) -> tuple[torch.Tensor, float, float]:
+        """RETURNS (tuple): This process's share of the loss of all texts, for the backward pass;
+        mention loss and entity loss of all texts."""
+        settings = self.settings
+        means = [loss.mean for loss in losses]
+        if processes.count() > 1:
+            counts = processes.total([loss.count for loss in losses])
+            shares = [loss.count / max(n, 1) for loss, n in zip(losses, counts, strict=True)]
+            means = [mean * share for mean, share in zip(means, shares, strict=True)]
+        mention, entity, context = means
+        loss = settings.mention_weight * mention + settings.entity_weight * entity
         if self._before is not None:
-            loss = loss + self.settings.context_weight * self._context_loss(batch, self._before)
-        backprop(loss)
-        self.n_updates += 1
-        return float(mention.detach()), float(entity.detach())
+            loss = loss + settings.context_weight * context
+        of_all = processes.total([float(mention.detach()), float(entity.detach())])
+        return loss, of_all[0], of_all[1]
+
+    def _check_others(self, docs: Sequence[Doc]) -> None:
+        """Raise an ElqError in all processes if they train on the same texts."""
+        processes.meet(True)
+        if self._stepper is None and processes.count() > 1:
+            texts = processes.gather([doc.text for doc in docs])
+            if all(of_process == texts[0] for of_process in texts):
+                raise ElqError(Errors.ELQ164)
+            self.stepper.copy_from_first()
+
+    def _no_texts(self) -> list[MeanLoss]:
+        """The losses of a process whose texts have no wordpieces, while others have some."""
+        nothing = torch.zeros((), device=next(self.heads.parameters()).device)
+        return [MeanLoss(loss, 0) for loss in (nothing, nothing + self._no_mentions(), nothing)]
+
+    def _no_mentions(self) -> torch.Tensor:
+        """Take part in the search for negatives in the batch without any entities.
+
+        RETURNS (Tensor): 0, which may be part of torch's graph.
+        """
+        none = np.zeros(0, dtype=np.int64)
+        heads = next(self.heads.parameters())
+        if self.settings.train_entity_encoder:
+            width = self.entities.entity_encoder.width
+            rows = torch.zeros(0, width, device=heads.device, requires_grad=True)
+            return self._entities_of_batch(rows, none)[0].sum()
+        if self.settings.entity_loss == IN_BATCH:
+            self._rows_of_batch(none)
+        return torch.zeros((), device=heads.device)
 
     @property
     def view(self) -> View:
@@ -143,16 +208,34 @@ class Trainer:
         """Step all parameters, except those of a shared transformer, with the mean of the
         accumulated gradients: losses are means, so a batch in parts (`accumulate_gradient`) steps
         as the whole batch would."""
-        if self._stepper is None:
-            self._stepper = self._make_stepper()
-        self._stepper.step(sgd, self.n_updates)
+        processes.meet(False)
+        self.stepper.step(sgd, self.n_updates)
         self.n_updates = 0
         if self.settings.train_entity_encoder:
             self.entities.entity_encoder.mark_weights_changed()
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """RETURNS (dict): What a training needs to go on, besides weights and settings."""
+        before = {} if self._before is None else self._before.state_dict()
+        return self.stepper.state() | {f"{BEFORE}{name}": value for name, value in before.items()}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """state (Mapping): From `state`.
+        RAISES (ElqError): If other parameters were trained."""
+        before = {k.removeprefix(BEFORE): v for k, v in state.items() if k.startswith(BEFORE)}
+        self.stepper.restore({k: v for k, v in state.items() if not k.startswith(BEFORE)})
+        if self._before is not None and before:
+            self._before.load_state_dict(before)
+
     @property
     def heads(self) -> Heads:
         return get_heads(self.model)
+
+    @property
+    def stepper(self) -> TorchStepper:
+        if self._stepper is None:
+            self._stepper = self._make_stepper()
+        return self._stepper
 
     def _make_stepper(self) -> TorchStepper:
         modules: dict[str, torch.nn.Module] = {}
@@ -204,7 +287,7 @@ class Trainer:
         scores: torch.Tensor,
         targets: Targets,
         unannotated: np.ndarray | None,
-    ) -> torch.Tensor:
+    ) -> MeanLoss:
         """unannotated (ndarray | None): Spans to leave out, as far as they are not gold."""
         gold = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
         width = targets.last - targets.first
@@ -214,9 +297,12 @@ class Trainer:
         self.problems["not at word boundaries"] += int((gold & (scores == -torch.inf)).sum())
         left_out = self._left_out(scores, gold, unannotated)
         if self.settings.mention_loss_mean == "span":
-            return mention_loss(scores, gold, left_out=left_out)
+            real = scores > -torch.inf
+            n_spans = int((real if left_out is None else real & ~left_out).sum())
+            return MeanLoss(mention_loss(scores, gold, left_out=left_out), n_spans)
         n_texts = len({window.doc for window in batch.encoded.windows})
-        return mention_loss(scores, gold, left_out=left_out, reduction="sum") / n_texts
+        loss = mention_loss(scores, gold, left_out=left_out, reduction="sum")
+        return MeanLoss(loss / n_texts, n_texts)
 
     def _left_out(
         self, scores: torch.Tensor, gold: torch.Tensor, unannotated: np.ndarray | None
@@ -262,10 +348,11 @@ class Trainer:
 
     def _entity_loss(
         self, batch: ScoredBatch, targets: Targets, hits: Sequence[NameMatches]
-    ) -> torch.Tensor:
+    ) -> MeanLoss:
         learned = targets.select((targets.row >= 0) | self._learns_nil)
         if not len(learned):
-            return batch.logits.sum() * 0
+            nothing = batch.logits.sum() * 0
+            return MeanLoss(nothing if processes.count() == 1 else nothing + self._no_mentions(), 0)
         places = (learned.window, learned.first, learned.last)
         queries = mention_queries(self.heads, batch.encoded, *places)
         if self.settings.train_entity_encoder:
@@ -287,36 +374,55 @@ class Trainer:
         wanted = self.settings.nil_from_unknown and self.settings.entity_loss != IN_BATCH
         return has_nil and wanted and len(self.view) > 0
 
-    def _context_loss(self, batch: ScoredBatch, before: torch.nn.Module) -> torch.Tensor:
+    def _context_loss(self, batch: ScoredBatch) -> MeanLoss:
+        if self._before is None:
+            return MeanLoss(batch.logits.new_zeros(()), 0)
         encoded, encoder = batch.encoded, get_encoder(self.model)
         with torch.no_grad():
             as_before = encode_windows(
-                before,
+                self._before,
                 get_tokenizer(encoder).pad_token_id,
                 encoded.windows,
                 self.settings.precision,
                 encoder.attrs[SETTINGS].word_shapes,
             )
         mask = torch.from_numpy(encoded.mask).to(encoded.vectors.device)
-        return context_loss(encoded.vectors, as_before.vectors, mask)
+        loss = context_loss(encoded.vectors, as_before.vectors, mask)
+        return MeanLoss(loss, len(encoded.windows))
 
-    def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    def _loss_with_entity_encoder(self, queries: torch.Tensor, rows: np.ndarray) -> MeanLoss:
         records = self.view.records(rows.tolist())
         with (
             _training(self.entities.entity_encoder.transformer),
             autocast(self.settings.precision, queries.device.type),
         ):
             entities = self.entities.entity_encoder.forward_entities(records)
-        entities = entities.float().to(queries.device)
-        ids = torch.from_numpy(rows).to(queries.device)
-        scores = in_batch_scores(queries, entities, ids, exact=self.settings.exact)
-        return self._softmax_loss(scores, torch.arange(len(scores), device=scores.device))
+        own = entities.float().to(queries.device)
+        entities, ids, gold = self._entities_of_batch(own, rows)
+        scores = in_batch_scores(queries, entities, ids, gold, exact=self.settings.exact)
+        return self._softmax_loss(scores, gold)
 
-    def _softmax_loss(self, scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    def _entities_of_batch(
+        self, entities: torch.Tensor, rows: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """RETURNS (tuple): Vectors and rows of the gold entities of all processes, (M, h) and
+        int64 (M,), and which of them are those of this process, int64 (N,)."""
+        everywhere, own = self._rows_of_batch(rows)
+        ids, gold = (torch.from_numpy(of).to(entities.device) for of in (everywhere, own))
+        return processes.gather_rows(entities), ids, gold
+
+    def _rows_of_batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple): Rows of the gold entities of all processes, int64 (M,), and which of
+        them are those of this process, int64 (N,)."""
+        everywhere = processes.gather(rows)
+        first = sum(map(len, everywhere[: processes.rank()]))
+        return np.concatenate(everywhere), np.arange(first, first + len(rows))
+
+    def _softmax_loss(self, scores: torch.Tensor, gold: torch.Tensor) -> MeanLoss:
         nil = self.heads.entity_scorer.nil_score
         if nil is not None:
             scores, gold = with_nil(scores, gold, nil, self._hidden(scores))
-        return softmax_loss(scores, gold)
+        return MeanLoss(softmax_loss(scores, gold), len(scores))
 
     def _hidden(self, scores: torch.Tensor) -> torch.Tensor:
         """The mentions that entity dropout hits, bool (N,)."""
@@ -328,21 +434,24 @@ class Trainer:
         rows: np.ndarray,
         names: Sequence[NameMatch | None],
         texts: np.ndarray,
-    ) -> torch.Tensor:
+    ) -> MeanLoss:
         """The losses that need only some entities' vectors: those of the gold ones, and with hard
         negatives those of each mention's nearest others.
 
         texts (ndarray): Index of each mention's text, int64 (N,).
         """
         hard = self.settings.entity_loss == HARD_NEGATIVES
-        candidates = rows[:, None]
-        if hard:
+        candidates, needed, own = rows[:, None], rows, np.arange(len(rows))
+        if not hard:
+            needed, own = self._rows_of_batch(rows)
+        else:
             found = self.view.search(queries.detach().cpu().numpy(), self.settings.hard_negatives)
             negatives = np.where(found.rows == rows[:, None], -1, found.rows)
             if self.settings.exact:
                 negatives = without_gold_ranks(negatives, texts)
             candidates = np.concatenate([candidates, negatives], axis=1)
-        some = np.unique(candidates[candidates >= 0])
+            needed = candidates
+        some = np.unique(needed[needed >= 0])
         vectors, owners = self.view.vectors_of(some)
         device = queries.device
         matrix = EntityMatrix(
@@ -354,7 +463,8 @@ class Trainer:
         if not hard:
             gold = columns[:, 0]
             if self.settings.exact:  # one column per mention, even for copies of an entity
-                scores, gold = scores[:, gold], torch.arange(len(gold), device=device)
+                each = torch.from_numpy(np.searchsorted(some, needed)).to(device)
+                scores, gold = scores[:, each], torch.from_numpy(own).to(device)
             return self._softmax_loss(scores, gold)
         real = torch.from_numpy(candidates >= 0).to(device)
         chosen = scores.gather(1, columns.clamp(max=len(some) - 1))
@@ -364,7 +474,8 @@ class Trainer:
         if nil is not None:  # each entity by itself against NIL
             chosen = chosen - nil
             real[:, 0] &= ~self._hidden(scores)
-        return hard_negatives_loss(chosen[real], gold[real])
+        pairs = chosen[real]
+        return MeanLoss(hard_negatives_loss(pairs, gold[real]), len(pairs))
 
     def _with_names(
         self, scores: torch.Tensor, names: Sequence[NameMatch | None], some: np.ndarray | None

@@ -48,6 +48,8 @@ class TrainingSettings(Settings):
         are "embeddings.token_type_embeddings".
     precision (str): Of the transformer's matrix products: "bf16" or "fp32"; "auto" as in
         `InferenceSettings`.
+    gradient_checkpointing (bool): Compute the layers of the transformers again in the backward
+        pass instead of keeping what they computed: less memory, a third more time.
     exact (bool): Choose negatives as the published code does: "in_batch" counts another mention's
         copy of the same entity as a negative; "hard_negatives" drops the n-th neighbour of all
         mentions of a text if it is the gold entity of one.
@@ -68,6 +70,7 @@ class TrainingSettings(Settings):
     name_lr_factor: Factor = 50.0
     freeze: list[str] = Field(default=["embeddings", "pooler"])
     precision: Precision = "auto"
+    gradient_checkpointing: bool = False
     exact: bool = False
 
     @model_validator(mode="after")

@@ -66,11 +66,14 @@ def test_in_batch_copies_of_an_entity_count_only_when_exact(rng):
     scores = queries @ entities.T
     tensors = torch.from_numpy(queries), torch.from_numpy(entities), torch.tensor([5, 6, 5])
     gold = torch.arange(3)
-    exact = float(softmax_loss(in_batch_scores(*tensors, exact=True), gold))
+    exact = float(softmax_loss(in_batch_scores(*tensors, gold, exact=True), gold))
     assert exact == pytest.approx(cross_entropy(scores, [0, 1, 2]))
     scores[0, 2] = scores[2, 0] = -np.inf
-    loss = float(softmax_loss(in_batch_scores(*tensors), gold))
+    loss = float(softmax_loss(in_batch_scores(*tensors, gold), gold))
     assert loss == pytest.approx(cross_entropy(scores, [0, 1, 2]))
+    # The first mention is of another process.
+    others = in_batch_scores(tensors[0][1:], *tensors[1:], gold[1:])
+    assert others.numpy() == pytest.approx(scores[1:])
 
 
 def test_entities_compete_with_there_being_none(rng):

@@ -16,7 +16,7 @@ from spacy_elq.kb.files.manifest import VECTORS
 from spacy_elq.kb.files.names import fold
 from spacy_elq.kb.knowledge_base import FaissKB
 from spacy_elq.ml.model import get_encoder, get_heads
-from spacy_elq.training.optim import TorchStepper, clip_by_global_norm, freeze
+from spacy_elq.training.optim import TorchStepper, clip_by_global_norm, freeze, keep_activations
 from spacy_elq.training.training_settings import TrainingSettings
 
 from ..helpers import TEXTS, examples, train
@@ -161,6 +161,38 @@ def test_an_entity_encoder_has_dropout_while_it_learns_alone(make_nlp):
     assert modes[0] is True
     assert not any(modes[1:])
     assert len(modes) > 1
+
+
+@pytest.mark.slow
+def test_gradient_checkpointing_changes_no_gradient(make_nlp):
+    gradients = []
+    for on in (False, True):
+        settings = {"entity_loss": "in_batch", "train_entity_encoder": True}
+        nlp = make_nlp(training={**settings, "gradient_checkpointing": on})
+        elq = nlp.get_pipe("elq")
+        elq.update(examples(nlp))
+        modules = [get_encoder(elq.model).layers[0].transformer, elq.entity_encoder.transformer]
+        assert [module.is_gradient_checkpointing for module in modules] == [on, on]
+        learned = [p.grad for module in modules for p in module.parameters() if p.grad is not None]
+        gradients.append(torch.cat([gradient.flatten() for gradient in learned]))
+    torch.testing.assert_close(*gradients)
+    elq.set_training(gradient_checkpointing=False)
+    elq.update(examples(nlp))
+    assert not modules[0].is_gradient_checkpointing
+
+
+def test_a_transformer_without_gradient_checkpointing():
+    with pytest.raises(ElqError, match=r"ELQ167.*Layers"):
+        keep_activations([Layers()], keep=False)
+    keep_activations([Layers()], keep=True)
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_that_do_not_train_together(make_nlp, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    nlp = make_nlp()
+    with pytest.raises(ElqError, match=r"ELQ168.*2 processes"):
+        nlp.get_pipe("elq").update(examples(nlp))
 
 
 def test_clipping_is_by_the_global_norm():
