@@ -544,6 +544,14 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} has no article among its {pages} pages. Give a dump with the text of articles, "
         "pages-articles."
     )
+    ELQ349 = (
+        "{path} names no page of {wiki}. Give page_props.sql.gz of the same wiki, lines with a "
+        "title and an id such as Q42, or a JSON dump of Wikidata."
+    )
+    ELQ350 = (
+        "The index {path} does not fit the dump ({reason}). Give the index of the same dump, "
+        "…-multistream-index.txt.bz2, or read the dump without it, under another name."
+    )
     ELQ355 = (
         "`freeze` names '{name}', which is not a part of the transformer; its parts are: {parts}. "
         'Name them like "embeddings" or "encoder.layer.0" in [components.elq.training].'

@@ -20,6 +20,15 @@ def wikipedia_command(
         Path, typer.Argument(metavar="DUMP", help="XML dump: .bz2, .gz, .zst, .xz or plain")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write")],
+    wikidata: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--wikidata",
+            "-w",
+            help="Ids of Wikidata: page_props.sql.gz, page.sql.gz, redirect.sql.gz, lines of title "
+            "and id, a JSON dump, the output of `elq wikidata`; repeat it",
+        ),
+    ] = None,
     language: Annotated[
         str, typer.Option("--language", "-l", help="Language code; default: what the dump says")
     ] = "",
@@ -30,6 +39,17 @@ def wikipedia_command(
             help="All occurrences of names that a page links, and of its title, become mentions",
         ),
     ] = False,
+    keep_missing: Annotated[
+        bool,
+        typer.Option(
+            "--keep-missing",
+            help="Links to pages that the dump lacks are gold too: for an extract of a wiki",
+        ),
+    ] = False,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Of a multistream dump; default: the file beside it"),
+    ] = None,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
     workers: Annotated[
         int, typer.Option("--workers", "-n", min=1, max=1024, help="Processes that parse")
@@ -45,13 +65,15 @@ def wikipedia_command(
 
     if format not in FORMATS:
         raise ElqError(Errors.ELQ110.format(name="format", value=format, of=", ".join(FORMATS)))
-    options = WikipediaOptions(language=language, propagate=propagate, format=format)
+    options = WikipediaOptions(language, propagate, keep_missing, format)
     size = dump.stat().st_size if dump.is_file() else 0
     with count_bytes(dump.name, quiet=quiet) as count:
         manifest = convert_wikipedia(
             dump,
             out,
             options,
+            items=wikidata or (),
+            index=index,
             workers=workers,
             overwrite=overwrite,
             on_progress=lambda position, pages: count(position, size, f"{pages} pages"),

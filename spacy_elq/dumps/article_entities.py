@@ -18,10 +18,13 @@ def entities(
         if facts["kind"] == ARTICLE:
             target = store.target(facts["title"])
             if target and target.row == row and target.entity:
-                yield _entity(target.entity, facts, store.names(row))
+                names, short = store.names(row), store.short_description(row)
+                yield _entity(target.entity, facts, names, short)
 
 
-def _entity(id_: str, facts: Mapping[str, Any], names: Mapping[str, int]) -> dict[str, Any]:
+def _entity(
+    id_: str, facts: Mapping[str, Any], names: Mapping[str, int], short: str | None
+) -> dict[str, Any]:
     title = facts["title"]
     aliases = [
         {"name": name, "count": count} for name, count in names.items() if count or name != title
@@ -34,6 +37,7 @@ def _entity(id_: str, facts: Mapping[str, Any], names: Mapping[str, int]) -> dic
         "type": facts.get("type", ""),
         "popularity": sum(names.values()),
         "categories": facts.get("categories", []),
+        "short_description": short,
         "page": facts.get("id"),
     }
     return {name: value for name, value in record.items() if value or name == "popularity"}

@@ -14,6 +14,7 @@ from .shards import StoredArticle, StoredParagraph
 
 # What links are counted as: kept, or dropped because they lead to another kind of page or to none.
 LINKS, DROPPED, MISSING = "links", "links dropped:", "missing page"
+KEPT_MISSING = "links to missing pages"
 
 
 class TextMaker:
@@ -21,10 +22,18 @@ class TextMaker:
 
     target (Callable): Where a title leads; None if there is no such page.
     propagate (bool): Make mentions of all occurrences of names that a page links, and of its title.
+    missing (Callable | None): The id of the entity of a title without a page; if None, a link there
+        is no gold mention.
     """
 
-    def __init__(self, target: Callable[[str], Target | None], *, propagate: bool) -> None:
-        self._target = target
+    def __init__(
+        self,
+        target: Callable[[str], Target | None],
+        *,
+        propagate: bool = False,
+        missing: Callable[[str], str] | None = None,
+    ) -> None:
+        self._target, self._missing = target, missing
         self._propagate = propagate
         self.counts: Counter[str] = Counter()
 
@@ -57,6 +66,9 @@ class TextMaker:
     def _resolve(self, start: int, end: int, title: str) -> Mention:
         target = self._target(title)
         entity = target.entity if target else None
+        if target is None and self._missing:
+            self.counts[KEPT_MISSING] += 1
+            return Mention(start, end, self._missing(title))
         self.counts[LINKS if entity else f"{DROPPED} {target.kind if target else MISSING}"] += 1
         return Mention(start, end, entity or "")
 

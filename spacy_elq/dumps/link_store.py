@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from .page_items import PageItem
 from .page_kinds import base_title
 
 # Redirects that lead to each other are followed so far. MediaWiki follows one.
@@ -27,22 +28,41 @@ CREATE TABLE IF NOT EXISTS page (
 );
 CREATE TABLE IF NOT EXISTS anchor (target TEXT, name TEXT, count INTEGER);
 CREATE TABLE IF NOT EXISTS problem (message TEXT);
+CREATE TABLE IF NOT EXISTS said (
+    page INTEGER, title TEXT, item TEXT, description TEXT, redirect TEXT, kind TEXT
+);
 """
 _RESOLVE = """
+CREATE INDEX said_of_page ON said (page);
+CREATE INDEX said_of_title ON said (title);
+UPDATE page SET kind = 'disambiguation' WHERE kind IN ('article', 'list')
+    AND id IN (SELECT page FROM said WHERE kind = 'disambiguation');
 CREATE TABLE target (title TEXT PRIMARY KEY, row INTEGER, kind TEXT) WITHOUT ROWID;
 INSERT OR IGNORE INTO target SELECT title, row, kind FROM page
     WHERE kind != 'redirect' ORDER BY title, row;
-CREATE TABLE pending AS SELECT title, redirect FROM page WHERE kind = 'redirect' ORDER BY title;
+CREATE TABLE pending AS SELECT title, redirect FROM page WHERE kind = 'redirect'
+    UNION SELECT page.title, said.redirect FROM said JOIN page ON page.id = said.page
+        WHERE said.redirect IS NOT NULL AND page.kind = 'redirect'
+    UNION SELECT named.title, said.redirect FROM said JOIN said AS named ON named.page = said.page
+        WHERE said.redirect IS NOT NULL AND named.title IS NOT NULL;
 """
 _FOLLOW = """
 INSERT OR IGNORE INTO target SELECT pending.title, target.row, target.kind
     FROM pending JOIN target ON target.title = pending.redirect
 """
 _ARTICLES = """
-CREATE TABLE article (row INTEGER PRIMARY KEY, entity TEXT);
-INSERT INTO article SELECT page.row, page.title
+CREATE TABLE article (row INTEGER PRIMARY KEY, title TEXT, entity TEXT, description TEXT);
+INSERT INTO article SELECT page.row, page.title, COALESCE(
+    (SELECT item FROM said WHERE said.page = page.id AND item IS NOT NULL),
+    (SELECT item FROM said WHERE said.title = page.title AND item IS NOT NULL),
+    (SELECT said.item FROM said AS named JOIN said ON said.page = named.page
+        WHERE named.title = page.title AND said.item IS NOT NULL),
+    page.title
+), (SELECT description FROM said WHERE said.title = page.title AND description IS NOT NULL)
     FROM page JOIN target ON target.title = page.title AND target.row = page.row
     WHERE page.kind = 'article' ORDER BY 1;
+UPDATE article SET entity = title
+    WHERE row NOT IN (SELECT MIN(row) FROM article GROUP BY entity);
 """
 _NAMES = """
 CREATE TABLE name (row INTEGER, name TEXT, count INTEGER, PRIMARY KEY (row, name)) WITHOUT ROWID;
@@ -109,6 +129,10 @@ class LinkStore(AbstractContextManager["LinkStore"]):
             ((target, *name) for target, names in anchors.items() for name in names.items()),
         )
 
+    def add_items(self, items: Iterable[PageItem]) -> None:
+        """Add what files say about pages, before titles are resolved."""
+        self._db.executemany("INSERT INTO said VALUES (?, ?, ?, ?, ?, ?)", items)
+
     def resolve(self) -> None:
         """Find out where titles lead, once all pages are there."""
         self._run(_RESOLVE)
@@ -123,6 +147,8 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         self._run(_NAMES)
 
     def _run(self, statements: str) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")  # `finish` keeps all of it or nothing
         for statement in statements.split(";"):  # `executescript` would commit
             self._db.execute(statement)
 
@@ -131,6 +157,17 @@ class LinkStore(AbstractContextManager["LinkStore"]):
             FROM target LEFT JOIN article USING (row) WHERE target.title = ?"""
         found = self._db.execute(query, (title,)).fetchone()
         return Target(*found) if found else None
+
+    def id_of_missing(self, title: str) -> str:
+        """RETURNS (str): The id of a title's entity that the dump has no page of."""
+        query = "SELECT item FROM said WHERE title = ? AND item IS NOT NULL"
+        found = self._db.execute(query, (title,)).fetchone()
+        return found[0] if found else title
+
+    def short_description(self, row: int) -> str | None:
+        """RETURNS (str | None): That of an article's item."""
+        query = "SELECT description FROM article WHERE row = ?"
+        return self._db.execute(query, (row,)).fetchone()[0]
 
     def names(self, row: int) -> dict[str, int]:
         """RETURNS (dict): The names of an article with their counts, the most frequent first."""

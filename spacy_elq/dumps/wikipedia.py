@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ElqError, Errors
 from ..files import remove, write_json
 from ..kb.files.locks import exclusive_lock
 from .article_entities import entities
-from .article_texts import DROPPED, LINKS, TextMaker
+from .article_texts import DROPPED, KEPT_MISSING, LINKS, TextMaker
 from .compressed import DumpFile
+from .items import wiki_of
 from .link_store import LinkStore
+from .page_blocks import PageBlock, index_beside, indexed_blocks, page_blocks
+from .page_items import read_page_items
 from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, part_path, write_part
 from .processes import map_in_order
 from .shards import Shards
@@ -33,8 +36,6 @@ KIND = "wikipedia"
 # Wikipedia's licence, and the one until 7 June 2023.
 LICENCE, OLD_LICENCE, NEW_SINCE = "CC-BY-SA-4.0", "CC-BY-SA-3.0", "2023-06-07"
 DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
-# Pages and bytes of XML of a part.
-PART_PAGES, PART_BYTES = 5_000, 64 << 20
 # What pages are counted as, by their kind.
 PAGES = "pages:"
 # Malformed pages that the manifest names.
@@ -49,11 +50,13 @@ class WikipediaOptions:
 
     language (str): Of the wiki; "" for what the dump says.
     propagate (bool): Make mentions of all occurrences of names that a page links, and of its title.
+    keep_missing (bool): Let links to pages that the dump lacks be gold mentions: in an extract.
     format (str): Of the parts.
     """
 
     language: str = ""
     propagate: bool = False
+    keep_missing: bool = False
     format: str = JSONL
 
 
@@ -90,6 +93,8 @@ def convert_wikipedia(
     out: Path,
     options: WikipediaOptions,
     *,
+    items: Sequence[Path] = (),
+    index: Path | None = None,
     workers: int = 1,
     overwrite: bool = False,
     on_progress: OnProgress = lambda position, pages: None,
@@ -98,6 +103,8 @@ def convert_wikipedia(
 
     dump (Path): XML; see `DumpFile`.
     out (Path): Directory of the parts.
+    items (Sequence[Path]): Files that say which items of Wikidata pages are about.
+    index (Path | None): Of a multistream dump; by default, the one beside it.
     workers (int): Number of processes that parse.
     overwrite (bool): Replace an output, finished or not.
     RETURNS (DumpManifest): Describes what was written.
@@ -107,7 +114,9 @@ def convert_wikipedia(
         out.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(out / LOCK, busy=Errors.ELQ366.format(path=out)):
             _make_room(out, overwrite)
-            manifest = _Conversion(file, out, options, workers, on_progress).run()
+            index = index or index_beside(dump)
+            work = _Conversion(file, out, options, items, index, workers, on_progress)
+            manifest = work.run()
             manifest.write(out)
             remove(out / UNFINISHED)
     return manifest
@@ -133,10 +142,13 @@ class _Conversion:
         file: DumpFile,
         out: Path,
         options: WikipediaOptions,
+        items: Sequence[Path],
+        index: Path | None,
         workers: int,
         on_progress: OnProgress,
     ) -> None:
         self.file, self.out, self.options = file, out, options
+        self.items, self.index = items, index
         self.workers, self.on_progress = workers, on_progress
         self.work = out / UNFINISHED
         self.shards = Shards(self.work)
@@ -156,6 +168,7 @@ class _Conversion:
         """RETURNS (State): That of this run, or of one with the same dump and options that was
         interrupted."""
         run = {"dump": self.file.path.name, "bytes": self.file.size, **asdict(self.options)}
+        run["items"] = [path.name for path in self.items]
         state = State.read(self.work / STATE)
         if state is None:
             state = State(run)
@@ -166,20 +179,21 @@ class _Conversion:
 
     def _read_dump(self, state: State) -> None:
         reader = PageReader(self.file)
-        write = _WriteShard(self.shards)
+        blocks = indexed_blocks(reader, self.index) if self.index else page_blocks(reader)
+        todo = (
+            block.without_pages() if self.shards.has(block.number) else block for block in blocks
+        )
         read = 0
-        for block, _ in map_in_order(write, self._new_blocks(reader), self.workers):
+        for block, _ in map_in_order(_WriteShard(self.shards), todo, self.workers):
             read += block.size
-            self.on_progress(self.file.position, read)
+            self.on_progress(block.position, read)
             state.shards = block.number + 1
         state.site, state.problem = reader.site, reader.problem
         state.write(self.work / STATE)
 
-    def _new_blocks(self, reader: PageReader) -> Iterator[_Block]:
-        """YIELDS (_Block): The pages of each shard; none for shards that are there already."""
-        for number, (count, pages) in enumerate(_grouped(reader)):
-            is_there = self.shards.has(number)
-            yield _Block(number, [] if is_there else pages, count, reader.site)
+    def _as_missing(self, block: PageBlock) -> PageBlock:
+        """RETURNS (PageBlock): The block; without its pages if its shard is there already."""
+        return block.without_pages() if self.shards.has(block.number) else block
 
     def _store_links(self, store: LinkStore, state: State) -> None:
         for number in range(state.shards):
@@ -189,6 +203,12 @@ class _Conversion:
                     store.add_page(row, facts)
                     counts.update(_counts_of(facts))
                 store.finish(stage, counts)
+        site = state.site or Site()
+        language = self.options.language or site.language
+        for path in self.items:
+            if not store.is_done(stage := f"items {path}"):
+                store.add_items(read_page_items(path, site.dbname or wiki_of(language), language))
+                store.finish(stage)
         for stage, work in (("targets", store.resolve), ("names", store.count_names)):
             if not store.is_done(stage):
                 work()
@@ -197,7 +217,9 @@ class _Conversion:
     def _write_texts(self, store: LinkStore, number: int) -> None:
         if store.is_done(stage := f"texts {number}"):
             return
-        maker = TextMaker(store.target, propagate=self.options.propagate)
+        options = self.options
+        missing = store.id_of_missing if options.keep_missing else None
+        maker = TextMaker(store.target, propagate=options.propagate, missing=missing)
         write_part(self._path(TEXTS, number), maker.texts_of(self.shards.articles(number)))
         store.finish(stage, maker.counts)
 
@@ -234,45 +256,18 @@ def _group(count: tuple[str, int]) -> tuple[int, int]:
     """RETURNS (tuple): The place of a count in the table: pages, entities, texts, links, each kind
     from many to few."""
     name, number = count
-    groups = ("pages", PAGES, ENTITIES, TEXTS, LINKS, DROPPED)
+    groups = ("pages", PAGES, ENTITIES, TEXTS, LINKS, KEPT_MISSING, DROPPED)
     kind = next((kind for kind in (PAGES, DROPPED) if name.startswith(kind)), name)
     return groups.index(kind) if kind in groups else len(groups), -number
-
-
-class _Block(NamedTuple):
-    """The pages of a shard, which a process reads.
-
-    pages (list[bytes]): As `PageReader` yields them; empty if the shard is there already.
-    size (int): Number of its pages.
-    """
-
-    number: int
-    pages: list[bytes]
-    size: int
-    site: Site
 
 
 @dataclass(frozen=True)
 class _WriteShard:
     shards: Shards
 
-    def __call__(self, block: _Block) -> None:
-        if block.pages:
+    def __call__(self, block: PageBlock) -> None:
+        if block.pages is not None:
             self.shards.write(block.number, block.pages, block.site)
-
-
-def _grouped(pages: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """YIELDS (tuple): Number of the pages of each shard, and the pages."""
-    group: list[bytes] = []
-    size = 0
-    for page in pages:
-        group.append(page)
-        size += len(page)
-        if len(group) == PART_PAGES or size >= PART_BYTES:
-            yield len(group), group
-            group, size = [], 0
-    if group:
-        yield len(group), group
 
 
 def _counts_of(facts: Mapping[str, Any]) -> dict[str, int]:

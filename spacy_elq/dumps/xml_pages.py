@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import ElqError, Errors
@@ -63,6 +64,21 @@ class PageReader:
         self._dump = dump
         self.site = Site()
         self.problem = ""
+
+    @property
+    def path(self) -> Path:
+        """RETURNS (Path): Of the dump."""
+        return self._dump.path
+
+    @property
+    def size(self) -> int:
+        """RETURNS (int): Bytes of the file."""
+        return self._dump.size
+
+    @property
+    def position(self) -> int:
+        """RETURNS (int): How many of them have been read."""
+        return self._dump.position
 
     def __iter__(self) -> Iterator[bytes]:
         """YIELDS (bytes): From where a page begins to where the next one does, in UTF-8.
