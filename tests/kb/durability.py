@@ -1,7 +1,8 @@
 """Checks of what live changes promise: random operations, kills, shared memory.
 
 `run_operations` compares every answer with a plain in-memory model. `kill_writers` and
-`kill_builds` end processes by SIGKILL while they add, compact and build, and check what is left.
+`kill_builds` end processes by SIGKILL while they add, compact and build, and check what is left;
+`kill_embedding` compares it with an undisturbed build, byte for byte.
 `share_memory` measures the memory of processes that have one knowledge base open. Each returns its
 counts and raises an AssertionError at the first difference. Linux only.
 
@@ -19,14 +20,18 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from spacy.vocab import Vocab
 
-from spacy_elq.kb.build import build_kb
+from spacy_elq.kb.build import VectorSource, build_kb
+from spacy_elq.kb.build.parts import Part, build_part, merged_parts
 from spacy_elq.kb.check import check_files
 from spacy_elq.kb.files.names import fold
 from spacy_elq.kb.knowledge_base import FaissKB
@@ -288,6 +293,89 @@ def _build(
             return super().encode(entities)
 
     build_kb(entities, path, Encoder(), batch_size=16, progress=False)
+
+
+class BatchDependent(IntegerEncoder):
+    """Vectors that show what they were made with, as the last bits of floating-point ones do."""
+
+    entities_at_once = 16
+
+    def encode(self, entities: Sequence[Entity]) -> tuple[np.ndarray, np.ndarray]:
+        vectors, owners = super().encode(entities)
+        vectors[:, 0] = sum(map(len, (entity.description for entity in entities)))
+        return vectors, owners
+
+    def count_vectors(self, entity: Entity) -> int:
+        return len(entity.names)
+
+
+def kill_embedding(
+    directory: Path, kills: int, seed: int = 0, encoder: Any = None, count: int = 400
+) -> Counter[str]:
+    """Kill processes that embed, undivided and in two parts. What the last one leaves must be the
+    files of an undisturbed build, to the last bit, and no batch but the one in progress is lost.
+
+    encoder (EncodesEntities): By default one whose vectors differ if batches do.
+    RETURNS (Counter): How many processes were killed, how many batches were made, and how many of
+        them more than once.
+    """
+    rng, found = random.Random(seed), Counter[str]()
+    encoder = encoder or BatchDependent()
+    entities = [
+        Entity(f"Q{i}", " ".join(rng.sample(WORDS, 2)), "long " * rng.randrange(20))
+        for i in range(count)
+    ]
+    build_kb(entities, directory / "whole", encoder, progress=False)
+    whole, path = _contents(directory / "whole"), directory / "kb"
+    batches = -(-count // encoder.entities_at_once)
+    while found["killed"] < kills:
+        parts = rng.choice(([""], ["1/2", "2/2"]))
+        made = killed = 0
+        for part in parts:
+            for last in [False] * rng.randint(1, 5) + [True]:
+                work = partial(_embed, path, entities, encoder, part)
+                when = (1 << 30, 0.0) if last else (rng.randrange(batches), rng.random() / 20)
+                made += _run_and_kill(work, *when)
+                killed += not _is_finished(path, part)
+        if parts != [""]:
+            build_kb(entities, path, merged_parts(path), progress=False)
+        assert _contents(path) == whole, f"kill {found['killed']}: other bytes"
+        assert made - batches <= killed, f"{made} batches for {batches}, {killed} kills"
+        found.update(killed=killed, batches=batches, again=made - batches)
+        for item in directory.glob("kb*"):
+            shutil.rmtree(item)
+    return found
+
+
+def _embed(
+    path: Path,
+    entities: Sequence[Entity],
+    encoder: Any,
+    part: str,
+    acknowledge: Callable[[], None],
+) -> None:
+    source = VectorSource.from_encoder(encoder)
+
+    def batch(entities: Sequence[Entity], first: int) -> tuple[np.ndarray, np.ndarray]:
+        acknowledge()
+        return encoder.encode(entities)
+
+    source = replace(source, batch=batch)
+    if part:
+        build_part(entities, path, source, part, progress=False)
+    elif not path.exists():
+        build_kb(entities, path, source, progress=False)
+
+
+def _is_finished(path: Path, part: str) -> bool:
+    if not part:
+        return path.exists()
+    found = Part.read(Part.parse(part).directory(path))
+    return found is not None and bool(found.files)
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"}
 
 
 def _run_and_kill(

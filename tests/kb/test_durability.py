@@ -36,6 +36,12 @@ def test_killed_builds_leave_all_or_nothing(tmp_path):
     assert durability.kill_builds(tmp_path, 4, seed=1).total() == 4
 
 
+def test_killed_embedding_ends_with_the_same_bytes(tmp_path):
+    found = durability.kill_embedding(tmp_path, 5, seed=1)
+    assert found["killed"] >= 5
+    assert found["again"] <= found["killed"]
+
+
 def test_a_writer_that_fails_does_not_pass_for_a_killed_one(tmp_path, monkeypatch, capfd):
     def fail(*args):
         raise RuntimeError("the writer is broken")
