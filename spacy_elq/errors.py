@@ -764,6 +764,10 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ466 = "There is no engine {name!r}. Known: {known}."
     ELQ467 = "--engine embeds all entities: leave out --part, --merge and --reuse."
+    ELQ470 = (
+        "No page ends in the first {size:,} bytes of {path}. Give a dump of a Wikipedia "
+        "(pages-articles), or entities in files that `kb build` reads."
+    )
     # ELQ50x, ELQ51x: published checkpoints
     ELQ500 = (
         "The parameters in {path} can't be read ({reason}). Give the file that ELQ's training "

@@ -18,6 +18,7 @@ from . import (
     kb,
     link,
     optimize,
+    plan,
     report,
     serve,
     start,
@@ -41,6 +42,7 @@ app.command("import-checkpoint", epilog=import_checkpoint.EXAMPLE)(
 )
 app.command("link", epilog=link.EXAMPLE)(link.link_command)
 app.command("optimize", epilog=optimize.EXAMPLE)(optimize.optimize_command)
+app.command("plan", epilog=plan.EXAMPLE)(plan.plan_command)
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve_command)
 app.command("start", epilog=start.EXAMPLE)(start.start_command)
 app.command("train", epilog=train.EXAMPLE, context_settings=train.OVERRIDES)(train.train_command)

@@ -183,8 +183,20 @@ class EntityEncoder:
         by length, but on a CPU no more than some seconds' work."""
         if self.transformer.device.type != "cpu":
             return MOST_AT_ONCE
-        weights = self.transformer.num_parameters(exclude_embeddings=True)
-        return max(LEAST_AT_ONCE, min(MOST_AT_ONCE, WEIGHTS_AT_ONCE // weights))
+        return max(LEAST_AT_ONCE, min(MOST_AT_ONCE, WEIGHTS_AT_ONCE // self.weights))
+
+    @property
+    def weights(self) -> int:
+        """RETURNS (int): Number of weights that a wordpiece is multiplied with."""
+        return int(self.transformer.num_parameters(exclude_embeddings=True))
+
+    def count_wordpieces(self, entities: Sequence[Entity]) -> int:
+        """RETURNS (int): Wordpieces that `encode` reads, without padding."""
+        if self.settings.template == "elq":
+            return sum(len(self._elq_ids(entity)) for entity in entities)
+        names = chain.from_iterable(map(self._names, entities))
+        described = (_described(entity) for entity in entities if entity.description)
+        return sum(map(len, self._text_ids(list({*names, *described}))))
 
     def count_vectors(self, entity: Entity) -> int:
         """RETURNS (int): The number of vectors that `encode` makes for an entity."""
