@@ -25,7 +25,8 @@ from typing import IO, Any, TextIO, TypeVar, cast
 
 from .errors import ElqError, Errors
 
-OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# Bytes of zstd that are read at once, which may become a thousand times as many.
+ZSTD_BLOCK = 1 << 10
 # Raised when a file is cut, or is not compressed as its name says.
 UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, OSError)
 # Bytes of a line, and so of a text: parsed JSON takes many times as much memory.
@@ -39,6 +40,79 @@ Record = tuple[str, dict[str, Any]]
 Parsed = TypeVar("Parsed")
 # Called with the error of a bad line. If it returns, the line is left out.
 OnBadLine = Callable[[ElqError], None]
+
+
+class _ZstdFrames(io.RawIOBase):
+    """The content of zstd frames. `zstandard.open` takes a cut file for a whole one."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        from zstandard import ZstdDecompressor
+
+        # Frames of zstd's long mode need a window of up to 2 GB.
+        self._new_frame: Callable[[], Any] = ZstdDecompressor(max_window_size=1 << 31).decompressobj
+        self._file = file
+        self._frame = self._new_frame()
+        self._begun = False
+        self._content = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._content:
+            if not self._decompress_more():
+                return 0
+        count = min(len(buffer), len(self._content))
+        buffer[:count] = self._content[:count]
+        self._content = self._content[count:]
+        return count
+
+    def _decompress_more(self) -> bool:
+        """RETURNS (bool): False at the end of the last frame."""
+        from zstandard import ZstdError
+
+        block = self._frame.unused_data or self._file.read(ZSTD_BLOCK)
+        if self._frame.eof:
+            self._frame, self._begun = self._new_frame(), False
+        if not block and self._begun:
+            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+        try:
+            self._content = memoryview(self._frame.decompress(block)) if block else self._content
+        except ZstdError as err:
+            raise OSError(str(err)) from None
+        self._begun = bool(block)
+        return self._begun
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def zstd_reader(file: IO[bytes]) -> IO[bytes]:
+    """RETURNS (BinaryIO): The content of a file that zstd has compressed."""
+    try:
+        return cast(IO[bytes], io.BufferedReader(_ZstdFrames(file), 1 << 17))
+    except ImportError:
+        raise ElqError(Errors.ELQ361) from None
+
+
+def _open_zstd(path: Path, mode: str, **options: Any) -> Any:
+    """As `gzip.open`."""
+    if mode == "rb":
+        return zstd_reader(path.open("rb"))
+    try:
+        from zstandard import open as open_zstd
+    except ImportError:
+        raise ElqError(Errors.ELQ361) from None
+    return open_zstd(path, mode, **options)
+
+
+OPENERS: dict[str, Any] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _open_zstd,
+}
 
 
 def stop(error: ElqError) -> None:
@@ -99,7 +173,7 @@ def sync(path: Path) -> None:
 
 
 def read_lines(path: Path, on_bad: OnBadLine = stop) -> Iterator[tuple[str, str]]:
-    """Stream the lines of a text file, decompressed if its name ends in .gz, .bz2 or .xz.
+    """Stream the lines of a text file, decompressed if its name ends in .gz, .bz2, .xz or .zst.
 
     on_bad (Callable): Called for a line that is not UTF-8 or is longer than `MAX_LINE`.
     YIELDS (tuple[str, str]): "file:line", for messages, and the line with its end.
@@ -338,7 +412,7 @@ def _check_columns(names: Sequence[str], required: Sequence[str], where: str, ad
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write objects as JSON lines, replacing the file as a whole; compressed if its name ends in
-    .gz, .bz2 or .xz.
+    .gz, .bz2, .xz or .zst.
 
     records (Iterable[Mapping[str, Any]]): Consumed while the file is written.
     """

@@ -68,8 +68,9 @@ def create_streamed_reader(
     Registered as "spacy-elq.StreamedTexts.v1", for `max_epochs = -1`: then spaCy neither keeps nor
     shuffles the texts, and reads them again and again.
 
-    path (str | Path | None): A file of spans JSONL (also .gz, .bz2, .xz) or Parquet, a directory of
-        such parts, or a pattern such as "texts/part-*.jsonl". Checked when the reader is called.
+    path (str | Path | None): A file of spans JSONL (also .gz, .bz2, .xz, .zst) or Parquet, a
+        directory of such parts, or a pattern such as "texts/part-*.jsonl". Checked when the reader
+        is called.
     seed (int): Of the order, which is another one in each pass.
     shuffle_buffer (int): Texts that are shuffled at once, after the files were. 0 keeps the order.
     limit (int): Maximum number of texts of a pass; 0 reads all.

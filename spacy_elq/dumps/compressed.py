@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from ..errors import ElqError, Errors
-from ..files import check_file
+from ..files import check_file, zstd_reader
 
-# Bytes read at once; of zstd less, which may become a thousand times as many.
-BLOCK, ZSTD_BLOCK = 1 << 17, 1 << 10
+# Bytes read at once.
+BLOCK = 1 << 17
 # How archives begin, which hold files rather than compress one.
 ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"PK\x03\x04": "zip", b"Rar!": "rar"}
 
@@ -70,59 +70,10 @@ def _decompressed(path: Path, file: io.BufferedReader) -> IO[bytes]:
     return file
 
 
-class _ZstdFrames(io.RawIOBase):
-    """The content of zstd frames. `zstandard.open` takes a cut file for a whole one."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        from zstandard import ZstdDecompressor
-
-        # Frames of zstd's long mode need a window of up to 2 GB.
-        self._new_frame: Callable[[], Any] = ZstdDecompressor(max_window_size=1 << 31).decompressobj
-        self._file = file
-        self._frame = self._new_frame()
-        self._begun = False
-        self._content = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._content:
-            if not self._decompress_more():
-                return 0
-        count = min(len(buffer), len(self._content))
-        buffer[:count] = self._content[:count]
-        self._content = self._content[count:]
-        return count
-
-    def _decompress_more(self) -> bool:
-        """RETURNS (bool): False at the end of the last frame."""
-        from zstandard import ZstdError
-
-        block = self._frame.unused_data or self._file.read(ZSTD_BLOCK)
-        if self._frame.eof:
-            self._frame, self._begun = self._new_frame(), False
-        if not block and self._begun:
-            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-        try:
-            self._content = memoryview(self._frame.decompress(block)) if block else self._content
-        except ZstdError as err:
-            raise OSError(str(err)) from None
-        self._begun = bool(block)
-        return self._begun
-
-
-def _open_zstd(file: IO[bytes]) -> IO[bytes]:
-    try:
-        return cast(IO[bytes], io.BufferedReader(_ZstdFrames(file), BLOCK))
-    except ImportError:
-        raise ElqError(Errors.ELQ361) from None
-
-
 # How a compressed file begins → what reads it.
 OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.open,
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": _open_zstd,
+    b"\x28\xb5\x2f\xfd": zstd_reader,
 }

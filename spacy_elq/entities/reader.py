@@ -30,7 +30,7 @@ def read_entities(
     """Stream the entities of a file, or of the parts of a catalogue in the order of their names.
 
     path (str | Path): A file, a directory of files, or a pattern; see `part_files`. UTF-8;
-        decompressed if a name ends in .gz, .bz2 or .xz.
+        decompressed if a name ends in .gz, .bz2, .xz or .zst.
     format (str): "jsonl", "csv", "tsv", "parquet", or "elq" for ELQ's `entity.jsonl`. If empty,
         the suffix of each file decides.
     columns (Sequence[str]): The columns of tables whose first line does not name them.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from spacy_elq import ElqError
 from spacy_elq.corpora.spans_jsonl import text_from_doc
 from spacy_elq.corpora.streamed import create_streamed_reader
+from spacy_elq.files import write_jsonl
 
 NLP = spacy.blank("en")
 
@@ -129,8 +130,13 @@ def test_compressed_parts_and_a_pattern(tmp_path):
     write_parts(tmp_path / "texts", [2])
     with gzip.open(tmp_path / "texts" / "part-00001.jsonl.gz", "wt") as file:
         file.write('{"text": "compressed"}\n')
+    write_jsonl(tmp_path / "texts" / "part-00002.jsonl.zst", [{"text": "by zstd"}])
     reader = create_streamed_reader(tmp_path / "texts", shuffle_buffer=0)
-    assert texts_of(reader) == ["text 0.0", "text 0.1", "compressed"]
+    assert texts_of(reader) == ["text 0.0", "text 0.1", "compressed", "by zstd"]
+    content = (tmp_path / "texts" / "part-00002.jsonl.zst").read_bytes()
+    (tmp_path / "cut.jsonl.zst").write_bytes(content[:-3])
+    with pytest.raises(ElqError, match=r"ELQ301.*cut\.jsonl\.zst"):
+        texts_of(create_streamed_reader(tmp_path / "cut.jsonl.zst"))
     reader = create_streamed_reader(f"{tmp_path}/texts/*.gz", shuffle_buffer=0)
     assert texts_of(reader) == ["compressed"]
 
