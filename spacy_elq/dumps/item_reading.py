@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .compressed import DumpFile
-from .item_blocks import ParsedBlock, parse_block
+from .item_blocks import BROKEN, ParsedBlock, parse_block
 from .item_store import ItemStore, Progress
 from .items import ItemReader
 from .line_blocks import LineBlock, line_blocks
@@ -18,6 +18,8 @@ from .processes import map_in_order
 COMMIT_EVERY = 5.0
 # Broken lines that are named.
 NAMED = 5
+# Broken lines after which a file without a single good one is no dump.
+GIVE_UP = 1000
 # Called with a position in the dump file, and with the number of lines until there.
 OnProgress = Callable[[int, int], object]
 
@@ -25,7 +27,7 @@ OnProgress = Callable[[int, int], object]
 def read_items(
     dump: DumpFile, store: ItemStore, reader: ItemReader, workers: int, on_progress: OnProgress
 ) -> None:
-    """Store what is not in the store yet.
+    """Store what is not in the store yet. Most of a file that is no dump is not read.
 
     workers (int): Number of processes that parse.
     """
@@ -36,6 +38,8 @@ def read_items(
         store.add(parsed.items)
         _advance(progress, block, parsed)
         on_progress(block.position, progress.lines)
+        if progress.not_stored.get(BROKEN, 0) >= GIVE_UP and not progress.is_dump:
+            return
         if time.monotonic() - committed > COMMIT_EVERY:
             store.commit()
             committed = time.monotonic()
@@ -53,6 +57,7 @@ def _advance(progress: Progress, block: LineBlock, parsed: ParsedBlock) -> None:
         progress.is_open = block.text.lstrip().startswith(b"[")
     if block.text.rstrip().endswith(b"]"):
         progress.is_open = False
+    progress.is_dump |= bool(parsed.items.labels) or not parsed.counts.keys() <= {BROKEN}
     progress.lines += parsed.lines
     progress.offset = block.end
     progress.not_stored = dict(Counter(progress.not_stored) + parsed.counts)

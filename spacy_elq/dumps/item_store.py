@@ -37,6 +37,7 @@ class Progress:
     reading (dict): The dump and the settings that determine what is stored.
     writing (dict): The settings that determine what is written of that.
     offset, lines (int): Decompressed bytes and lines of the dump that are in the store.
+    is_dump (bool): Whether one of them was as Wikidata writes them.
     is_open (bool): Whether they are an array without its closing bracket.
     is_read (bool): Whether they are all of it.
     parts, row (int): Parts that are written, and the last row that they have.
@@ -50,6 +51,7 @@ class Progress:
     writing: dict[str, object] = field(default_factory=dict)
     offset: int = 0
     lines: int = 0
+    is_dump: bool = False
     is_open: bool = False
     is_read: bool = False
     parts: int = 0

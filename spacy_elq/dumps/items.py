@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,7 +165,7 @@ def parse_line(line: bytes) -> list[Any]:
     RETURNS (list): Its values: none for a bracket and for a blank line, usually one.
     RAISES (ValueError, RecursionError): If it is not JSON.
     """
-    text = line.strip().rstrip(b",")
+    text = line.removeprefix(BOM_UTF8).strip().rstrip(b",")
     if text in (b"", b"[", b"]"):
         return []
     try:

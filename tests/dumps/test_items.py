@@ -121,6 +121,7 @@ def test_wikipedia_of_a_language(language, wiki):
     ("line", "values"),
     [
         (b"[\n", []),
+        (b"\xef\xbb\xbf[\r\n", []),
         (b"]\r\n", []),
         (b"  \n", []),
         (b'{"a": 1},\n', [{"a": 1}]),

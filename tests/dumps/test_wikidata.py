@@ -161,6 +161,12 @@ def test_no_dump(tmp_path, data):
         convert(tmp_path, data)
 
 
+def test_little_is_read_of_a_file_that_is_no_dump(tmp_path, monkeypatch):
+    monkeypatch.setattr(line_blocks.line_blocks, "__defaults__", (0, 1000))
+    with pytest.raises(ElqError, match=r"ELQ364.*\(10[0-9]{2} broken lines; line 1: "):
+        convert(tmp_path, b"<page>\n" * 50_000)
+
+
 def test_no_entity_of_the_language(tmp_path):
     with pytest.raises(ElqError, match="7 no label"):
         convert(tmp_path, dump_of(ITEMS[:2] + ITEMS[3:] + CLASSES[:3]), languages=["xx"])
