@@ -61,6 +61,7 @@ def serve_command(
         echo_note(begin, quiet=quiet)
         serve(bound, nlp, options, quiet=quiet)
         return
+    _check_exists(pipeline)  # each worker loads it, and says what else is wrong
     echo_note(begin, quiet=quiet)
     if not serve_from_workers(bound, load, options, workers, quiet=quiet):
         raise typer.Exit(1)
@@ -70,6 +71,14 @@ def _load(pipeline: str, gpu_id: int) -> Language:
     nlp = load_pipeline(pipeline, gpu_id)
     require_elq(nlp, pipeline)
     return nlp
+
+
+def _check_exists(pipeline: str) -> None:
+    from spacy.util import is_package
+
+    if not is_package(pipeline) and not Path(pipeline, "config.cfg").is_file():
+        reason = "there is no such package, and no directory with a config.cfg"
+        raise ElqError(Errors.ELQ401.format(name=pipeline, reason=reason))
 
 
 def _check_installed() -> None:

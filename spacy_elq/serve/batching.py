@@ -14,7 +14,7 @@ from .refusals import Refused
 P = ParamSpec("P")
 T = TypeVar("T")
 Answers = list[dict[str, Any]]
-# Seconds to wait for requests that may come along, if the last batch had more than one.
+# Seconds to wait for requests that may come along.
 MAX_WAIT = 0.005
 # A batch that has so much is not waited for, and takes no further request.
 BATCH_TEXTS = 64
@@ -114,15 +114,16 @@ class Batcher:
                 self._queue.task_done()
 
     async def _collect(self) -> list[Waiting]:
-        """RETURNS (list[Waiting]): The requests of the next batch. Where they came one at a time,
-        the next is not kept waiting for others."""
+        """RETURNS (list[Waiting]): The requests of the next batch. It is waited for those who were
+        just answered, and may ask again; a single client is not kept waiting."""
+        expected = self._last + self._queue.qsize()
         batch = [await self._queue.get()]
         loop = asyncio.get_running_loop()
         deadline = loop.time() + MAX_WAIT
         while not _is_full(batch):
             if not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            elif len(batch) >= self._last or loop.time() >= deadline:
+            elif len(batch) >= expected or loop.time() >= deadline:
                 break
             else:
                 await asyncio.sleep(MAX_WAIT / 5)

@@ -106,7 +106,7 @@ class Guard:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else UNKNOWN_PATH
-        path = getattr(scope.get("route"), "path", UNKNOWN_PATH)
+        path = getattr(scope.get("route"), "path", scope.get("root_path")) or UNKNOWN_PATH
         self.count(method, path, status, seconds)
         log.info("%s %s %d %.1f ms", method, path, status, seconds * 1000)
 

@@ -35,6 +35,8 @@ log = logging.getLogger("spacy_elq.serve")
 HEAD_SECONDS = 15.0
 IDLE_SECONDS = 30
 STOP_SECONDS = 60
+# Seconds after which a worker that does not answer is replaced: it imports torch before it does.
+START_SECONDS = 120
 MAX_CONNECTIONS = 1000
 BACKLOG = 512
 
@@ -123,6 +125,7 @@ def make_config(make: Callable[[], FastAPI], workers: int, *, quiet: bool) -> uv
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
     )
 
 

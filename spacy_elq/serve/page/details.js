@@ -1,15 +1,20 @@
 // A mention that was chosen: its entity, its candidates, and what decided.
 
-import { $, make, show } from "./dom.js";
+import { $, make } from "./dom.js";
 import { hueOf } from "./spans.js";
 
 const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 const percent = (value) => `${(100 * value).toFixed(value < 0.995 ? 0 : 1)} %`;
 
+/* Shows that no mention is chosen. */
+export function clearDetails() {
+  const hint = "Choose a mention to see its entity, its candidates, and what decided.";
+  $("details").replaceChildren(make("p", { class: "quiet" }, hint));
+}
+
 /* Shows a link; its candidates have shares once the explanation is there. */
 export function showDetails(text, link, explained) {
-  const panel = $("details");
-  panel.replaceChildren(
+  $("details").replaceChildren(
     make("h2", { dir: "auto" }, link.title),
     make("p", {},
       make("span", { class: "chip", hue: hueOf(link.type) }, link.type), " ",
@@ -19,7 +24,6 @@ export function showDetails(text, link, explained) {
     make("h3", {}, "Candidates"),
     explained ? candidatesExplained(explained, text) : candidates(link),
   );
-  show(panel, true);
 }
 
 function scores(link, explained) {
@@ -32,7 +36,7 @@ function scores(link, explained) {
   if (explained && explained.nil_score !== null) {
     rows.push(["that it means none of them: log P", score(explained.nil_score)]);
   }
-  if (explained && explained.names.length) rows.push(["Names in the knowledge base", explained.names.join(", ")]);
+  if (explained && explained.names.length) rows.push(["as a name", explained.names.join(", ")]);
   return make("dl", { class: "scores" },
     ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
