@@ -524,8 +524,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "{path} is of {wiki}, which is not the Wikipedia of one of the languages. Give its "
         "language with --language too."
     )
-    ELQ340 = "NIF needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
-    ELQ343 = "{path} can't be read as Turtle ({reason}). NIF is read as Turtle or N-Triples."
+    ELQ340 = "RDF (NIF, OWL, SKOS) needs rdflib. Install it with: pip install 'spacy-elq[nif]'"
+    ELQ343 = (
+        "{path} can't be read as {syntax} ({reason}). RDF is read as Turtle or N-Triples, an "
+        "ontology also as RDF/XML."
+    )
     ELQ344 = "{where}: the context {context} of {phrase} has no text (nif:isString)."
     ELQ345 = (
         'Text {number} has the same URI as an earlier one, {uri}. URIs (the field "uri") must be '
@@ -631,6 +634,15 @@ class Errors(metaclass=ErrorsWithCodes):
         '"value": …}}.'
     )
     ELQ381 = "{where}: the annotation has no TextPositionSelector in its target."
+    ELQ383 = "{where}: this can't be read as OBO: {line!r}. A line is a tag, a colon and a value."
+    ELQ384 = (
+        "{path} holds no names of concepts. Give UMLS's MRCONSO.RRF, with MRDEF.RRF and MRSTY.RRF "
+        "beside it."
+    )
+    ELQ385 = (
+        "{where}: the row is too short, or its concept comes after a greater one. Give UMLS's "
+        "files as they are: sorted, with all columns."
+    )
     ELQ401 = "Can't load the pipeline {name}: {reason}"
     ELQ402 = "Can't use GPU {gpu}: {reason}"
     ELQ403 = (

@@ -347,6 +347,7 @@ def read_table(
     on_bad: OnBadLine = stop,
     *,
     columns: Sequence[str] = (),
+    rename: Callable[[list[str]], list[str]] = list,
     advice: str = "",
 ) -> Iterator[Record]:
     """Stream the rows of a table; blank lines are skipped. Empty columns at the end, as
@@ -357,6 +358,7 @@ def read_table(
     on_bad (Callable): Called for a row with another number of cells than there are columns.
     columns (Sequence[str]): The columns; if empty, the first line names them. A first line that
         names just these is no row.
+    rename (Callable): Gives the columns the names that they have in rows.
     advice (str): Ends the message about columns that are wrong.
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object of strings.
     RAISES (ElqError): If the rows after some place can't be told apart.
@@ -367,14 +369,15 @@ def read_table(
     try:
         where = "--columns" if columns else f"{path}:1: the first line"
         header = [name.strip() for name in columns or next(rows, [])]
-        names = _without_blank_end(header, 0)
+        named = _without_blank_end(header, 0)
+        names = rename(named)
         _check_columns(names, required, where, advice)
         end = rows.line_num
         for row in rows:
             where, end = f"{path}:{end + 1}", rows.line_num
             may_be_shorter = columns or len(row) <= len(header)
             cells = _without_blank_end(row, len(names)) if may_be_shorter else row
-            if columns and end == 1 and [cell.strip() for cell in cells] == names:
+            if columns and end == 1 and [cell.strip() for cell in cells] == named:
                 continue
             if row and len(cells) != len(names):
                 counts = {"found": len(row), "expected": len(names)}

@@ -45,8 +45,8 @@ Entities = Annotated[
     Path,
     typer.Argument(
         metavar="ENTITIES",
-        help="Entity file: JSONL, CSV, TSV or Parquet; .gz, .bz2, .xz; or a directory or a pattern "
-        "of its parts",
+        help="Entity file: JSONL, CSV, TSV, Parquet, OBO, OWL or SKOS; .gz, .bz2, .xz; or a "
+        "directory or a pattern of its parts",
     ),
 ]
 From = Annotated[
@@ -54,8 +54,9 @@ From = Annotated[
     typer.Option(
         "--from",
         "-f",
-        help="Format of ENTITIES: jsonl, csv, tsv, parquet, or elq (ELQ's entity.jsonl); "
-        "otherwise the file's name decides",
+        help="Format of ENTITIES: jsonl, csv, tsv, parquet; obo (.obo), rdf (OWL, SKOS: .owl, "
+        ".ttl, .rdf, .nt), rrf (UMLS's MRCONSO.RRF); scispacy (its concepts), elq (ELQ's "
+        "entity.jsonl); otherwise the file's name decides",
     ),
 ]
 Encoder = Annotated[

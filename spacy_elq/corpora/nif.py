@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from ..entities.rdf import TURTLE, parse_graph, require_rdflib
 from ..errors import ElqError, Errors
 from ..files import atomic_file
 from ..gold import NIL
@@ -75,7 +76,7 @@ def read_nif(path: Path, entities: EntityUris, stats: ConversionStats) -> Iterat
         be of no entity are the field "nil".
     RAISES (ElqError): If the file is not Turtle, or lacks what NIF requires.
     """
-    graph = _parse(path)
+    graph = parse_graph(path, TURTLE)
     texts = {context: str(text) for context, text in graph.subject_objects(_nif("isString"))}
     spans: dict[Node, list[dict[str, Any]]] = {context: [] for context in texts}
     for phrase, context in graph.subject_objects(_nif("referenceContext")):
@@ -102,7 +103,7 @@ def write_nif(texts: Iterable[LinkedText], path: Path, entities: EntityUris) -> 
     entities (EntityUris): Maps entities to URIs.
     RAISES (ElqError): If two texts have the same `uri`.
     """
-    _require_rdflib()
+    require_rdflib()
     seen: set[str] = set()
     with atomic_file(path) as partial, partial.open("w", encoding="utf8") as file:
         for number, linked in enumerate(texts):
@@ -112,35 +113,6 @@ def write_nif(texts: Iterable[LinkedText], path: Path, entities: EntityUris) -> 
             seen.add(base)
             # Turtle may repeat its prefixes, so each text is written on its own.
             file.write(_graph(linked, base, entities).serialize(format="turtle"))
-
-
-def _require_rdflib() -> None:
-    try:
-        import rdflib  # noqa: F401
-    except ImportError:
-        raise ElqError(Errors.ELQ340) from None
-
-
-def _parse(path: Path) -> Graph:
-    _require_rdflib()
-    from rdflib import Graph
-    from rdflib.exceptions import ParserError
-
-    graph = Graph(bind_namespaces="none")
-    try:
-        with path.open("rb") as file:
-            return graph.parse(file, format="turtle")
-    # rdflib's parser raises the last three for files that are cut or nested too deeply.
-    except (
-        SyntaxError,
-        ValueError,
-        ParserError,
-        AssertionError,
-        IndexError,
-        RecursionError,
-    ) as err:
-        reason = " ".join(str(err).split())[:120] or "it ends too early"
-        raise ElqError(Errors.ELQ343.format(path=path, reason=reason)) from None
 
 
 def _nif(name: str) -> Node:

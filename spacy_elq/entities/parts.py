@@ -8,8 +8,13 @@ from pathlib import Path
 from ..errors import ElqError, Errors
 from ..files import OPENERS, check_file
 
-# Other names of JSON lines.
-ALIASES = {".json": "jsonl", ".ndjson": "jsonl"}
+# Formats that have other suffixes than their names.
+ALIASES = {
+    ".json": "jsonl",
+    ".ndjson": "jsonl",
+    **dict.fromkeys((".owl", ".ttl", ".nt", ".skos"), "rdf"),
+    ".RRF": "rrf",
+}
 
 
 def part_files(path: Path, what: str = "entities file") -> list[Path]:

@@ -1,5 +1,5 @@
-"""Entity files: JSON lines, tables, or ELQ's own format; `id` and `title` are required. What is
-read may be several files, the parts of one catalogue."""
+"""Entity files: JSON lines, tables, ontologies, and formats of other tools; `id` and `title` are
+required. What is read may be several files, the parts of one catalogue."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from ..errors import ElqError, Errors
 from ..files import DIALECTS, Record, read_jsonl
 from ..types import Entity
 from .elq import read_elq_entities
+from .obo import read_obo
 from .parts import format_of, part_files
+from .rdf import read_rdf
 from .records import entity_from_dict
 from .tables import read_parquet, read_text_table
+from .umls import read_rrf, read_scispacy
 
 ELQ = "elq"
 READERS: dict[str, Callable[..., Iterator[Record]]] = {
@@ -21,6 +24,10 @@ READERS: dict[str, Callable[..., Iterator[Record]]] = {
     "csv": partial(read_text_table, dialect="csv"),
     "tsv": partial(read_text_table, dialect="tsv"),
     "parquet": read_parquet,
+    "obo": read_obo,
+    "rdf": read_rdf,
+    "rrf": read_rrf,
+    "scispacy": read_scispacy,
 }
 
 
@@ -31,8 +38,8 @@ def read_entities(
 
     path (str | Path): A file, a directory of files, or a pattern; see `part_files`. UTF-8;
         decompressed if a name ends in .gz, .bz2, .xz or .zst.
-    format (str): "jsonl", "csv", "tsv", "parquet", or "elq" for ELQ's `entity.jsonl`. If empty,
-        the suffix of each file decides.
+    format (str): A key of `READERS`, or "elq" for ELQ's `entity.jsonl`. If empty, the suffix of
+        each file decides.
     columns (Sequence[str]): The columns of tables whose first line does not name them.
     YIELDS (Entity): The entities; unknown fields are kept in `extra`.
     RAISES (ElqError): On the first bad record, with its file and line.

@@ -11,9 +11,22 @@ from typing import Any
 from ..errors import ElqError, Errors, Warnings
 from ..files import Record, read_table
 from .records import FIELDS
+from .umls import typed
 
 # Between the aliases in a cell.
 SEPARATOR = "|"
+# Columns of tables of concepts, as biomedical tools have them → fields of entities. They are read
+# so in tables with a "name", no "title", and one of the others.
+OBSOLETE, TYPES = "is obsolete", "all types"
+CONCEPTS = {
+    "id": "id",
+    "name": "title",
+    "synonyms": "aliases",
+    "definition": "description",
+    "types": TYPES,
+    "obsolete": OBSOLETE,
+}
+YES = ("1", "true", "yes", "y", "t", "obsolete")
 # Rows of a Parquet file that are in memory at once.
 ROWS_AT_ONCE = 4096
 # Of spaCy's entity-linking tutorial.
@@ -28,11 +41,40 @@ def read_text_table(path: Path, dialect: str, columns: Sequence[str] = ()) -> It
     YIELDS (tuple[str, dict]): "file:line", for messages, and the row as an object.
     """
     advice = "" if columns else ADVICE
-    rows = read_table(path, ("id", "title"), dialect, columns=columns, advice=advice)
+    concepts = _ConceptColumns()
+    rows = read_table(
+        path, ("id", "title"), dialect, columns=columns, rename=concepts.rename, advice=advice
+    )
     for i, (where, row) in enumerate(rows):
         if i == 0:
             _warn_of_misspellings(row, "--columns" if columns else f"{path}:1")
-        yield where, _with_alias_list({name: cell for name, cell in row.items() if cell})
+        record = concepts.entity({name: cell for name, cell in row.items() if cell})
+        if record is not None:
+            yield where, _with_alias_list(record)
+
+
+class _ConceptColumns:
+    """Columns of a table of concepts, which is told by its header."""
+
+    def __init__(self) -> None:
+        self.are_there = False
+
+    def rename(self, names: list[str]) -> list[str]:
+        """RETURNS (list[str]): The columns, those of concepts as fields of entities."""
+        known = [CONCEPTS.get(name.lower(), name) for name in names]
+        self.are_there = (
+            "title" not in names and "title" in known and len({*known} - {*names, "id"}) > 1
+        )
+        return known if self.are_there else names
+
+    def entity(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """RETURNS (dict | None): The entity of a row; None if it is obsolete."""
+        if not self.are_there:
+            return row
+        if row.pop(OBSOLETE, "").strip().lower() in YES:
+            return None
+        types = [each.strip() for each in row.pop(TYPES, "").split(SEPARATOR)]
+        return row | typed([each for each in types if each])
 
 
 def _warn_of_misspellings(names: Iterable[str], where: str) -> None:

@@ -107,6 +107,8 @@ OTHERS_NAMES = {
     "annotation.conf": "brat",
     "tools.conf": "brat",
     "ner.manual": "Prodigy",
+    "linker.kb.cui_to_entity": "scispaCy",
+    "max_entities_per_mention": "scispaCy",
     "spans.manual": "Prodigy",
     "vectors.db": "a file that Milvus Lite makes",
     "elq/kb": "in the directory of a pipeline",
