@@ -4,6 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from spacy.training.initialize import init_nlp
+from spacy.util import load_config
+
+from spacy_elq import ElqError
+from spacy_elq.training import processes
+from spacy_elq.training.loop import TrainingRun
 
 from .training_runs import losses_of, run_trainings, weights
 
@@ -89,3 +95,17 @@ def test_processes_that_cannot_train_together_end(make_config, tmp_path):
         for config in (same, uneven)
     ]
     run_trainings(*jobs)
+
+
+@pytest.mark.slow
+def test_what_processes_must_have_in_common(make_config, tmp_path, monkeypatch):
+    nlp = init_nlp(load_config(make_config(), interpolate=False))
+    training_run = TrainingRun(nlp, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "gather", lambda value: [value, True])
+        with pytest.raises(ElqError, match=r"ELQ166.*all machines share"):
+            training_run.run()
+    nlp.add_pipe("tagger")
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with pytest.raises(ElqError, match=r"ELQ165.*'tagger'"):
+        TrainingRun(nlp, tmp_path)
