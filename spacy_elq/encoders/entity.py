@@ -198,6 +198,12 @@ class EntityEncoder:
         described = (_described(entity) for entity in entities if entity.description)
         return sum(map(len, self._text_ids(list({*names, *described}))))
 
+    @property
+    def embeds_names(self) -> bool:
+        """RETURNS (bool): Whether each name of an entity has a vector, in which the other aliases
+        have no share."""
+        return self.settings.template == "names" and self.settings.alias_vectors
+
     def count_vectors(self, entity: Entity) -> int:
         """RETURNS (int): The number of vectors that `encode` makes for an entity."""
         return len(self._names(entity)) if self.settings.template == "names" else 1

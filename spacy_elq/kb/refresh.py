@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -23,11 +23,14 @@ class RefreshCounts:
     """How two knowledge bases differ.
 
     reused (int): Entities of both whose names and descriptions are the same: so are their vectors.
+    renamed (int): Entities of both with the same title and description but other aliases: the new
+        ones are embedded.
     changed (int): Entities of both that are embedded again.
     added, removed (int): Entities of only the newer, only the older one.
     """
 
     reused: int = 0
+    renamed: int = 0
     changed: int = 0
     added: int = 0
     removed: int = 0
@@ -46,6 +49,7 @@ class OldVectors:
     def __init__(self, view: View, manifest: Manifest, encoder: EncodesEntities) -> None:
         self._view, self._manifest, self._encoder = view, manifest, encoder
         self._made = VectorSource.from_encoder(encoder)
+        self._embeds_names = getattr(encoder, "embeds_names", False)
         self.counts = RefreshCounts(removed=len(view))
         for old, new in (
             (manifest.fingerprint, self._made.fingerprint),
@@ -58,10 +62,13 @@ class OldVectors:
         """YIELDS (Entity): The entities of the newer knowledge base, which are counted."""
         rest = iter(entities)
         while batch := list(islice(rest, BATCH)):
+            old = self._old(batch)
+            reused = sum(each.names == batch[i].names for i, (_, each) in old.items())
+            renamed = len(old) - reused if self._embeds_names else 0
             known = sum(row is not None for row in self._rows(batch))
-            reused = len(self._unchanged(batch))
             self.counts.reused += reused
-            self.counts.changed += known - reused
+            self.counts.renamed += renamed
+            self.counts.changed += known - reused - renamed
             self.counts.added += len(batch) - known
             self.counts.removed -= known
             yield from batch
@@ -86,27 +93,57 @@ class OldVectors:
         )
 
     def _batch(self, entities: Sequence[Entity], start: int) -> OwnedVectors:
-        rows = self._unchanged(entities)
-        vectors, owners = self._view.vectors_of(np.fromiter(rows.values(), np.int64))
-        owners = np.fromiter(rows, np.int64)[owners]
-        if others := [i for i in range(len(entities)) if i not in rows]:
-            made, places = self._encoder.encode([entities[i] for i in others])
-            vectors = np.concatenate([vectors, made])
-            owners = np.concatenate([owners, np.array(others)[places]])
-        order = np.argsort(owners, kind="stable")
-        return vectors[order], owners[order]
+        done, named = self._copied(entities)
+        parts = {i: _without(e, named.get(i, {})) for i, e in enumerate(entities) if i not in done}
+        new = {i: part for i, part in parts.items() if i not in named or part.aliases}
+        made = self._encoded(new)
+        for i, known in named.items():
+            vectors = dict(zip(parts[i].names, made.pop(i, ()), strict=False)) | known
+            done[i] = np.stack([vectors[name] for name in entities[i].names])
+        done |= made
+        blocks = [done[i] for i in range(len(entities))]
+        return np.concatenate(blocks), np.repeat(np.arange(len(blocks)), list(map(len, blocks)))
 
-    def _unchanged(self, entities: Sequence[Entity]) -> dict[int, int]:
-        """RETURNS (dict): Position of each entity that has the text it had → its old row."""
+    def _copied(
+        self, entities: Sequence[Entity]
+    ) -> tuple[dict[int, np.ndarray], dict[int, dict[str, np.ndarray]]]:
+        """RETURNS (tuple): By position, all vectors of the entities that have the names they had,
+        and of those with other aliases the vector of each name they had."""
+        old = self._old(entities)
+        vectors, owners = self._view.vectors_of(np.array([row for row, _ in old.values()], int))
+        limits = np.searchsorted(owners, np.arange(len(old) + 1))
+        done, named = {}, {}
+        for (i, (_, before)), start, end in zip(old.items(), limits, limits[1:], strict=False):
+            if before.names == entities[i].names:
+                done[i] = vectors[start:end]
+            elif self._embeds_names and end - start == len(before.names):
+                named[i] = dict(zip(before.names, vectors[start:end], strict=True))
+        return done, named
+
+    def _encoded(self, entities: dict[int, Entity]) -> dict[int, np.ndarray]:
+        """RETURNS (dict): The vectors of each entity, by its position."""
+        if not entities:
+            return {}
+        vectors, owners = self._encoder.encode(list(entities.values()))
+        limits = np.searchsorted(owners, np.arange(1, len(entities)))
+        return dict(zip(entities, np.split(vectors, limits), strict=True))
+
+    def _old(self, entities: Sequence[Entity]) -> dict[int, tuple[int, Entity]]:
+        """RETURNS (dict): Position of each entity with the title and description it had → its old
+        row and record."""
         rows = {i: row for i, row in enumerate(self._rows(entities)) if row is not None}
         records = self._view.records(list(rows.values()))
         pairs = zip(rows.items(), records, strict=True)
-        return {i: row for (i, row), old in pairs if _text(old) == _text(entities[i])}
+        return {i: (row, old) for (i, row), old in pairs if _text(old) == _text(entities[i])}
 
     def _rows(self, entities: Sequence[Entity]) -> list[int | None]:
         return self._view.rows([entity.id for entity in entities])
 
 
-def _text(entity: Entity) -> tuple[object, ...]:
-    """RETURNS (tuple): All that an encoder reads of an entity."""
-    return entity.title, entity.description, entity.names
+def _text(entity: Entity) -> tuple[str, str]:
+    return entity.title, entity.description
+
+
+def _without(entity: Entity, named: Container[str]) -> Entity:
+    """RETURNS (Entity): The entity without the aliases that have vectors."""
+    return replace(entity, aliases=tuple(name for name in entity.aliases if name not in named))

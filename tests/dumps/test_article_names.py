@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from spacy.vocab import Vocab
 
 from spacy_elq.dumps.parts import DumpManifest, part_path, write_part
 from spacy_elq.dumps.wikidata import WikidataOptions, convert_wikidata
 from spacy_elq.entities.reader import read_entities
 from spacy_elq.errors import ElqError
+from spacy_elq.kb.build import build_kb
+from spacy_elq.kb.files.names import loose_key, name_words
+from spacy_elq.kb.knowledge_base import FaissKB
 
+from ..kb.helpers import HashEncoder
 from .wikidata_json import dump_of, item, term
 
 ARTICLES = [
@@ -67,6 +73,19 @@ def test_names_have_counts(tmp_path, wikipedia, format):
     assert (other.aliases, other.description) == ((), "")
     assert manifest.counts["with an article"] == 2
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"entities", "manifest.json"}
+
+
+def test_counts_and_popularity_reach_the_knowledge_base(tmp_path, wikipedia):
+    convert(tmp_path, wikipedia)
+    entities = read_entities(tmp_path / "out" / "entities")
+    build_kb(entities, tmp_path / "kb", HashEncoder(), progress=False)
+    view = FaissKB.open(tmp_path / "kb", Vocab()).view
+    keys = np.array([loose_key(name_words("Vienna"))], dtype=np.uint64)
+    _, names = view.find_names(keys)
+    counts = np.rint(np.expm1(names["log_count"].astype(float)))
+    # Vienna itself as its title and as an alias, and the other item of that name.
+    assert [*zip(names["row"].tolist(), counts.tolist(), strict=True)] == [(0, 9), (2, 0)]
+    assert np.isfinite(view.popularity(np.array([0, 1, 2]))).all()
 
 
 def test_the_language_has_to_be_one_of_those_asked_for(tmp_path, wikipedia):

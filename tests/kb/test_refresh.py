@@ -55,6 +55,26 @@ def test_what_is_encoded_decides(kb, tmp_path, second, changes):
     assert second.encoded == ["Q90"]
 
 
+def test_only_new_names_are_embedded_if_each_has_its_vector(kb, tmp_path, queries, vocab):
+    class NameEncoder(HashEncoder):
+        embeds_names = True
+
+        def encode(self, entities):
+            self.names = [entity.names for entity in entities]
+            return super().encode(entities)
+
+    names = {"Q90": ("Lutetia", "City of Light", "Paname"), "Q167646": (), "Q4": ("chk", "Paris")}
+    entities = [
+        replace(entity, aliases=names.get(entity.id, entity.aliases)) for entity in ENTITIES
+    ]
+    encoder = NameEncoder()
+    counts = refresh(kb, tmp_path / "new", [NEW, *entities], encoder)
+    assert counts == RefreshCounts(reused=42, renamed=3, added=1)
+    assert encoder.encoded == ["N1", "Q90", "Q4"]
+    assert encoder.names == [NEW.names, ("Paris", "Lutetia", "Paname"), ("!!!", "chk", "Paris")]
+    check_equal(FaissKB.open(tmp_path / "new", vocab), [NEW, *entities], encoder, queries)
+
+
 def test_live_changes_of_the_old_one_count(kb, encoder, tmp_path, second, queries, vocab):
     entities = change(kb, encoder)
     counts = refresh(kb, tmp_path / "new", entities, second)
