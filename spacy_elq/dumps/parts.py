@@ -58,6 +58,15 @@ class DumpManifest:
             raise ElqError(Errors.ELQ362.format(path=out / MANIFEST, reason=err)) from None
 
 
+def names_in(out: Path) -> set[str]:
+    """RETURNS (set): Names of what a directory of parts holds, without the files that a killed run
+    was writing, which are removed."""
+    for directory in (out, out / ENTITIES, out / TEXTS):
+        for left in directory.glob(".*.tmp"):
+            left.unlink()
+    return {path.name for path in out.iterdir()}
+
+
 def part_path(directory: Path, number: int, format: str = JSONL) -> Path:
     """RETURNS (Path): The file of a part of OUT/entities or OUT/texts."""
     return directory / f"part-{number:05d}.{format}"

@@ -20,12 +20,12 @@ from .entity_parts import write_entities
 from .item_reading import OnProgress, read_items
 from .item_store import ItemStore, Progress
 from .items import ItemReader, wikis_of
-from .parts import ENTITIES, JSONL, MANIFEST, DumpManifest
+from .parts import ENTITIES, JSONL, MANIFEST, DumpManifest, names_in
 
 UNFINISHED, LOCK = "unfinished.sqlite", ".lock"
 ARTICLES = "-articles"
 # Ends of the names of files beside it.
-BESIDE = re.compile(f"{ARTICLES}$|-wal$|-shm$")
+BESIDE = re.compile(f"{ARTICLES}$|-journal$|-wal$|-shm$")
 KIND, LICENCE = "wikidata", "CC0-1.0"
 DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
 
@@ -113,7 +113,7 @@ def _articles(out: Path, options: WikidataOptions) -> AbstractContextManager[Art
 
 def _make_room(out: Path, overwrite: bool) -> None:
     """Raise an ElqError for what this run may neither continue nor replace."""
-    names = {BESIDE.sub("", path.name) for path in out.iterdir()}
+    names = {BESIDE.sub("", name) for name in names_in(out)}
     if names - {MANIFEST, ENTITIES, UNFINISHED, LOCK}:
         raise ElqError(Errors.ELQ369.format(path=out))
     if overwrite:

@@ -25,7 +25,7 @@ from .items import wiki_of
 from .link_store import LinkStore
 from .page_blocks import PageBlock, index_beside, indexed_blocks, page_blocks
 from .page_items import read_page_items
-from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, part_path, write_part
+from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, names_in, part_path, write_part
 from .processes import map_in_order
 from .shards import Shards
 from .site import Site
@@ -124,7 +124,7 @@ def convert_wikipedia(
 
 def _make_room(out: Path, overwrite: bool) -> None:
     """Raise an ElqError for what this run may neither continue nor replace."""
-    names = {path.name for path in out.iterdir()}
+    names = names_in(out)
     if names - {MANIFEST, ENTITIES, TEXTS, UNFINISHED, LOCK}:
         raise ElqError(Errors.ELQ369.format(path=out))
     if overwrite:

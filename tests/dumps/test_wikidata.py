@@ -252,6 +252,17 @@ def test_parts_are_not_written_twice(tmp_path, monkeypatch):
     assert manifest.counts["pages of Wikimedia"] == 50
 
 
+def test_what_a_killed_run_was_writing_is_removed(tmp_path):
+    out = tmp_path / "out"
+    (out / "entities").mkdir(parents=True)
+    left = ("entities/.part-00000.jsonl.0a1b.tmp", ".manifest.json.2c3d.tmp")
+    for name in (*left, "unfinished.sqlite", "unfinished.sqlite-journal"):
+        (out / name).touch()
+    convert(tmp_path, dump_of(ITEMS))
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert found == {"manifest.json", "entities/part-00000.jsonl"}
+
+
 def test_other_settings_do_not_go_on(tmp_path):
     with pytest.raises(ElqError, match="ELQ367"):
         convert(tmp_path, dump_of(ITEMS), types=["humna"])
