@@ -15,6 +15,7 @@ prints its counts and ends with an AssertionError at the first difference.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -55,6 +56,7 @@ def main() -> None:
             print("writers:", dict(kill_writers(Path(name), args.kills - builds, args.seed)))
             print("builds: ", dict(kill_builds(Path(name), builds, args.seed)))
         elif args.what == "embed":
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"  # after a fork anyway
             encoder = load_entity_encoder()
             print(dict(kill_embedding(Path(name), args.kills, args.seed, encoder, 1000)))
         else:

@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from spacy_elq.batch.ray_engine import map_on_ray
+from spacy_elq.errors import ElqError
+
 from ..helpers import TEXTS, run, write_jsonl
 
 SCALE = Path(__file__).parents[2] / "docs" / "scale.md"
@@ -29,7 +32,7 @@ def here(tmp_path, monkeypatch, trained_path):
 
 
 @pytest.fixture
-def ray():
+def ray(here):  # workers start in the directory of the driver
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
@@ -58,12 +61,36 @@ def check(rows, trained_path):
         assert (row["error"] or "")[:8] == ("" if row["text"] else "[ELQ138]")
 
 
+def check_tasks(mark):
+    """A task whose worker is killed is repeated; what it raises comes back."""
+
+    def killed_once(number):
+        import os
+
+        from spacy_elq.errors import ElqError
+
+        if number == 1 and not mark.exists():
+            mark.touch()
+            os._exit(1)
+        if number == 3:
+            raise ElqError("no threes")
+        return number**2
+
+    found = []
+    with pytest.raises(ElqError, match="no threes"):
+        for result in map_on_ray(killed_once, range(5)):
+            found.append(result)
+    assert found == [0, 1, 4]
+    assert mark.exists()
+
+
 def parquet(path):
     return pq.read_table(path).to_pylist()
 
 
 @pytest.mark.slow
 def test_ray(here, ray, trained_path, entities_path, tiny_bert, monkeypatch):
+    check_tasks(here / "killed")
     exec(block("ray"), {})
     check(parquet("linked"), trained_path)
     result = run("link", "my_linker", "-i", "texts", "-o", "by_part", "--engine", "ray")

@@ -76,6 +76,7 @@ def test_units():
     assert [hours(n) for n in (1.5, 300, 9000)] == ["1.5 s", "5 min", "2.5 h"]
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_a_build(tmp_path, tiny_bert):
     records = [
         {"id": f"Q{n}", "title": f"paris {n}", "description": "x" * (n % 50), "aliases": [f"a{n}"]}
@@ -98,6 +99,7 @@ PAGE = """<page><title>Paris {n}</title><ns>0</ns><id>{n}</id><revision><id>1</i
 """
 
 
+@pytest.mark.slow
 def test_a_dump(tmp_path, tiny_bert, monkeypatch):
     monkeypatch.setattr("spacy_elq.batch.plan.PARSED", 20_000)
     pages = "".join(PAGE.format(n=n) for n in range(1, 1000))
