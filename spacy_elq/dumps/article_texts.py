@@ -14,6 +14,8 @@ from .shards import StoredArticle, StoredParagraph
 
 # What links are counted as: kept, or dropped because they lead to another kind of page or to none.
 LINKS, DROPPED, MISSING = "links", "links dropped:", "missing page"
+# Characters of a text by which its script is told.
+_SEEN = 200
 KEPT_MISSING = "links to missing pages"
 
 
@@ -104,6 +106,11 @@ def _partial(text: str, unknown: Sequence[Mention]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if unknown:
         fields[UNKNOWN] = [{"start": m.start, "end": m.end} for m in unknown]
-    if sum(char.lower() != char.upper() for char in text) * 2 < sum(map(str.isalpha, text)):
+    if not text.isascii() and _lacks_capitals(text[:_SEEN]):
         fields[COMPLETE] = False
     return fields
+
+
+def _lacks_capitals(text: str) -> bool:
+    """RETURNS (bool): Whether most letters are of scripts without capitals."""
+    return sum(char.lower() != char.upper() for char in text) * 2 < sum(map(str.isalpha, text))

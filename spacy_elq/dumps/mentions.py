@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,10 +23,28 @@ class Mention(NamedTuple):
 
 
 _LETTERS = re.compile(r"[^\W_]+")
-# Letters and digits, and what joins them to one word.
-_WORD = re.compile("[^\\W_]+(?:['\u2019.&/-][^\\W_]+)*")
-# Words of a name.
-MAX_WORDS = 12
+
+
+def _name_pattern(capital: str, small: str, others: str) -> str:
+    """RETURNS (str): Words with a capital in a row, also after initials, with numbers, and with
+    small words between them.
+
+    capital, small, others (str): Capitals, small letters and all other characters of words, as
+        parts of a set.
+    """
+    letter = f"[{capital}{small}{others}]"
+    word = rf"[{small}{others}]*+[{capital}]{letter}*+(?:['\u2019.&/-]{letter}++)*+"
+    initial = rf"(?:(?<=\b[{capital}])|(?<=\b[{capital}][{small}]))\."
+    joints = "|".join(sorted(JOINTS))
+    return (
+        rf"(?<!{letter}){word}(?:(?:[ -]|{initial}[ ])"
+        rf"(?:(?:{joints})[ ]){{0,2}}(?:{word}|\d++(?!{letter})))*+"
+    )
+
+
+# Most texts are ASCII, in which `re` finds them several times as fast as `regex`.
+_ASCII_NAME = re.compile(_name_pattern("A-Z", "a-z", "0-9"))
+_NAME = _name_pattern(r"\p{Lu}\p{Lt}", r"\p{Ll}", r"\p{Lo}\p{Lm}\p{N}\p{M}")
 
 
 class Names:
@@ -45,12 +63,13 @@ class Names:
 
     def find(self, text: str) -> list[Mention]:
         """RETURNS (list[Mention]): Their places in a text, which do not overlap."""
-        if compiled(UNSPACED).search(text):
+        if not text.isascii() and compiled(UNSPACED).search(text):
             return self._find_anywhere(text)
         found = []
         end = 0
-        for word in _LETTERS.finditer(text):
-            for name, at in self._by_word.get(word[0], ()):
+        by_word = self._by_word
+        for word in [word for word in _LETTERS.finditer(text) if word[0] in by_word]:
+            for name, at in by_word[word[0]]:
                 start = word.start() - at
                 if start >= end and text.startswith(name, start) and _ends(text, start + len(name)):
                     end = start + len(name)
@@ -83,35 +102,8 @@ def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
     for mention in taken:
         gap = "\n" * (mention.end - mention.start)
         text = text[: mention.start] + gap + text[mention.end :]
-    words = list(_WORD.finditer(text))
-    found: list[Mention] = []
-    i = 0
-    while i < len(words):
-        if _has_capital(words[i][0]):
-            last = _last_of_name(text, words, i)
-            found.append(Mention(words[i].start(), words[last].end()))
-            i = last
-        i += 1
-    return found
-
-
-def _last_of_name(text: str, words: Sequence[re.Match[str]], first: int) -> int:
-    """RETURNS (int): The last word of the name that begins with a word."""
-    last = first
-    for i in range(first + 1, min(len(words), first + MAX_WORDS)):
-        before, word = words[i - 1], words[i][0]
-        between = text[before.end() : words[i].start()]
-        if between not in (" ", "-") and not (between == ". " and len(before[0]) <= 2):
-            break
-        if _has_capital(word) or word.isdigit():
-            last = i
-        elif word not in JOINTS or i - last > 2:
-            break
-    return last
-
-
-def _has_capital(word: str) -> bool:
-    return word != word.lower()
+    pattern = _ASCII_NAME if text.isascii() else compiled(_NAME)
+    return [Mention(*match.span()) for match in pattern.finditer(text)]
 
 
 def without_overlaps(chosen: Iterable[Mention], others: Iterable[Mention]) -> list[Mention]:

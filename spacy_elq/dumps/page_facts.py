@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .page_kinds import (
@@ -61,7 +61,7 @@ class PageFacts:
 
     def as_dict(self) -> dict[str, Any]:
         """RETURNS (dict): Its fields that are not empty."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name, value in vars(self).items() if value}
 
 
 def read_page(page: Page, site: Site) -> tuple[PageFacts, list[LinkedParagraph]]:
