@@ -41,3 +41,14 @@ def _entity(
         "page": facts.get("id"),
     }
     return {name: value for name, value in record.items() if value or name == "popularity"}
+
+
+def entity_columns() -> Any:
+    """RETURNS (pyarrow.Schema): The same for all parts, whatever their entities have."""
+    import pyarrow as pa
+
+    texts = ("id", "title", "description", "short_description", "type")
+    aliases = pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))
+    others = {"aliases": aliases, "categories": pa.list_(pa.string())}
+    numbers = dict.fromkeys(("popularity", "page"), pa.int64())
+    return pa.schema({**dict.fromkeys(texts, pa.string()), **others, **numbers})

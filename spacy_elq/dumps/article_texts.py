@@ -114,3 +114,14 @@ def _partial(text: str, unknown: Sequence[Mention]) -> dict[str, Any]:
 def _lacks_capitals(text: str) -> bool:
     """RETURNS (bool): Whether most letters are of scripts without capitals."""
     return sum(char.lower() != char.upper() for char in text) * 2 < sum(map(str.isalpha, text))
+
+
+def text_columns() -> Any:
+    """RETURNS (pyarrow.Schema): The same for all parts, whatever their texts have."""
+    import pyarrow as pa
+
+    place = [("start", pa.int64()), ("end", pa.int64())]
+    spans = pa.list_(pa.struct([*place, ("id", pa.string())]))
+    partial = {UNKNOWN: pa.list_(pa.struct(place)), COMPLETE: pa.bool_()}
+    texts = dict.fromkeys(("page", "title"), pa.string())
+    return pa.schema({"text": pa.string(), "spans": spans, **partial, **texts})

@@ -18,8 +18,8 @@ from typing import Any
 from ..errors import ElqError, Errors
 from ..files import remove, write_json
 from ..kb.files.locks import exclusive_lock
-from .article_entities import entities
-from .article_texts import DROPPED, KEPT_MISSING, LINKS, TextMaker
+from .article_entities import entities, entity_columns
+from .article_texts import DROPPED, KEPT_MISSING, LINKS, TextMaker, text_columns
 from .compressed import DumpFile
 from .items import wiki_of
 from .link_store import LinkStore
@@ -220,14 +220,15 @@ class _Conversion:
         options = self.options
         missing = store.id_of_missing if options.keep_missing else None
         maker = TextMaker(store.target, propagate=options.propagate, missing=missing)
-        write_part(self._path(TEXTS, number), maker.texts_of(self.shards.articles(number)))
+        texts = maker.texts_of(self.shards.articles(number))
+        write_part(self._path(TEXTS, number), texts, text_columns)
         store.finish(stage, maker.counts)
 
     def _write_entities(self, store: LinkStore, number: int) -> None:
         if not store.is_done(stage := f"entities {number}"):
             counts: Counter[str] = Counter()
             found = _counted(entities(self.shards.facts(number), store), counts)
-            write_part(self._path(ENTITIES, number), found)
+            write_part(self._path(ENTITIES, number), found, entity_columns)
             store.finish(stage, counts)
 
     def _path(self, what: str, number: int) -> Path:

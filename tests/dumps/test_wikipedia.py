@@ -139,3 +139,18 @@ def test_utf16_and_pages_without_ns(tmp_path):
     convert(tmp_path / "x.xml", tmp_path / "out")
     entities, (text,) = read(tmp_path / "out")
     assert list(entities) == ["Сыр"] and text.text == "сыр и"
+
+
+def test_parquet_has_the_same_columns_in_every_part(dump, tmp_path):
+    from pyarrow import parquet
+
+    convert(dump, tmp_path / "out", format="parquet")
+    convert(dump, tmp_path / "lines")
+    parts = read_entities(tmp_path / "out" / "entities")
+    assert [entity.counts for entity in parts] == [
+        e.counts for e in read(tmp_path / "lines")[0].values()
+    ]
+    assert parquet.read_table(tmp_path / "out" / "texts").num_rows == 4
+    empty = write_dump(tmp_path / "empty.xml.bz2", {"A": "→ B"})
+    convert(empty, tmp_path / "none", format="parquet")
+    assert parquet.read_table(tmp_path / "none" / "texts").num_columns == 6
