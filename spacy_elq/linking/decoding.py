@@ -41,6 +41,8 @@ class DecodingSettings(Settings):
         knowledge base are without capitals.
     document_weight (float): How much the mentions of a document tell each other: later short forms
         of a name, and names that occur again. 0 for mentions that are linked each on its own.
+    abbreviations (bool): Link the short forms that a text defines, as in "amyotrophic lateral
+        sclerosis (ALS)", to what their long form is linked to.
     """
 
     threshold: Number = -1.7
@@ -55,6 +57,7 @@ class DecodingSettings(Settings):
     word_boundaries: bool = True
     mention_kinds: Literal["names", "all"] = NAMES
     document_weight: Annotated[Number, Field(ge=0)] = 1.0
+    abbreviations: bool = False
 
     @property
     def pruning_threshold(self) -> float:

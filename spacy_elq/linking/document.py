@@ -130,17 +130,10 @@ NO_GAIN = Gain(0.0, -1)
 Gains = dict[int, dict[int, Gain]]
 
 
-def share_entities(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> RankedMentions:
-    """Let the mentions of each document tell each other what they mean.
-
-    weight (float): Factor of every bonus; 0 changes nothing.
-    """
-    return add_gains(mentions, find_gains(mentions, docs, weight))
-
-
 def find_gains(mentions: RankedMentions, docs: Sequence[Doc], weight: float) -> Gains:
     """Find what each mention is told by others of its document.
 
+    weight (float): Factor of every bonus; with 0, nothing is told.
     RETURNS (Gains): Without mentions that are told nothing.
     """
     if not weight or not (written := _with_repetitions(_read(mentions, docs))):

@@ -21,9 +21,10 @@ from ..kb.files.names import ALIAS, TITLE
 from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
+from .abbreviations import gains_in_documents
 from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
-from .document import Gain, Gains, add_gains, find_gains
+from .document import Gain, Gains, add_gains
 from .mention_kinds import are_written_small, is_concept, links_names_only, unnamed_spans
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
@@ -186,7 +187,7 @@ def _with_gains(
 ) -> tuple[RankedMentions, Gains]:
     """Let the proposed mentions, which come first, tell each other what they mean."""
     proposed = mentions.select(np.arange(n_proposed))
-    gains = find_gains(proposed, [doc], settings.document_weight)
+    gains = gains_in_documents(proposed, [doc], settings)
     return add_gains(mentions, gains), gains
 
 

@@ -27,6 +27,7 @@ from ..ml.name_features import (
     find_name_matches,
     name_feature_grid,
 )
+from .abbreviations import short_form_spans
 from .boundaries import boundary_masks
 from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
 from .mention_kinds import are_written_small, links_names_only, unnamed_spans
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 # Character ranges of one document's mentions, end exclusive.
 CharSpans = Sequence[tuple[int, int]]
+# Window, first wordpiece and width of spans, each int64 (n,).
+Places = tuple[np.ndarray, np.ndarray, np.ndarray]
 # Least logit of a name that the encoder can't read: a probability of .88.
 UNREAD_NAME = 2.0
 # Characters of documents that are encoded together; their vectors are freed before the next chunk.
@@ -126,7 +129,10 @@ def propose_spans(
                 logits[unnamed] = -np.inf
             windows = batch.encoded.windows
             if mentions is None:
-                spans = select_spans(logits, settings, grid.places)
+                named = grid.places
+                if settings.abbreviations:
+                    named = _with_short_forms(logits, named, windows, texts[chunk], settings)
+                spans = select_spans(logits, settings, named)
                 which = np.full(len(spans), -1)
                 chars = _chars(windows, spans)
             else:
@@ -221,6 +227,26 @@ def _span_logits(
         if any(window.unread is not None for window in batch.encoded.windows):
             _trust_names(scores, names, batch.encoded.windows)
     return scores
+
+
+def _with_short_forms(
+    logits: np.ndarray,
+    named: Places,
+    windows: Sequence[Window],
+    texts: Sequence[str],
+    settings: DecodingSettings,
+) -> Places:
+    """Let the short forms of abbreviations be considered, if hardly more than that: what makes them
+    links is their long form.
+
+    logits (ndarray): Span logits (B, T, W), changed.
+    RETURNS (Places): Those of the names, and of the short forms.
+    """
+    short = short_form_spans(windows, texts, logits.shape[2])
+    least = np.float32(-np.log(np.expm1(-np.clip(settings.pruning_threshold, -700, -1e-3))) + 1e-3)
+    logits[short] = np.maximum(logits[short], least)
+    row, first, width = (np.concatenate(both) for both in zip(named, short, strict=True))
+    return row, first, width
 
 
 def _trust_names(scores: np.ndarray, names: NameFeatureGrid, windows: Sequence[Window]) -> None:

@@ -12,8 +12,9 @@ from spacy.tokens import Doc
 from ..ml.model import ElqModel, get_heads
 from ..ml.name_features import LOOSE, NameMatch
 from ..ml.priors import popularity_features
+from .abbreviations import gains_in_documents
 from .decoding import DecodingSettings, log_sigmoid, log_softmax
-from .document import share_entities
+from .document import add_gains
 from .propose import CharSpans, ProposedSpans, propose_spans
 from .ranked import RankedMentions
 
@@ -43,7 +44,7 @@ def rank_mentions(
     """
     proposed = propose_spans(model, kb, docs, settings, given)
     mentions = rank_entities(proposed, kb, get_heads(model), settings.top_k)
-    return share_entities(mentions, docs, settings.document_weight)
+    return add_gains(mentions, gains_in_documents(mentions, docs, settings))
 
 
 def rank_entities(

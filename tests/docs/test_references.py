@@ -108,6 +108,7 @@ OTHERS_NAMES = {
     "tools.conf": "brat",
     "ner.manual": "Prodigy",
     "linker.kb.cui_to_entity": "scispaCy",
+    "AbbreviationDetector": "scispaCy",
     "max_entities_per_mention": "scispaCy",
     "spans.manual": "Prodigy",
     "vectors.db": "a file that Milvus Lite makes",

@@ -16,8 +16,8 @@ from spacy_elq.linking.document import (
     MAX_ENTITIES,
     REPEATED,
     SHORTENED,
+    add_gains,
     find_gains,
-    share_entities,
 )
 from spacy_elq.linking.ranked import RankedMentions
 
@@ -63,7 +63,8 @@ def rank(texts, mentions, nil=0.0):
 
 def shared(texts, mentions, weight=1.0):
     docs = [SimpleNamespace(text=text) for text in texts]
-    return share_entities(rank(texts, mentions), docs, weight)
+    ranked = rank(texts, mentions)
+    return add_gains(ranked, find_gains(ranked, docs, weight))
 
 
 def best(texts, mentions):
@@ -223,7 +224,7 @@ def test_two_unsure_mentions_do_not_take_turns():
 def test_nothing_changes(texts, mentions, weight):
     ranked = rank(texts, mentions)
     docs = [SimpleNamespace(text=text) for text in texts]
-    assert share_entities(ranked, docs, weight) is ranked
+    assert add_gains(ranked, find_gains(ranked, docs, weight)) is ranked
 
 
 NAMES = ["Ann", "Bo", "Cy", "Ann Bo", "Cy Bo", "Bo Ann Bo", "Ann Cy"]

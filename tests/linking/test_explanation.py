@@ -21,7 +21,13 @@ from spacy_elq.types import Entity
 from ..helpers import TEXTS
 
 LONG = " ".join(row["text"] for row in TEXTS * 5)
-MANY = [row["text"] for row in TEXTS] + ["paris hilton, mercury: georgia's paris!", LONG, "", "?!"]
+MANY = [row["text"] for row in TEXTS] + [
+    "paris hilton, mercury: georgia's paris!",
+    "paris hilton (PH) and PH",
+    LONG,
+    "",
+    "?!",
+]
 
 
 @pytest.fixture
@@ -50,6 +56,7 @@ def ents(doc):
         {"threshold": -30.0},
         {"threshold": -8.0, "document_weight": 9.0},
         {"document_weight": 0.0},
+        {"threshold": -8.0, "abbreviations": True},
         {"threshold": -30.0, "num_cand_mentions": 4},
         {"threshold": -8.0, "word_boundaries": False, "special_tokens": True},
         {"threshold_type": "top_entity_by_mention", "mention_threshold": -9.0},
