@@ -25,29 +25,28 @@ POINTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("streamed, points", [(True, POINTS), (False, ["step 5", ""])])
-def test_a_killed_run_takes_the_same_steps(make_config, tmp_path, streamed, points):
+def test_a_killed_run_takes_the_same_steps(make_config, tmp_path):
+    """With texts that are streamed, or in memory."""
     noting = {"before_update": {"@callbacks": "test.note_step"}}
-    config = make_config(streamed, **noting)
-    job = {"config": str(config), "output": str(tmp_path / "killed")}
-    run_trainings(
-        {**job, "output": str(tmp_path / "whole")}, *({**job, "point": p} for p in points)
-    )
-    whole, killed = losses_of(tmp_path / "whole"), losses_of(tmp_path / "killed")
-    assert list(whole) == sorted(killed) == list(range(STEPS + 1))
-    assert whole == killed
-    for name in ("model-last", "model-best"):
-        for one, other in zip(
-            weights(tmp_path / "whole" / name), weights(tmp_path / "killed" / name), strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
-    states = [
-        json.loads((tmp_path / name / CHECKPOINT / STATE).read_text())
-        for name in ("whole", "killed")
-    ]
-    for state in states:
-        del state["seconds"]
-    assert states[0] == states[1]
+    jobs = []
+    for kind, points in (("streamed", POINTS), ("kept", ["step 5", ""])):
+        config = str(make_config(kind == "streamed", name=f"{kind}.cfg", **noting))
+        jobs.append({"config": config, "output": str(tmp_path / f"{kind}-whole")})
+        output = str(tmp_path / f"{kind}-killed")
+        jobs += [{"config": config, "output": output, "point": point} for point in points]
+    run_trainings(*jobs)
+    for kind in ("streamed", "kept"):
+        outputs = [tmp_path / f"{kind}-{how}" for how in ("whole", "killed")]
+        whole, killed = map(losses_of, outputs)
+        assert list(whole) == sorted(killed) == list(range(STEPS + 1))
+        assert whole == killed
+        for name in ("model-last", "model-best"):
+            before, after = (weights(output / name) for output in outputs)
+            assert all(map(np.array_equal, before, after))
+        states = [json.loads((output / CHECKPOINT / STATE).read_text()) for output in outputs]
+        for state in states:
+            del state["seconds"]
+        assert states[0] == states[1]
 
 
 def train_here(config, output, **overrides):
