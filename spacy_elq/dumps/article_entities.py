@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .link_store import LinkStore
+from .name_use import NameUse
 from .page_kinds import ARTICLE
 
 
 def entities(
-    pages: Iterable[tuple[int, Mapping[str, Any]]], store: LinkStore
+    pages: Iterable[tuple[int, Mapping[str, Any]]], store: LinkStore, use: NameUse
 ) -> Iterator[dict[str, Any]]:
     """pages (Iterable): Row and facts of each page of a shard.
     YIELDS (dict): A line of entities JSONL for each article that is the first of its title."""
@@ -18,24 +19,32 @@ def entities(
         if facts["kind"] == ARTICLE:
             target = store.target(facts["title"])
             if target and target.row == row and target.entity:
-                names, short = store.names(row), store.short_description(row)
-                yield _entity(target.entity, facts, names, short)
+                short = store.short_description(row)
+                aliases = list(_aliases(facts["title"], store.names(row), use))
+                yield _entity(target.entity, facts, aliases, short)
+
+
+def _aliases(title: str, names: Mapping[str, int], use: NameUse) -> Iterator[dict[str, Any]]:
+    """YIELDS (dict): Each name with its count, and if it is linked, its link probability."""
+    for name, count in names.items():
+        if count:
+            probability = use.probability(name)
+            known = {} if probability is None else {"link_probability": probability}
+            yield {"name": name, "count": count, **known}
+        elif name != title:
+            yield {"name": name, "count": 0}
 
 
 def _entity(
-    id_: str, facts: Mapping[str, Any], names: Mapping[str, int], short: str | None
+    id_: str, facts: Mapping[str, Any], aliases: list[dict[str, Any]], short: str | None
 ) -> dict[str, Any]:
-    title = facts["title"]
-    aliases = [
-        {"name": name, "count": count} for name, count in names.items() if count or name != title
-    ]
     record = {
         "id": id_,
-        "title": title,
+        "title": facts["title"],
         "description": facts.get("description", ""),
         "aliases": aliases,
         "type": facts.get("type", ""),
-        "popularity": sum(names.values()),
+        "popularity": sum(alias["count"] for alias in aliases),
         "categories": facts.get("categories", []),
         "short_description": short,
         "page": facts.get("id"),
@@ -48,7 +57,8 @@ def entity_columns() -> Any:
     import pyarrow as pa
 
     texts = ("id", "title", "description", "short_description", "type")
-    aliases = pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))
+    name = [("name", pa.string()), ("count", pa.int64()), ("link_probability", pa.float64())]
+    aliases = pa.list_(pa.struct(name))
     others = {"aliases": aliases, "categories": pa.list_(pa.string())}
     numbers = dict.fromkeys(("popularity", "page"), pa.int64())
     return pa.schema({**dict.fromkeys(texts, pa.string()), **others, **numbers})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -173,6 +173,11 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         """RETURNS (dict): The names of an article with their counts, the most frequent first."""
         query = "SELECT name, count FROM name WHERE row = ? ORDER BY count DESC, name"
         return dict(self._db.execute(query, (row,)))
+
+    def links_of_names(self) -> Iterator[tuple[str, int]]:
+        """YIELDS (tuple): Each name, and how often it is a link to an article."""
+        query = "SELECT name, SUM(count) FROM name GROUP BY name HAVING SUM(count)"
+        yield from self._db.execute(query)
 
     def latest_change(self) -> str:
         """RETURNS (str): The day on which the page that was changed last was changed."""

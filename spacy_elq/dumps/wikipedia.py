@@ -23,6 +23,7 @@ from .article_texts import DROPPED, KEPT_MISSING, LINKS, TextMaker, text_columns
 from .compressed import DumpFile
 from .items import wiki_of
 from .link_store import LinkStore
+from .name_use import NameUse
 from .page_blocks import PageBlock, index_beside, indexed_blocks, page_blocks
 from .page_items import read_page_items
 from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, names_in, part_path, write_part
@@ -31,7 +32,8 @@ from .shards import Shards
 from .site import Site
 from .xml_pages import PageReader
 
-UNFINISHED, LOCK, STATE, STORE = "unfinished", ".lock", "state.json", "links.sqlite"
+UNFINISHED, LOCK, STATE = "unfinished", ".lock", "state.json"
+STORE, NAMES = "links.sqlite", "names.npy"
 KIND = "wikipedia"
 # Wikipedia's licence, and the one until 7 June 2023.
 LICENCE, OLD_LICENCE, NEW_SINCE = "CC-BY-SA-4.0", "CC-BY-SA-3.0", "2023-06-07"
@@ -159,9 +161,10 @@ class _Conversion:
             self._read_dump(state)
         with LinkStore(self.work / STORE) as store:
             self._store_links(store, state)
+            use = self._count_names(store, state)
             for number in range(state.shards):
                 self._write_texts(store, number)
-                self._write_entities(store, number)
+                self._write_entities(store, number, use)
             return self._manifest(store, state)
 
     def _begin(self) -> State:
@@ -224,10 +227,23 @@ class _Conversion:
         write_part(self._path(TEXTS, number), texts, text_columns)
         store.finish(stage, maker.counts)
 
-    def _write_entities(self, store: LinkStore, number: int) -> None:
+    def _count_names(self, store: LinkStore, state: State) -> NameUse:
+        """RETURNS (NameUse): How often names occur in all texts."""
+        path = self.work / NAMES
+        if store.is_done(stage := "occurrences"):
+            return NameUse.load(path)
+        use = NameUse.of(store.links_of_names())
+        for number in range(state.shards):
+            for article in self.shards.articles(number):
+                use.count(text for text, _ in article.paragraphs)
+        use.save(path)
+        store.finish(stage)
+        return use
+
+    def _write_entities(self, store: LinkStore, number: int, use: NameUse) -> None:
         if not store.is_done(stage := f"entities {number}"):
             counts: Counter[str] = Counter()
-            found = _counted(entities(self.shards.facts(number), store), counts)
+            found = _counted(entities(self.shards.facts(number), store, use), counts)
             write_part(self._path(ENTITIES, number), found, entity_columns)
             store.finish(stage, counts)
 

@@ -1,0 +1,106 @@
+"""How often the names of articles occur in texts, as links or not: their link probability.
+
+Names are counted by hashes of their words, in arrays: tens of millions of names take no Python
+objects. Only names of up to `MAX_WORDS` words are counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from spacy.strings import hash_string  # type: ignore[attr-defined]
+
+from ..files import atomic_file
+from ..spelling import WORD, compiled
+
+MAX_WORDS = 8
+_ASCII_WORD = re.compile(r"[a-zA-Z0-9]+")
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+# Stands between paragraphs: no name has it.
+_BREAK = "\n"
+_ROW = np.dtype([("key", "<u8"), ("links", "<i8"), ("seen", "<i8")])
+
+
+class NameUse:
+    """table (ndarray): Of each name its hash, ascending, how often it is linked, and how often it
+    has been seen."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, links: Iterable[tuple[str, int]]) -> NameUse:
+        """links (Iterable): Each name, and how often it is a link to an article."""
+        keys = ((key, count, 0) for name, count in links if (key := _key(name)))
+        found = np.fromiter(keys, dtype=_ROW)
+        found.sort(order="key")
+        # Names of the same words, such as "St Ives" and "St. Ives", are one.
+        firsts = np.flatnonzero(np.diff(found["key"], prepend=np.uint64(0)))
+        table = found[firsts]
+        if len(table):
+            table["links"] = np.add.reduceat(found["links"], firsts)
+        return cls(table)
+
+    @classmethod
+    def load(cls, path: Path) -> NameUse:
+        """Read the file that `save` wrote."""
+        return cls(np.load(path))
+
+    def save(self, path: Path) -> None:
+        """Write it as a whole."""
+        with atomic_file(path) as partial, partial.open("wb") as file:
+            np.save(file, self._table)
+
+    def count(self, paragraphs: Iterable[str]) -> None:
+        """Count the names in texts."""
+        words = [hash for text in paragraphs for hash in (*_hashes(text), _hash(_BREAK))]
+        single = np.array(words, dtype=np.uint64)
+        keys = np.zeros(len(words), dtype=np.uint64)
+        for n in range(min(MAX_WORDS, len(words))):
+            keys = keys[: len(words) - n] * _FACTOR + single[n:]
+            places = self._places(keys)
+            np.add.at(self._table["seen"], places[places >= 0], 1)
+
+    def probability(self, name: str) -> float | None:
+        """RETURNS (float | None): How likely an occurrence of a name is a link to an article; None
+        if it was not counted."""
+        key = _key(name)
+        place = int(self._places(np.array([key], dtype=np.uint64))[0]) if key else -1
+        if place < 0:
+            return None
+        _, links, seen = self._table[place].tolist()
+        return round(links / max(links, seen), 4)
+
+    def _places(self, keys: np.ndarray) -> np.ndarray:
+        """RETURNS (ndarray): The row of each key, -1 where there is none."""
+        if not len(self._table):
+            return np.full(len(keys), -1)
+        places = np.searchsorted(self._table["key"], keys)
+        places[places == len(self._table)] = 0
+        return np.where(self._table["key"][places] == keys, places, -1)
+
+
+def _key(name: str) -> int:
+    """RETURNS (int): The hash of a name; 0 if it is not counted."""
+    hashes = list(_hashes(name))
+    if not 0 < len(hashes) <= MAX_WORDS:
+        return 0
+    key = 0
+    for word in hashes:
+        key = (key * int(_FACTOR) + word) % (1 << 64)
+    return key
+
+
+def _hashes(text: str) -> Iterator[int]:
+    """YIELDS (int): The words of a text, as they are written. In scripts without spaces, each
+    character is one."""
+    return map(_hash, (_ASCII_WORD if text.isascii() else compiled(WORD)).findall(text))
+
+
+@lru_cache(maxsize=1 << 16)
+def _hash(word: str) -> int:
+    return hash_string(word)
