@@ -12,7 +12,8 @@ from weasel.util.config import load_project_config
 from spacy_elq.cli import app
 
 ROOT = Path(__file__).parents[1]
-PROJECTS = [ROOT, ROOT / "projects" / "published", ROOT / "projects" / "starter"]
+NAMES = ["root", "published", "starter", "wikipedia"]
+PROJECTS = [ROOT, *(ROOT / "projects" / name for name in NAMES[1:])]
 
 
 def scripts(project):
@@ -40,7 +41,7 @@ def check_config(config, arguments, project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
+@pytest.mark.parametrize("project", PROJECTS, ids=NAMES)
 def test_command_lines_parse(project):
     for line in scripts(project):
         python, *arguments = shlex.split(line)
@@ -51,7 +52,7 @@ def test_command_lines_parse(project):
             check_config(arguments[3], arguments[4:], project)
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
+@pytest.mark.parametrize("project", PROJECTS, ids=NAMES)
 def test_projects_can_be_documented(project, tmp_path):
     project_document(project, tmp_path / "README.md")
     documented = (tmp_path / "README.md").read_text(encoding="utf8")
@@ -87,7 +88,7 @@ def named_files(line, project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("project", PROJECTS, ids=["root", "published", "starter"])
+@pytest.mark.parametrize("project", PROJECTS, ids=NAMES)
 def test_steps_depend_on_the_data_that_they_read(project):
     for command in load_project_config(project)["commands"]:
         groups = (command.get(name, ()) for name in ("deps", "outputs", "outputs_no_cache"))
