@@ -13,7 +13,18 @@ import srsly
 from .dumps.wiki_xml import write_dump
 
 ROOT = Path(__file__).parents[1]
-CITIES = ["Paris", "Rome", "Berlin", "Madrid", "Vienna", "Lisbon", "Prague", "Warsaw"]
+CITIES = [
+    "Paris",
+    "Rome",
+    "Berlin",
+    "Madrid",
+    "Vienna",
+    "Lisbon",
+    "Prague",
+    "Warsaw",
+    "Oslo",
+    "Bern",
+]
 
 
 def load(script):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 Row = dict[str, Any]
 # One page in so many, and how many others of the entities.
-SHARES = {"sample": 8, "full": 20_000}
+SHARES = {"sample": 4, "full": 20_000}
 MOST_POPULAR = {"sample": 200, "full": 20_000}
 
 
@@ -33,6 +33,10 @@ def main() -> None:
     parser.add_argument("--size", choices=SHARES, required=True)
     args = parser.parse_args()
     dev = split_texts(args.wikipedia / "texts", args.corpus, SHARES[args.size])
+    if not dev:
+        raise SystemExit(
+            f"{args.wikipedia} has too few pages to hold one in {SHARES[args.size]} out"
+        )
     gold = {span["id"] for row in dev for span in row["spans"]}
     entities = choose_entities(args.wikipedia / "entities", gold, MOST_POPULAR[args.size])
     srsly.write_jsonl(args.corpus / "dev-entities.jsonl", entities)
