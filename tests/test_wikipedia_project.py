@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -93,5 +94,7 @@ def test_from_a_dump_to_a_package(tmp_path):
     assert scores
     (archive,) = (project / "packages").glob("*/dist/*.tar.gz")
     assert archive.name == "en_wikipedia-0.1.0.tar.gz"
+    with tarfile.open(archive) as files:
+        assert any(name.endswith("elq/kb/manifest.json") for name in files.getnames())
     done = subprocess.run([*command, *options], check=True, capture_output=True, timeout=900)
     assert b"nothing changed" in done.stdout

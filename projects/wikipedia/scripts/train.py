@@ -1,7 +1,7 @@
 """One stage of training: `elq train` with the numbers of a size.
 
 python scripts/train.py {pretrain,negatives,finetune} --size {sample,full} --train … --dev … --kb …
-                        [--pipeline …] [--gpu-id -1]
+                        [--pipeline …] [--lang en] [--gpu-id -1]
 
 Several GPUs: `torchrun --nproc-per-node 8 -m spacy elq train` with the arguments that this prints.
 """
@@ -57,6 +57,7 @@ def main() -> None:
     for name in ("train", "dev", "kb"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pipeline")
+    parser.add_argument("--lang", default="en")
     parser.add_argument("--gpu-id", default="-1")
     args = parser.parse_args()
     run_command([sys.executable, "-m", "spacy", "elq", "train", *arguments(args)])
@@ -66,6 +67,7 @@ def arguments(args: argparse.Namespace) -> list[str]:
     """RETURNS (list[str]): Those of `elq train`."""
     numbers = NUMBERS[args.size][args.stage]
     values = {
+        "nlp.lang": args.lang,
         "output": f"training/{args.stage}",
         "paths.train": args.train,
         "paths.dev": args.dev,
