@@ -80,7 +80,7 @@ def test_dev_entities_are_the_gold_and_the_most_popular_ones(wikipedia):
 
 
 @pytest.mark.slow
-def test_from_a_dump_to_a_package(tmp_path):
+def test_from_a_dump_to_a_package(tiny_bert, tmp_path):
     project = tmp_path / "projects" / "wikipedia"
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     source = ROOT / "projects" / "wikipedia"
@@ -88,7 +88,7 @@ def test_from_a_dump_to_a_package(tmp_path):
     shutil.copy(source / "project.yml", project)
     dump = write_cities(tmp_path / "cities.xml.bz2")
     command = [sys.executable, "-m", "spacy", "project", "run", "all", str(project)]
-    options = ["--vars.size", "sample", "--vars.dump", str(dump)]
+    options = ["--vars.size", "sample", "--vars.dump", str(dump), "--vars.encoder", str(tiny_bert)]
     subprocess.run([*command, *options], check=True, capture_output=True, timeout=900)
     scores = json.loads((project / "output" / "scores.json").read_text(encoding="utf8"))
     assert scores

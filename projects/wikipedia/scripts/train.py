@@ -1,7 +1,7 @@
 """One stage of training: `elq train` with the numbers of a size.
 
 python scripts/train.py {pretrain,negatives,finetune} --size {sample,full} --train … --dev … --kb …
-                        [--pipeline …] [--lang en] [--gpu-id -1]
+                        [--pipeline …] [--encoder …] [--lang en] [--gpu-id -1]
 
 Several GPUs: `torchrun --nproc-per-node 8 -m spacy elq train` with the arguments that this prints.
 """
@@ -57,6 +57,7 @@ def main() -> None:
     for name in ("train", "dev", "kb"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pipeline")
+    parser.add_argument("--encoder", default="")
     parser.add_argument("--lang", default="en")
     parser.add_argument("--gpu-id", default="-1")
     args = parser.parse_args()
@@ -82,7 +83,7 @@ def arguments(args: argparse.Namespace) -> list[str]:
     if args.pipeline:
         values["paths.pipeline"] = args.pipeline
     else:
-        values["paths.encoder"] = ENCODERS[args.size]
+        values["paths.encoder"] = args.encoder or ENCODERS[args.size]
     pairs = [part for name, value in values.items() for part in (f"--{name}", str(value))]
     return [f"../../configs/{CONFIGS[args.stage]}", *pairs, "--gpu-id", args.gpu_id]
 
