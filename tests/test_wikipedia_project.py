@@ -89,6 +89,7 @@ def test_from_a_dump_to_a_package(tiny_bert, tmp_path):
     dump = write_cities(tmp_path / "cities.xml.bz2")
     command = [sys.executable, "-m", "spacy", "project", "run", "all", str(project)]
     options = ["--vars.size", "sample", "--vars.dump", str(dump), "--vars.encoder", str(tiny_bert)]
+    options += ["--vars.parse", "--workers 1"]
     subprocess.run([*command, *options], check=True, capture_output=True, timeout=900)
     scores = json.loads((project / "output" / "scores.json").read_text(encoding="utf8"))
     assert scores

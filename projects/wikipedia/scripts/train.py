@@ -9,10 +9,9 @@ Several GPUs: `torchrun --nproc-per-node 8 -m spacy elq train` with the argument
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from typing import NamedTuple
-
-from spacy.util import run_command
 
 CONFIGS = {
     "pretrain": "pretrain.cfg",
@@ -61,7 +60,9 @@ def main() -> None:
     parser.add_argument("--lang", default="en")
     parser.add_argument("--gpu-id", default="-1")
     args = parser.parse_args()
-    run_command([sys.executable, "-m", "spacy", "elq", "train", *arguments(args)])
+    command = ["-m", "spacy", "elq", "train", *arguments(args)]
+    print("python", *command, flush=True)
+    sys.exit(subprocess.call([sys.executable, *command]))
 
 
 def arguments(args: argparse.Namespace) -> list[str]:
