@@ -157,6 +157,8 @@ def check_kills(pipeline: Path, kills: int, seed: int) -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         copy = shutil.copytree(pipeline, Path(directory) / "pipeline")
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it warns of forks
+        spacy.load(copy)("hello")  # what is imported now, no service has to import
         print(dict(kill_writers(copy, partial(start_fork, copy), kills, seed)))
 
 

@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 def page(served: Any, browser: Any) -> Iterator[Any]:
     """The page, opened. What it asks for is in `page.asked`; a fault of a script fails the test."""
     page = browser.new_page(base_url=str(served.base_url), viewport={"width": 1000, "height": 700})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)  # a busy machine
     page.asked, faults = [], []
     page.on("request", lambda request: page.asked.append((request.method, request.url)))
     page.on("pageerror", lambda error: faults.append(str(error)))
