@@ -109,12 +109,15 @@ def convert_wikipedia(
     index (Path | None): Of a multistream dump; by default, the one beside it.
     workers (int): Number of processes that parse.
     overwrite (bool): Replace an output, finished or not.
-    RETURNS (DumpManifest): Describes what was written.
-    RAISES (ElqError): If there is another output, or the dump has no articles.
+    RETURNS (DumpManifest): Describes what was written, now or before.
+    RAISES (ElqError): If there is another output.
     """
     with DumpFile(dump) as file:
         out.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(out / LOCK, busy=Errors.ELQ366.format(path=out)):
+            if not overwrite and (manifest := _finished(file, out, options, items)):
+                remove(out / UNFINISHED)  # if the run ended while it did that
+                return manifest
             _make_room(out, overwrite)
             index = index or index_beside(dump)
             work = _Conversion(file, out, options, items, index, workers, on_progress)
@@ -122,6 +125,23 @@ def convert_wikipedia(
             manifest.write(out)
             remove(out / UNFINISHED)
     return manifest
+
+
+def _run_of(file: DumpFile, options: WikipediaOptions, items: Sequence[Path]) -> dict[str, Any]:
+    """RETURNS (dict): What determines the output."""
+    run = {"dump": file.path.name, "bytes": file.size, **asdict(options)}
+    return {**run, "items": [path.name for path in items]}
+
+
+def _finished(
+    file: DumpFile, out: Path, options: WikipediaOptions, items: Sequence[Path]
+) -> DumpManifest | None:
+    """RETURNS (DumpManifest | None): That of the same run, if it has finished before."""
+    if not (out / MANIFEST).exists():
+        return None
+    manifest = DumpManifest.read(out)
+    same = manifest.options == _run_of(file, options, items)
+    return manifest if manifest.kind == KIND and same else None
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
@@ -170,8 +190,7 @@ class _Conversion:
     def _begin(self) -> State:
         """RETURNS (State): That of this run, or of one with the same dump and options that was
         interrupted."""
-        run = {"dump": self.file.path.name, "bytes": self.file.size, **asdict(self.options)}
-        run["items"] = [path.name for path in self.items]
+        run = _run_of(self.file, self.options, self.items)
         state = State.read(self.work / STATE)
         if state is None:
             state = State(run)

@@ -129,3 +129,13 @@ def test_other_options_need_another_directory(tmp_path, monkeypatch):
         convert(dump, "out")
     with pytest.raises(ElqError, match="ELQ359"):
         convert_wikipedia(dump, tmp_path / "out", WikipediaOptions(propagate=True))
+
+
+def test_a_finished_run_is_not_repeated_and_not_mixed_with_others(tmp_path):
+    dump = write_multistream(tmp_path)
+    first = convert(dump, "out")
+    (tmp_path / "out" / "unfinished").mkdir()  # ended while it was removed
+    assert convert(dump, "out") == first
+    assert not (tmp_path / "out" / "unfinished").exists()
+    with pytest.raises(ElqError, match="ELQ368"):
+        convert_wikipedia(dump, tmp_path / "out", WikipediaOptions(propagate=True))
