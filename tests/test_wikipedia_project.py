@@ -79,7 +79,7 @@ def test_dev_entities_are_the_gold_and_the_most_popular_ones(wikipedia):
     assert [entity["id"] for entity in chosen] == ["Q3", "Q19", "Q18"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_a_dump_to_a_package(tiny_bert, tmp_path):
     project = tmp_path / "projects" / "wikipedia"
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
@@ -89,7 +89,7 @@ def test_from_a_dump_to_a_package(tiny_bert, tmp_path):
     dump = write_cities(tmp_path / "cities.xml.bz2")
     command = [sys.executable, "-m", "spacy", "project", "run", "all", str(project)]
     options = ["--vars.size", "sample", "--vars.dump", str(dump), "--vars.encoder", str(tiny_bert)]
-    options += ["--vars.parse", "--workers 1"]
+    options += ["--vars.workers", "1"]
     subprocess.run([*command, *options], check=True, capture_output=True, timeout=900)
     scores = json.loads((project / "output" / "scores.json").read_text(encoding="utf8"))
     assert scores

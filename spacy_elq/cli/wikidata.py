@@ -24,7 +24,6 @@ def wikidata_command(
         list[str] | None,
         typer.Option(
             "--language",
-            "-l",
             help="Language of names and descriptions, such as en; repeat it, the preferred one "
             "first",
         ),
@@ -33,7 +32,6 @@ def wikidata_command(
         list[str] | None,
         typer.Option(
             "--types",
-            "-t",
             help="Only instances of this class (Q5, or its label) and of its subclasses; repeat",
         ),
     ] = None,
@@ -56,7 +54,7 @@ def wikidata_command(
     ] = None,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
     workers: Annotated[
-        int, typer.Option("--workers", "-n", min=1, max=1024, help="Processes that parse")
+        int, typer.Option("--workers", min=1, max=1024, help="Processes that parse")
     ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", "-O", help="Replace OUT")] = False,
     quiet: QuietOption = False,

@@ -24,13 +24,12 @@ def wikipedia_command(
         list[Path] | None,
         typer.Option(
             "--wikidata",
-            "-w",
             help="Ids of Wikidata: page_props.sql.gz, page.sql.gz, redirect.sql.gz, lines of title "
             "and id, a JSON dump, the output of `elq wikidata`; repeat it",
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option("--language", "-l", help="Language code; default: what the dump says")
+        str, typer.Option("--language", help="Language code; default: what the dump says")
     ] = "",
     propagate: Annotated[
         bool,
@@ -52,7 +51,7 @@ def wikipedia_command(
     ] = None,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
     workers: Annotated[
-        int, typer.Option("--workers", "-n", min=1, max=1024, help="Processes that parse")
+        int, typer.Option("--workers", min=1, max=1024, help="Processes that parse")
     ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", "-O", help="Replace OUT")] = False,
     quiet: QuietOption = False,

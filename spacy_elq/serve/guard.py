@@ -10,6 +10,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +24,9 @@ BYTES_PER_CHAR = 12
 OTHER_BYTES = 1 << 20
 # Seconds in which a body must arrive.
 BODY_SECONDS = 20.0
+# Bytes of a body that is refused, and seconds, in which its end is waited for.
+DISCARDED = 1 << 24
+DISCARD_SECONDS = 2.0
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -87,6 +91,7 @@ class Guard:
         RAISES (ElqError): If it is too large, or takes too long."""
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self.max_body:
+            await _discard(receive)
             raise Refused(413, Errors.ELQ571.format(most=self.max_body))
         parts, size, more = [], 0, True
         try:
@@ -99,6 +104,7 @@ class Guard:
                     size += len(parts[-1])
                     more = message.get("more_body", False)
                     if size > self.max_body:
+                        await _discard(receive)
                         raise Refused(413, Errors.ELQ571.format(most=self.max_body))
         except TimeoutError:
             raise Refused(408, Errors.ELQ572.format(seconds=self.body_seconds)) from None
@@ -109,6 +115,18 @@ class Guard:
         path = getattr(scope.get("route"), "path", scope.get("root_path")) or UNKNOWN_PATH
         self.count(method, path, status, seconds)
         log.info("%s %s %d %.1f ms", method, path, status, seconds * 1000)
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a while: whoever is still sending when the connection is closed does not get the
+    answer."""
+    left, more = DISCARDED, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

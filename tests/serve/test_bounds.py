@@ -64,7 +64,7 @@ def test_wrong_requests(client, body, status, code, said):
 
 def test_malformed_requests_do_no_harm(client):
     before = client.post("/link", json={"texts": [row["text"] for row in TEXTS]}).json()
-    statuses = send_malformed(address(client), 300)
+    statuses = send_malformed(address(client), 100)
     assert set(statuses) >= {"200", "400", "413", "422", "404", "405"}
     after = client.post("/link", json={"texts": [row["text"] for row in TEXTS]}).json()
     assert before == after

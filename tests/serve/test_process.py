@@ -125,7 +125,7 @@ def test_nothing_answered_is_lost_by_a_kill(trained_path, tmp_path):
     assert counts["kills"] == 2 and counts["changes"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="signals")
 def test_workers(trained_path, tmp_path):
     path = shutil.copytree(trained_path, tmp_path / "pipeline")
