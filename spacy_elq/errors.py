@@ -577,7 +577,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "`python -m spacy elq … <(7z x -so {path}) OUT`."
     )
     ELQ361 = (
-        "Files compressed with zstd need zstandard, which is not installed. Install it with "
+        "Files compressed with zstd need backports.zstd, which is not installed. Install it with "
         "`pip install 'spacy-elq[wiki]'`."
     )
     ELQ362 = (

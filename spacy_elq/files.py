@@ -25,10 +25,15 @@ from typing import IO, Any, TextIO, TypeVar, cast
 
 from .errors import ElqError, Errors
 
-# Bytes of zstd that are read at once, which may become a thousand times as many.
-ZSTD_BLOCK = 1 << 10
+zstd: Any
+try:
+    from backports import zstd  # Python 3.14 has it as compression.zstd
+except ImportError:
+    zstd = None
+
 # Raised when a file is cut, or is not compressed as its name says.
-UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, OSError)
+ZstdError: type[Exception] = EOFError if zstd is None else zstd.ZstdError
+UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, ZstdError, OSError)
 # Bytes of a line, and so of a text: parsed JSON takes many times as much memory.
 MAX_LINE = 64 << 20
 DIALECTS: dict[str, dict[str, Any]] = {
@@ -42,76 +47,20 @@ Parsed = TypeVar("Parsed")
 OnBadLine = Callable[[ElqError], None]
 
 
-class _ZstdFrames(io.RawIOBase):
-    """The content of zstd frames. `zstandard.open` takes a cut file for a whole one."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        from zstandard import ZstdDecompressor
-
-        # Frames of zstd's long mode need a window of up to 2 GB.
-        self._new_frame: Callable[[], Any] = ZstdDecompressor(max_window_size=1 << 31).decompressobj
-        self._file = file
-        self._frame = self._new_frame()
-        self._begun = False
-        self._content = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._content:
-            if not self._decompress_more():
-                return 0
-        count = min(len(buffer), len(self._content))
-        buffer[:count] = self._content[:count]
-        self._content = self._content[count:]
-        return count
-
-    def _decompress_more(self) -> bool:
-        """RETURNS (bool): False at the end of the last frame."""
-        from zstandard import ZstdError
-
-        block = self._frame.unused_data or self._file.read(ZSTD_BLOCK)
-        if self._frame.eof:
-            self._frame, self._begun = self._new_frame(), False
-        if not block and self._begun:
-            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-        try:
-            self._content = memoryview(self._frame.decompress(block)) if block else self._content
-        except ZstdError as err:
-            raise OSError(str(err)) from None
-        self._begun = bool(block)
-        return self._begun
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def zstd_reader(file: IO[bytes]) -> IO[bytes]:
-    """RETURNS (BinaryIO): The content of a file that zstd has compressed."""
-    try:
-        return cast(IO[bytes], io.BufferedReader(_ZstdFrames(file), 1 << 17))
-    except ImportError:
-        raise ElqError(Errors.ELQ361) from None
-
-
-def _open_zstd(path: Path, mode: str, **options: Any) -> Any:
+def open_zstd(file: Path | IO[bytes], mode: str = "rb", **options: Any) -> Any:
     """As `gzip.open`."""
-    if mode == "rb":
-        return zstd_reader(path.open("rb"))
-    try:
-        from zstandard import open as open_zstd
-    except ImportError:
-        raise ElqError(Errors.ELQ361) from None
-    return open_zstd(path, mode, **options)
+    if zstd is None:
+        raise ElqError(Errors.ELQ361)
+    if "r" in mode:  # frames of zstd's long mode need a window of up to 2 GB
+        options["options"] = {zstd.DecompressionParameter.window_log_max: 31}
+    return zstd.open(file, mode, **options)
 
 
 OPENERS: dict[str, Any] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": _open_zstd,
+    ".zst": open_zstd,
 }
 
 

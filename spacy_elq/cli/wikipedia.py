@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ElqError, Errors
-from ._common import QuietOption, count_bytes, echo_note, handle_errors
+from ._common import QuietOption, handle_errors
+from ._dumps import (
+    DumpArgument,
+    FormatOption,
+    OutArgument,
+    OverwriteOption,
+    WorkersOption,
+    check_format,
+    count_dump,
+    print_manifest,
+)
 
 EXAMPLE = "Example: python -m spacy elq wikipedia enwiki-latest-pages-articles.xml.bz2 wikipedia"
 GO_ON = "What was read is kept; run the same command again to go on."
@@ -16,10 +25,8 @@ GO_ON = "What was read is kept; run the same command again to go on."
 
 @handle_errors(GO_ON)
 def wikipedia_command(
-    dump: Annotated[
-        Path, typer.Argument(metavar="DUMP", help="XML dump: .bz2, .gz, .zst, .xz or plain")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write")],
+    dump: DumpArgument,
+    out: OutArgument,
     wikidata: Annotated[
         list[Path] | None,
         typer.Option(
@@ -49,24 +56,18 @@ def wikipedia_command(
         Path | None,
         typer.Option("--index", help="Of a multistream dump; default: the file beside it"),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=1024, help="Processes that parse")
-    ] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", "-O", help="Replace OUT")] = False,
+    format: FormatOption = "jsonl",
+    workers: WorkersOption = 1,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make entities and training texts of an XML dump of a Wikipedia in any language. `kb build
     OUT/entities` and training read them. Resumes an interrupted run."""
-    from ..dumps.parts import FORMATS
     from ..dumps.wikipedia import WikipediaOptions, convert_wikipedia
-    from ._table import format_table
 
-    if format not in FORMATS:
-        raise ElqError(Errors.ELQ110.format(name="format", value=format, of=", ".join(FORMATS)))
+    check_format(format)
     options = WikipediaOptions(language, propagate, keep_missing, format)
-    size = dump.stat().st_size if dump.is_file() else 0
-    with count_bytes(dump.name, quiet=quiet) as count:
+    with count_dump(dump, "pages", quiet=quiet) as on_progress:
         manifest = convert_wikipedia(
             dump,
             out,
@@ -75,9 +76,6 @@ def wikipedia_command(
             index=index,
             workers=workers,
             overwrite=overwrite,
-            on_progress=lambda position, pages: count(position, size, f"{pages} pages"),
+            on_progress=on_progress,
         )
-    for problem in manifest.problems:
-        typer.echo(f"{dump}: {problem}", err=True)
-    rows = [(name, f"{number:,}") for name, number in manifest.counts.items()]
-    echo_note(format_table(("", ""), rows, "lr").lstrip("\n"), quiet=quiet)
+    print_manifest(dump, manifest, quiet=quiet)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from ..errors import ElqError, Errors
-from ..files import check_file, zstd_reader
+from ..files import check_file, open_zstd
 
 # Bytes read at once.
 BLOCK = 1 << 17
@@ -75,5 +75,5 @@ OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.open,
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstd_reader,
+    b"\x28\xb5\x2f\xfd": open_zstd,
 }

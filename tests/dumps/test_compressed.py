@@ -8,7 +8,7 @@ import lzma
 import random
 
 import pytest
-import zstandard
+from backports import zstd
 
 from spacy_elq.dumps.compressed import DumpFile
 from spacy_elq.errors import ElqError
@@ -18,7 +18,7 @@ COMPRESS = {
     "bz2": lambda data: bz2.compress(data, 1),
     "gz": gzip.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
-    "zst": zstandard.compress,
+    "zst": zstd.compress,
 }
 # Incompressible, and longer than what is read at once: a cut loses little of it.
 DATA = random.Random(0).randbytes(400_000)
