@@ -64,6 +64,11 @@ OPENERS: dict[str, Any] = {
 }
 
 
+def without_compression(path: Path) -> Path:
+    """RETURNS (Path): The path without a suffix that names a compression."""
+    return path.with_suffix("") if path.suffix in OPENERS else path
+
+
 def stop(error: ElqError) -> None:
     """The `OnBadLine` that ends reading."""
     raise error from None

@@ -16,7 +16,7 @@ from ..corpora.input_texts import read_texts
 from ..corpora.spans_jsonl import LinkedText, jsonl_line
 from ..entities.parts import part_files
 from ..errors import ElqError, Errors
-from ..files import OPENERS, atomic_file, write_json
+from ..files import atomic_file, without_compression, write_json
 from .linker import PIPELINE_LOCK, loaded_linker
 
 # Holds the settings of a run, in its output directory.
@@ -117,5 +117,4 @@ def plan_parts(
 
 
 def _output_name(path: Path) -> str:
-    name = path.with_suffix("") if path.suffix in OPENERS else path
-    return f"{name.stem}.jsonl"
+    return f"{without_compression(path).stem}.jsonl"

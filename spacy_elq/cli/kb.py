@@ -1,10 +1,8 @@
-"""`elq kb …`: build, inspect and change knowledge bases."""
+"""`elq kb …`: inspect and change knowledge bases; `kb_build` makes them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,18 +19,15 @@ from ._common import (
     column_names,
     echo_note,
     handle_errors,
-    inference_settings,
-    load_pipeline,
     use_gpu,
 )
+from ._kb import Encoder, Entities, From, KBPath, load_encoder, open_kb
+from .kb_build import build_command
 
 if TYPE_CHECKING:
     from ..encoders.entity import EntityEncoder
-    from ..kb.build.index_stage import QuerySource
-    from ..kb.build.vector_source import VectorSource
     from ..kb.files.manifest import Manifest
     from ..kb.knowledge_base import FaissKB
-    from ..kb.refresh import OldVectors
     from ..types import Entity
 
 PREFIX = "Example: python -m spacy elq kb"
@@ -40,188 +35,15 @@ UNCHANGED = "The knowledge base was not changed."
 # Entities encoded at once by `add`.
 BATCH = 2048
 
-KBPath = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the knowledge base")]
-Entities = Annotated[
-    Path,
-    typer.Argument(
-        metavar="ENTITIES",
-        help="Entity file: JSONL, CSV, TSV, Parquet, OBO, OWL or SKOS; .gz, .bz2, .xz; or a "
-        "directory or a pattern of its parts",
-    ),
-]
-From = Annotated[
-    str,
-    typer.Option(
-        "--from",
-        "-f",
-        help="Format of ENTITIES: jsonl, csv, tsv, parquet; obo (.obo), rdf (OWL, SKOS: .owl, "
-        ".ttl, .rdf, .nt), rrf (UMLS's MRCONSO.RRF); scispacy (its concepts), elq (ELQ's "
-        "entity.jsonl); otherwise the file's name decides",
-    ),
-]
-Encoder = Annotated[
-    str, typer.Option("--encoder", "-e", help='Entity encoder: "minilm", or a model directory')
-]
-
 app = typer.Typer(name="kb", help="Knowledge bases.", no_args_is_help=True)
-
-
-@app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")
-@handle_errors(
-    "The vectors so far, except those of the last seconds, are kept beside the output; run the "
-    "same command again to resume."
-)
-def build_command(
-    entities: Entities,
-    path: KBPath,
-    encoder: Encoder = "minilm",
-    index: Annotated[
-        str,
-        typer.Option(
-            "--index",
-            help='"auto", "exact", a FAISS factory string, or the address of a vector store, '
-            'such as "milvus:URI#NAME" for a Milvus server or a Milvus Lite file',
-        ),
-    ] = "auto",
-    max_ram: Annotated[
-        str, typer.Option("--max-ram", help='Maximum memory of the index that "auto" chooses')
-    ] = "2GB",
-    min_recall: Annotated[
-        float, typer.Option("--min-recall", help="Share of the exact 10 best that it should find")
-    ] = 0.99,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            "--queries",
-            help="Queries to tune the index with: spans JSONL, lines of text, or vectors (.npy)",
-        ),
-    ] = None,
-    pipeline: Annotated[
-        str | None,
-        typer.Option("--pipeline", help="Pipeline that turns --queries into mention vectors"),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option("--dtype", help='Stored vectors: "auto", "float32" or "float16"')
-    ] = "auto",
-    backend: Annotated[str, typer.Option("--backend", help="What embeds: torch or onnx")] = "torch",
-    precision: Annotated[
-        str, typer.Option("--precision", help="auto, fp32, bf16 (torch) or int8 (onnx)")
-    ] = "auto",
-    device: Annotated[
-        int,
-        typer.Option(
-            "--device",
-            min=-1,
-            max=MANY,
-            help="GPU for k-means, if FAISS supports it; -1 for the CPU",
-        ),
-    ] = -1,
-    popularity_field: Annotated[
-        str,
-        typer.Option(
-            "--popularity-field",
-            help='Field of ENTITIES that is their popularity, such as "pagerank", if it is not '
-            '"popularity"; also for entities that are added later',
-        ),
-    ] = "",
-    snapshot: Annotated[
-        str, typer.Option("--snapshot", help="Date of the entities; stored for information")
-    ] = "",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", "-O", help="Replace an existing knowledge base")
-    ] = False,
-    reuse: Annotated[
-        Path | None,
-        typer.Option(
-            "--reuse",
-            metavar="OLD_KB",
-            help="An older knowledge base: entities that have the same id, names and description "
-            "keep their vectors",
-        ),
-    ] = None,
-    part: Annotated[
-        str,
-        typer.Option(
-            "--part",
-            help="Only embed, and only this part of the entities, such as 3/16, on any machine; "
-            "see --merge",
-        ),
-    ] = "",
-    merge: Annotated[
-        bool,
-        typer.Option("--merge", help="Take the vectors from all parts, which lie beside KB"),
-    ] = False,
-    engine: Annotated[
-        str, typer.Option("--engine", help="ray: embed on a Ray cluster (RAY_ADDRESS), or here")
-    ] = "",
-    from_: From = "",
-    columns: ColumnsOption = "",
-    gpu_id: GpuOption = -1,
-    quiet: QuietOption = False,
-) -> None:
-    """Build a knowledge base: records, names, vectors and index. Resumes an interrupted build of
-    the same entities.
-
-    A query is compared with every vector if there are 50,000 or fewer. For more, an index is
-    chosen, built, and tuned until it finds what exact search finds. The tuning depends on the
-    queries: give mentions like those that will be linked."""
-    from ..entities.reader import read_entities
-    from ..kb.build.builder import build_kb
-    from ..kb.build.choose_index import parse_size
-    from ..kb.build.index_stage import IndexOptions
-    from ..kb.build.parts import build_part, merged_parts
-    from ._table import format_table
-
-    if part and merge:
-        raise ElqError(Errors.ELQ460)
-    if merge and reuse:
-        raise ElqError(Errors.ELQ461)
-    if engine and (part or merge or reuse):
-        raise ElqError(Errors.ELQ467)
-    use_gpu(gpu_id)
-    model = _load_encoder(encoder)
-    model.inference = inference_settings(backend, precision)
-    rows = read_entities(entities, from_, column_names(columns))
-    field = argument_text(popularity_field)
-    old = None if reuse is None else _old_vectors(reuse, model)
-    vectors = old.source(dtype) if old else _vectors(model, encoder, engine, gpu_id)
-    rows = old.counted(rows) if old else rows
-    if part:
-        made = build_part(
-            rows, path, vectors, part, dtype=dtype, popularity_field=field, progress=not quiet
-        )
-        echo_note(f"{made.directory(path)}: {made.vectors} vectors", quiet=quiet)
-        return
-    options = IndexOptions(
-        max_ram=parse_size(max_ram),
-        min_recall=min_recall,
-        queries=None if queries is None else _query_source(queries, model, pipeline),
-        device=device,
-    )
-    manifest = build_kb(
-        rows,
-        path,
-        merged_parts(path) if merge else vectors,
-        index=index,
-        options=options,
-        dtype=dtype,
-        progress=not quiet,
-        source=entities.name,
-        snapshot=snapshot,
-        popularity_field=field,
-        overwrite=overwrite,
-    )
-    echo_note(f"{path}: {manifest.entities} entities, {manifest.vectors} vectors", quiet=quiet)
-    if old:
-        counts = [(name, f"{count:,}") for name, count in asdict(old.counts).items()]
-        echo_note(format_table(("entities", ""), counts, "lr"), quiet=quiet)
+app.command("build", epilog=f"{PREFIX} build entities.jsonl my_kb")(build_command)
 
 
 @app.command("info", epilog=f"{PREFIX} info my_kb")
 @handle_errors()
 def info_command(path: KBPath, quiet: QuietOption = False) -> None:
     """Show what a knowledge base contains and how it was built."""
-    kb = _open(path)
+    kb = open_kb(path)
     manifest = kb.manifest
     size = sum(info["size"] for info in manifest.files.values())
     rows = {
@@ -253,7 +75,7 @@ def check_command(path: KBPath, quiet: QuietOption = False) -> None:
 
     echo_note("Reading every file …", quiet=quiet)
     Manifest.read(path).verify(path)  # before it is opened: FAISS may crash on a damaged index
-    kb = _open(path)
+    kb = open_kb(path)
     kb.tidy()
     check_files(kb)
     _check_encoder(kb, path.absolute().parent / "entity_encoder")
@@ -281,7 +103,7 @@ def search_command(
     text = argument_text(text)
     if not text.strip():
         raise ElqError(Errors.ELQ273)
-    kb = _open(path)
+    kb = open_kb(path)
     kb.restrict(types=[argument_text(each) for each in types or ()] or None)
     vectors, _ = _matching_encoder(kb, encoder).encode([Entity("", text)])
     rows, scores = (part[0] for part in kb.search(vectors[:1], min(k, len(kb))))
@@ -369,7 +191,7 @@ def export_command(
 
     if str(out) != "-" and not is_jsonl(out):
         raise ElqError(Errors.ELQ449.format(path=out))
-    kb = _open(path)
+    kb = open_kb(path)
     records = map(entity_to_dict, kb)
     if str(out) == "-":
         for record in records:
@@ -377,41 +199,6 @@ def export_command(
         return
     write_jsonl(out, records)
     echo_note(f"{out}: {len(kb)} entities", quiet=quiet)
-
-
-def _old_vectors(path: Path, encoder: EntityEncoder) -> OldVectors:
-    from ..kb.refresh import OldVectors
-
-    kb = _open(path)
-    return OldVectors(kb.view, kb.manifest, encoder)
-
-
-def _vectors(model: EntityEncoder, name: str, engine: str, gpu_id: int) -> VectorSource:
-    """RETURNS (VectorSource): The vectors of an encoder, computed here or by an engine."""
-    from ..kb.build.vector_source import VectorSource
-
-    source = VectorSource.from_encoder(model)
-    if not engine:
-        return source
-    from ..batch.embedder import BatchEmbedder
-    from ._engines import choose_engine, local_path
-
-    embedder = BatchEmbedder(local_path(name), inference=model.inference, gpu_id=gpu_id)
-    return replace(
-        source, parallel=partial(choose_engine(engine, 1, gpu_id), embedder.encode_batch)
-    )
-
-
-def _query_source(path: Path, encoder: EntityEncoder, pipeline: str | None) -> QuerySource:
-    """Check the file now; read and embed its mentions only when the index is built."""
-    from ..files import check_file
-    from ._queries import read_queries
-
-    check_file(path, "queries file")
-    if path.suffix == ".npy":
-        queries = read_queries(path, encoder)
-        return lambda: queries
-    return lambda: read_queries(path, encoder, load_pipeline(pipeline) if pipeline else None)
 
 
 def _popularity(kb: FaissKB, manifest: Manifest) -> str:
@@ -442,30 +229,16 @@ def _index_facts(manifest: Manifest) -> dict[str, str]:
 
 
 def _open_to_write(path: Path) -> FaissKB:
-    kb = _open(path)
+    kb = open_kb(path)
     if not kb.is_writable:
         raise ElqError(Errors.ELQ249.format(path=path))
     return kb
 
 
-def _open(path: Path) -> FaissKB:
-    from spacy.vocab import Vocab
-
-    from ..kb.knowledge_base import FaissKB
-
-    return FaissKB.open(path, Vocab())
-
-
-def _load_encoder(name: str) -> EntityEncoder:
-    from ..encoders.entity import load_entity_encoder
-
-    return load_entity_encoder(name)
-
-
 def _matching_encoder(kb: FaissKB, name: str) -> EntityEncoder:
     from ..kb.loaders import check_fingerprint
 
-    encoder = _load_encoder(name)
+    encoder = load_encoder(name)
     check_fingerprint(kb, encoder)
     return encoder
 
@@ -475,7 +248,7 @@ def _check_encoder(kb: FaissKB, directory: Path) -> None:
     from ..kb.loaders import check_fingerprint
 
     if directory.is_dir():
-        check_fingerprint(kb, _load_encoder(str(directory)))
+        check_fingerprint(kb, load_encoder(str(directory)))
 
 
 def _line(how: str, entity: Entity) -> str:

@@ -6,6 +6,7 @@ OUT/manifest.json, OUT/entities/part-00000.jsonl …, OUT/texts/part-00000.jsonl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ VERSION = 1
 ENTITIES, TEXTS, MANIFEST = "entities", "texts", "manifest.json"
 JSONL, PARQUET = "jsonl", "parquet"
 FORMATS = (JSONL, PARQUET)
+DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
 # Makes the `pyarrow.Schema` of a part; without one, each part has the columns of its records.
 Schema = Callable[[], Any]
 
@@ -65,6 +67,12 @@ def names_in(out: Path) -> set[str]:
         for left in directory.glob(".*.tmp"):
             left.unlink()
     return {path.name for path in out.iterdir()}
+
+
+def date_in(name: str) -> str:
+    """RETURNS (str): The date in the name of a dump, YYYY-MM-DD; "" if there is none."""
+    dated = DATE.search(name)
+    return "-".join(dated.groups()) if dated else ""
 
 
 def part_path(directory: Path, number: int, format: str = JSONL) -> Path:

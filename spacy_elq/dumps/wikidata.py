@@ -20,14 +20,13 @@ from .entity_parts import write_entities
 from .item_reading import OnProgress, read_items
 from .item_store import ItemStore, Progress
 from .items import ItemReader, wikis_of
-from .parts import ENTITIES, JSONL, MANIFEST, DumpManifest, names_in
+from .parts import ENTITIES, JSONL, MANIFEST, DumpManifest, date_in, names_in
 
 UNFINISHED, LOCK = "unfinished.sqlite", ".lock"
 ARTICLES = "-articles"
 # Ends of the names of files beside it.
 BESIDE = re.compile(f"{ARTICLES}$|-journal$|-wal$|-shm$")
 KIND, LICENCE = "wikidata", "CC0-1.0"
-DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,9 @@ def _begin(progress: Progress, file: DumpFile, out: Path, options: WikidataOptio
 
 
 def _manifest(dump: Path, progress: Progress, options: WikidataOptions) -> DumpManifest:
-    dated = DATE.search(dump.name)
     return DumpManifest(
         kind=KIND,
-        snapshot="-".join(dated.groups()) if dated else progress.snapshot,
+        snapshot=date_in(dump.name) or progress.snapshot,
         languages=options.languages,
         licence=LICENCE,
         counts={

@@ -8,7 +8,6 @@ Every step resumes.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,17 @@ from .link_store import LinkStore
 from .name_use import NameUse
 from .page_blocks import PageBlock, index_beside, indexed_blocks, page_blocks
 from .page_items import read_page_items
-from .parts import ENTITIES, JSONL, MANIFEST, TEXTS, DumpManifest, names_in, part_path, write_part
+from .parts import (
+    ENTITIES,
+    JSONL,
+    MANIFEST,
+    TEXTS,
+    DumpManifest,
+    date_in,
+    names_in,
+    part_path,
+    write_part,
+)
 from .processes import map_in_order
 from .shards import Shards
 from .site import Site
@@ -37,7 +46,6 @@ STORE, NAMES = "links.sqlite", "names.npy"
 KIND = "wikipedia"
 # Wikipedia's licence, and the one until 7 June 2023.
 LICENCE, OLD_LICENCE, NEW_SINCE = "CC-BY-SA-4.0", "CC-BY-SA-3.0", "2023-06-07"
-DATE = re.compile(r"(20\d\d)-?([01]\d)-?([0-3]\d)")
 # What pages are counted as, by their kind.
 PAGES = "pages:"
 # Malformed pages that the manifest names.
@@ -213,10 +221,6 @@ class _Conversion:
         state.site, state.problem = reader.site, reader.problem
         state.write(self.work / STATE)
 
-    def _as_missing(self, block: PageBlock) -> PageBlock:
-        """RETURNS (PageBlock): The block; without its pages if its shard is there already."""
-        return block.without_pages() if self.shards.has(block.number) else block
-
     def _store_links(self, store: LinkStore, state: State) -> None:
         for number in range(state.shards):
             if not store.is_done(stage := f"pages {number}"):
@@ -270,8 +274,7 @@ class _Conversion:
         return part_path(self.out / what, number, self.options.format)
 
     def _manifest(self, store: LinkStore, state: State) -> DumpManifest:
-        dated = DATE.search(self.file.path.name)
-        snapshot = "-".join(dated.groups()) if dated else store.latest_change()
+        snapshot = date_in(self.file.path.name) or store.latest_change()
         language = self.options.language or (state.site.language if state.site else "")
         counts = dict(sorted(store.counts().items(), key=_group))
         problems = [*filter(None, [state.problem]), *store.problems(PROBLEMS)]

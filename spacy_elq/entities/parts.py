@@ -6,7 +6,7 @@ import glob
 from pathlib import Path
 
 from ..errors import ElqError, Errors
-from ..files import OPENERS, check_file
+from ..files import check_file, without_compression
 
 # Formats that have other suffixes than their names.
 ALIASES = {
@@ -46,5 +46,5 @@ def stands_for_many(path: Path) -> bool:
 
 def format_of(path: Path) -> str:
     """RETURNS (str): The format that a suffix names, that of a compression left aside."""
-    name = path.with_suffix("") if path.suffix in OPENERS else path
-    return ALIASES.get(name.suffix, name.suffix[1:])
+    suffix = without_compression(path).suffix
+    return ALIASES.get(suffix, suffix[1:])

@@ -45,7 +45,7 @@ def write(path, lines):
 
 @pytest.fixture(autouse=True)
 def fake_encoder(monkeypatch):
-    monkeypatch.setattr("spacy_elq.cli.kb._load_encoder", TitleEncoder)
+    monkeypatch.setattr("spacy_elq.encoders.entity.load_entity_encoder", TitleEncoder)
 
 
 @pytest.fixture
