@@ -168,7 +168,8 @@ class Errors(metaclass=ErrorsWithCodes):
         "The backend 'onnx' needs the packages {missing}. Install them with "
         "`pip install 'spacy-elq[onnx]'`."
     )
-    # ELQ16x: trainings that resume, or run in several processes
+    # ELQ159-ELQ16x: trainings that resume, or run in several processes
+    ELQ159 = "Another process is training into {path}. Wait for it, or choose another --output."
     ELQ160 = (
         "The checkpoint {path} can't be read ({reason}). Begin anew with --overwrite, or train "
         "further from the pipeline in it: configs/elq-finetune.cfg."
@@ -478,14 +479,15 @@ class Errors(metaclass=ErrorsWithCodes):
         "There is no {what} at {path}. Give a file, a directory with parts such as "
         "part-00000.jsonl, or a pattern that fits some."
     )
-    ELQ316 = (
-        "There are no texts at {path}, or fewer than the {processes} processes that share them. "
-        "Each line must be an object with a text."
-    )
+    ELQ316 = "There are no texts at {path}. Each line must be an object with a text."
     ELQ317 = (
         "The training goes on within the texts of {path}, but these are other files, or are "
         "shuffled otherwise, than when it was interrupted. Put them back, or begin anew in another "
         "--output."
+    )
+    ELQ318 = (
+        "There are fewer texts at {path} than the {processes} processes that share them. Start "
+        "fewer processes, or give more texts."
     )
     ELQ321 = (
         "{where}: there is no entity {line} in {path}, which has {count}, counted from 0. Give the "

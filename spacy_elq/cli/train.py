@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,16 +66,17 @@ def _train(
     from spacy.training.initialize import init_nlp
     from spacy.util import load_config
 
-    from ..training.loop import TrainingRun, prepare_output
+    from ..training.loop import TrainingRun, prepared_output
     from ..training.processes import from_first
 
     use_gpu(gpu_id)
-    from_first(lambda: prepare_output(output, overwrite=overwrite))
-    with show_validation_error(config):
-        filled = load_config(config, overrides=overrides, interpolate=False)
-        nlp = init_nlp(filled, use_gpu=gpu_id)
-        run = TrainingRun(nlp, output)
-    run.run(sys.stdout, sys.stderr)
+    with ExitStack() as held:
+        from_first(lambda: held.enter_context(prepared_output(output, overwrite=overwrite)))
+        with show_validation_error(config):
+            filled = load_config(config, overrides=overrides, interpolate=False)
+            nlp = init_nlp(filled, use_gpu=gpu_id)
+            run = TrainingRun(nlp, output)
+        run.run(sys.stdout, sys.stderr)
 
 
 @contextmanager

@@ -126,7 +126,8 @@ class StreamedTexts:
                 yield _parse(block[i], is_first=not read)
                 read = True
         if not read:
-            raise ElqError(Errors.ELQ316.format(path=self.path, processes=self.world))
+            message = Errors.ELQ316 if self.world == 1 else Errors.ELQ318
+            raise ElqError(message.format(path=self.path, processes=self.world))
         self.position = Position(epoch=start.epoch + 1)
 
     def _blocks(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
@@ -34,11 +35,14 @@ from thinc.api import fix_random_seed
 from ..errors import ElqError, Errors
 from ..files import remove
 from ..kb.files.atomic import atomic_directory, recover
+from ..kb.files.locks import exclusive_lock
 from . import processes
 from .checkpoint import CHECKPOINT, Progress, has_checkpoint, load_checkpoint, save_checkpoint
 from .random_state import random_state, set_random_state
 
 logger = logging.getLogger("spacy")
+# In the output directory: held by the training that writes there.
+LOCK = ".training.lock"
 
 
 class TrainingRun:
@@ -227,17 +231,21 @@ class TrainingRun:
         return getattr(self.texts, "state", None) if streamed else None
 
 
-def prepare_output(output: Path, *, overwrite: bool) -> None:
-    """Make the output directory, and repair what was interrupted there.
+@contextmanager
+def prepared_output(output: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make the output directory, keep other trainings out of it, and repair what was interrupted
+    there.
 
     overwrite (bool): Begin anew: remove a checkpoint.
     """
     output.mkdir(parents=True, exist_ok=True)
-    for name in (DIR_MODEL_LAST, DIR_MODEL_BEST):
-        recover(output / name)
-    if overwrite:
-        recover(output / CHECKPOINT)
-        remove(output / CHECKPOINT)
+    with exclusive_lock(output / LOCK, busy=Errors.ELQ159.format(path=output)):
+        for name in (DIR_MODEL_LAST, DIR_MODEL_BEST):
+            recover(output / name)
+        if overwrite:
+            recover(output / CHECKPOINT)
+            remove(output / CHECKPOINT)
+        yield
 
 
 def _any_pipeline(directory: Path) -> None:

@@ -172,7 +172,7 @@ def test_parquet_parts_are_read_as_lines_are(tmp_path):
         ("missing.jsonl", "ELQ218.*missing.*corpus file"),
         ("directory", "ELQ315.*corpus file"),
         ("texts.csv", "ELQ312"),
-        ("empty.jsonl", "ELQ316"),
+        ("empty.jsonl", r"ELQ316.*empty\.jsonl\. Each"),
         ("bad.jsonl", "ELQ304.*bad.jsonl:2"),
     ],
 )
@@ -189,7 +189,7 @@ def test_texts_that_cannot_be_read(tmp_path, path, message):
 def test_fewer_texts_than_processes(tmp_path, split_among):
     write_parts(tmp_path / "texts", [2])
     for reader in split_among(3, tmp_path / "texts"):
-        with pytest.raises(ElqError, match=r"ELQ316.*3 processes"):
+        with pytest.raises(ElqError, match=r"ELQ318.*3 processes"):
             texts_of(reader)
 
 

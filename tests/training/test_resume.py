@@ -10,7 +10,7 @@ from thinc.api import Config
 
 from spacy_elq import ElqError
 from spacy_elq.training.checkpoint import CHECKPOINT, OPTIMIZER, STATE
-from spacy_elq.training.loop import TrainingRun, prepare_output
+from spacy_elq.training.loop import TrainingRun, prepared_output
 
 from ..helpers import run
 from .training_runs import STEPS, losses_of, run_trainings, weights
@@ -51,11 +51,11 @@ def test_a_killed_run_takes_the_same_steps(make_config, tmp_path):
 
 def train_here(config, output, **overrides):
     """In this process. RETURNS (TrainingRun): After the end."""
-    prepare_output(output, overwrite=False)
     training = {f"training.{name}": value for name, value in overrides.items()}
-    nlp = init_nlp(load_config(config, overrides=training, interpolate=False))
-    training_run = TrainingRun(nlp, output)
-    training_run.run()
+    with prepared_output(output, overwrite=False):
+        nlp = init_nlp(load_config(config, overrides=training, interpolate=False))
+        training_run = TrainingRun(nlp, output)
+        training_run.run()
     return training_run
 
 
@@ -85,9 +85,9 @@ def test_patience_ends_a_training(make_config, tmp_path):
     still = {"training.optimizer.learn_rate.initial_rate": 0.0}
     config = make_config(patience=4, max_steps=0)
     nlp = init_nlp(load_config(config, overrides=still, interpolate=False))
-    prepare_output(tmp_path / "out", overwrite=False)
-    training_run = TrainingRun(nlp, tmp_path / "out")
-    training_run.run()
+    with prepared_output(tmp_path / "out", overwrite=False):
+        training_run = TrainingRun(nlp, tmp_path / "out")
+        training_run.run()
     # The first of equal scores is the best.
     assert training_run.progress.step == 5
 
@@ -107,6 +107,9 @@ def test_what_cannot_be_gone_on_with(make_config, tmp_path, tiny_bert):
     assert "ELQ160" in result.output
     result = run("train", config, "--output", out, "--overwrite", "--training.max_steps", 1)
     assert result.exit_code == 0, result.output
+    with prepared_output(out, overwrite=False):
+        result = run("train", config, "--output", out, "--overwrite")
+    assert result.exit_code == 1 and "ELQ159" in result.output
     (out / CHECKPOINT / STATE).unlink()
     with pytest.raises(ElqError, match="ELQ161"):
         train_here(config, out)
