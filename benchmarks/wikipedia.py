@@ -1,18 +1,24 @@
-"""What reading a dump of Wikipedia costs, and that a killed run resumes. Linux only.
+"""What reading a dump of Wikipedia costs, that its links are right, and that a killed run resumes.
+Linux only.
 
     python benchmarks/wikipedia.py speed DUMP
     python benchmarks/wikipedia.py memory DUMP [--times 20]
     python benchmarks/wikipedia.py kill DUMP [--kills 30] [--seed 0]
+    python benchmarks/wikipedia.py spans DUMP [--spans 1000] [--seed 0]
 
 "speed" reads the dump's pages and parses them in this process: MB of XML per CPU second; beside it
 gensim's `filter_wiki`, where gensim is installed. "memory" compares the peak memory of the command
 on the dump and on its pages repeated under other titles. "kill" ends the command by SIGKILL at
 random times, lets it resume each time, and compares every file with those of an undisturbed run.
+"spans" draws gold spans, and looks whether mwparserfromhell finds a link on the same page, to the
+same article, that shows the same text; it prints the others. For dumps of English.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
+import json
 import random
 import re
 import resource
@@ -22,7 +28,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -127,14 +136,86 @@ def kill(dump: Path, kills: int, seed: int, directory: Path) -> None:
     print(f"{done} kills, {finished + 1} finished runs, {len(whole)} files, no difference")
 
 
+class LinksOfPage:
+    """The links of a page by mwparserfromhell: the title of each, as written, and what it shows.
+    Those in templates, tables and references are no part of its text."""
+
+    # Letters right after a link that belong to it, by MediaWiki's rule for English.
+    trail = re.compile("[a-z]+")
+    skipped = ("ref", "table", "gallery", "math", "timeline", "imagemap", "syntaxhighlight")
+
+    def __init__(self, wikitext: str) -> None:
+        import mwparserfromhell
+
+        self.found: list[tuple[str, str]] = []
+        # Bold that is never closed would take the text after it along.
+        self._read(mwparserfromhell.parse(wikitext, skip_style_tags=True))
+
+    def _read(self, code: Any) -> None:
+        for node, following in zip_longest(code.nodes, code.nodes[1:]):
+            kind = type(node).__name__
+            if kind == "Wikilink":
+                self._add(node, str(following) if type(following).__name__ == "Text" else "")
+            elif kind == "Tag" and node.contents is not None and str(node.tag) not in self.skipped:
+                self._read(node.contents)
+            elif kind in ("Heading", "ExternalLink") and node.title is not None:
+                self._read(node.title)
+
+    def _add(self, link: Any, following: str) -> None:
+        label = link.title if link.text is None or not str(link.text) else link.text
+        trail = self.trail.match(following)
+        shown = re.sub("''+", "", label.strip_code(collapse=False)) + (trail[0] if trail else "")
+        self.found.append((title_of(str(link.title)), words(shown)))
+        if link.text is not None:
+            self._read(link.text)  # links in the caption of a picture
+
+
+def title_of(target: str) -> str:
+    title = words(html.unescape(unquote(target.partition("#")[0])).replace("_", " ")).strip(" :")
+    first = title[:1].upper()
+    return first + title[1:] if len(first) == 1 else title
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def spans(dump: Path, count: int, seed: int, directory: Path) -> None:
+    options = WikipediaOptions(keep_missing=True)
+    convert_wikipedia(dump, directory / "out", options)
+    drawn = [
+        (row["title"], span["id"], row["text"][span["start"] : span["end"]])
+        for part in sorted((directory / "out" / "texts").iterdir())
+        for row in map(json.loads, part.open(encoding="utf8"))
+        for span in row["spans"]
+    ]
+    drawn = random.Random(seed).sample(drawn, min(count, len(drawn)))
+    with DumpFile(dump) as file:
+        pages = {page.title: page for page in map(parse_page, PageReader(file))}
+    redirects = {title: title_of(page.redirect) for title, page in pages.items() if page.redirect}
+    links = {
+        title: LinksOfPage(pages[title].text).found for title in {title for title, *_ in drawn}
+    }
+    right = 0
+    for title, target, shown in drawn:
+        found = [(redirects.get(to, to), text) for to, text in links[title]]
+        if (target, words(shown)) in found:
+            right += 1
+            continue
+        others = [text for to, text in found if to == target]
+        print(f"{title}: {shown!r} → {target}; mwparserfromhell: {others}")
+    print(f"{right} of {len(drawn)} gold spans are what mwparserfromhell shows of the same link")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "memory", "kill", "convert"))
+    parser.add_argument("what", choices=("speed", "memory", "kill", "spans", "convert"))
     parser.add_argument("dump", type=Path)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--spans", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -147,6 +228,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             if args.what == "memory":
                 memory(args.dump, args.times, Path(name))
+            elif args.what == "spans":
+                spans(args.dump, args.spans, args.seed, Path(name))
             else:
                 kill(args.dump, args.kills, args.seed, Path(name))
 

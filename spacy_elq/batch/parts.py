@@ -14,7 +14,7 @@ from ..bulk.link import link_stream
 from ..bulk.resume import check_settings, skip_linked
 from ..corpora.input_texts import read_texts
 from ..corpora.spans_jsonl import LinkedText, jsonl_line
-from ..entities.parts import part_files
+from ..entities.paths import part_files
 from ..errors import ElqError, Errors
 from ..files import atomic_file, without_compression, write_json
 from .linker import PIPELINE_LOCK, loaded_linker

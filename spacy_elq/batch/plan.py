@@ -17,7 +17,7 @@ from ..dumps.compressed import DumpFile
 from ..dumps.parts import ENTITIES, MANIFEST
 from ..dumps.wikipedia import WikipediaOptions, convert_wikipedia
 from ..encoders.entity import EntityEncoder
-from ..entities.parts import format_of
+from ..entities.paths import format_of
 from ..entities.reader import READERS, read_entities
 from ..errors import ElqError, Errors
 from ..kb.build.builder import build_kb

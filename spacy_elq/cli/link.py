@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from ..entities.parts import stands_for_many
+from ..entities.paths import stands_for_many
 from ..errors import ElqError, Errors
 from ..pipeline.loading import load_linker
 from ._common import (

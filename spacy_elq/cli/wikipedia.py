@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._common import QuietOption, handle_errors
+from ._common import QuietOption, echo_note, handle_errors
 from ._dumps import (
     DumpArgument,
     FormatOption,
@@ -21,6 +21,10 @@ from ._dumps import (
 
 EXAMPLE = "Example: python -m spacy elq wikipedia enwiki-latest-pages-articles.xml.bz2 wikipedia"
 GO_ON = "What was read is kept; run the same command again to go on."
+IS_EXTRACT = (
+    "Most links lead to pages that the dump lacks. If it is an extract of a wiki, run the command "
+    "again with --overwrite --keep-missing: they become gold mentions too."
+)
 
 
 @handle_errors(GO_ON)
@@ -63,6 +67,7 @@ def wikipedia_command(
 ) -> None:
     """Make entities and training texts of an XML dump of a Wikipedia in any language. `kb build
     OUT/entities` and training read them. Resumes an interrupted run."""
+    from ..dumps.article_texts import mostly_missing
     from ..dumps.wikipedia import WikipediaOptions, convert_wikipedia
 
     check_format(format)
@@ -79,3 +84,5 @@ def wikipedia_command(
             on_progress=on_progress,
         )
     print_manifest(dump, manifest, quiet=quiet)
+    if mostly_missing(manifest.counts):
+        echo_note(IS_EXTRACT, quiet=quiet)

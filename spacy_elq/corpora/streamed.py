@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from spacy.language import Language
 from spacy.training import Example
 
-from ..entities.parts import format_of, part_files
+from ..entities.paths import format_of, part_files
 from ..entities.tables import read_parquet
 from ..errors import ElqError, Errors
 from ..files import items_as_lines, parse_object, read_lines

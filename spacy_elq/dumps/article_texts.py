@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..gold import COMPLETE, UNKNOWN
@@ -17,6 +17,12 @@ LINKS, DROPPED, MISSING = "links", "links dropped:", "missing page"
 # Characters of a text by which its script is told.
 _SEEN = 200
 KEPT_MISSING = "links to missing pages"
+
+
+def mostly_missing(counts: Mapping[str, int]) -> bool:
+    """RETURNS (bool): Whether most links were dropped because the dump lacks their pages."""
+    links = sum(number for name, number in counts.items() if name.startswith(LINKS))
+    return 2 * counts.get(f"{DROPPED} {MISSING}", 0) > links
 
 
 class TextMaker:

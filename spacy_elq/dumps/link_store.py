@@ -45,10 +45,19 @@ CREATE TABLE pending AS SELECT title, redirect FROM page WHERE kind = 'redirect'
         WHERE said.redirect IS NOT NULL AND page.kind = 'redirect'
     UNION SELECT named.title, said.redirect FROM said JOIN said AS named ON named.page = said.page
         WHERE said.redirect IS NOT NULL AND named.title IS NOT NULL;
+CREATE INDEX pending_of_title ON pending (title);
 """
 _FOLLOW = """
 INSERT OR IGNORE INTO target SELECT pending.title, target.row, target.kind
     FROM pending JOIN target ON target.title = pending.redirect
+"""
+# Titles that a title redirects to, where the last one has no page; it itself first.
+_ON_THE_WAY = """
+WITH RECURSIVE way (title, step) AS (
+    SELECT ?, 0 UNION SELECT redirect, step + 1 FROM pending JOIN way USING (title) WHERE step < ?
+)
+SELECT title, (SELECT MIN(item) FROM said WHERE said.title = way.title) FROM way
+    ORDER BY step DESC, title
 """
 _ARTICLES = """
 CREATE TABLE article (row INTEGER PRIMARY KEY, title TEXT, entity TEXT, description TEXT);
@@ -159,10 +168,10 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         return Target(*found) if found else None
 
     def id_of_missing(self, title: str) -> str:
-        """RETURNS (str): The id of a title's entity that the dump has no page of."""
-        query = "SELECT item FROM said WHERE title = ? AND item IS NOT NULL"
-        found = self._db.execute(query, (title,)).fetchone()
-        return found[0] if found else title
+        """RETURNS (str): The id of a title's entity that the dump has no page of: the title may
+        redirect there."""
+        way = self._db.execute(_ON_THE_WAY, (title, MAX_REDIRECTS)).fetchall()
+        return next((item for _, item in way if item), way[0][0])
 
     def short_description(self, row: int) -> str | None:
         """RETURNS (str | None): That of an article's item."""

@@ -12,7 +12,7 @@ from ..files import DIALECTS, Record, read_jsonl
 from ..types import Entity
 from .elq import read_elq_entities
 from .obo import read_obo
-from .parts import format_of, part_files
+from .paths import format_of, part_files
 from .rdf import read_rdf
 from .records import entity_from_dict
 from .tables import read_parquet, read_text_table

@@ -12,6 +12,7 @@ from spacy_elq.dumps.wikipedia import WikipediaOptions, convert_wikipedia
 from spacy_elq.entities.reader import read_entities
 from spacy_elq.errors import ElqError
 
+from ..helpers import run
 from .wiki_xml import header, page, write_dump
 
 PAGES = {
@@ -97,6 +98,14 @@ def test_propagation_makes_mentions_of_repeated_names_and_the_title(dump, tmp_pa
     assert gold == [("France", "France"), paris, paris, ("parisians", "Paris")]
 
 
+def test_redirects_to_missing_pages_are_followed_too(tmp_path):
+    pages = {"A": "[[B]], [[C]], [[D]] and [[Round]]", "C": "→ B", "D": "→ C", "Round": "→ Round"}
+    dump = write_dump(tmp_path / "x.xml.bz2", pages)
+    convert(dump, tmp_path / "out", keep_missing=True)
+    _, (text,) = read(tmp_path / "out")
+    assert [span.id for span in text.spans] == ["B", "B", "B", "Round"]
+
+
 def test_the_manifest_says_what_it_is(dump, tmp_path):
     convert(dump, tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -165,3 +174,17 @@ def test_parquet_has_the_same_columns_in_every_part(dump, tmp_path):
     empty = write_dump(tmp_path / "empty.xml.bz2", {"A": "→ B"})
     convert(empty, tmp_path / "none", format="parquet")
     assert parquet.read_table(tmp_path / "none" / "texts").num_columns == 6
+
+
+def test_a_hint_where_most_links_lead_out_of_the_dump(tmp_path):
+    def hint(pages, *options):
+        dump = write_dump(tmp_path / "x.xml.bz2", pages)
+        result = run("wikipedia", dump, tmp_path / "out", "-O", *options)
+        assert result.exit_code == 0
+        return "--keep-missing" in result.stderr
+
+    assert hint({"A": "[[B]], [[C]] and [[A]]"})
+    assert not hint({"A": "[[B]], [[C]] and [[A]]"}, "--keep-missing")
+    assert not hint({"A": "[[B]], [[C]] and [[A]]"}, "--quiet")
+    assert not hint({"A": "[[B]] and [[A]]"})
+    assert not hint({"A": "none"})

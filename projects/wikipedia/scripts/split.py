@@ -3,7 +3,7 @@
 python scripts/split.py WIKIPEDIA CORPUS --size {sample,full}
 
 CORPUS/train/part-*.jsonl    the other texts
-CORPUS/dev.jsonl             whole pages, chosen by a hash of their titles
+CORPUS/dev.jsonl             some texts of whole pages, chosen by a hash of their titles
 CORPUS/dev-entities.jsonl    the entities of the dev texts, and the most popular others: few enough
                              to embed them at each evaluation of pretraining
 """
@@ -21,8 +21,9 @@ import srsly
 from tqdm import tqdm
 
 Row = dict[str, Any]
-# One page in so many, and how many others of the entities.
+# One page in so many, how many of its texts, and how many others of the entities.
 SHARES = {"sample": 4, "full": 20_000}
+DEV_TEXTS = {"sample": 200, "full": 5_000}
 MOST_POPULAR = {"sample": 200, "full": 20_000}
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SHARES, required=True)
     args = parser.parse_args()
     dev = split_texts(args.wikipedia / "texts", args.corpus, SHARES[args.size])
+    dev = dev[: DEV_TEXTS[args.size]]
     if not dev:
         raise SystemExit(
             f"{args.wikipedia} has too few pages to hold one in {SHARES[args.size]} out"
