@@ -22,8 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Barrier, Event
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -423,21 +422,23 @@ def share_memory(
     records = (Entity(f"Q{i}", f"Title {i}") for i in range(entities))
     build_kb(records, path, encoder, progress=False)
     context = multiprocessing.get_context("spawn")
-    go, together = context.Event(), context.Barrier(readers)
-    results = context.SimpleQueue()
-    args = (path, go, together, results)
-    processes = [context.Process(target=_read, args=args) for _ in range(readers)]
-    for process in processes:
+    pipes = [context.Pipe() for _ in range(readers)]
+    processes = [context.Process(target=_read, args=(path, end)) for _, end in pipes]
+    for process, (_, end) in zip(processes, pipes, strict=True):
         process.start()
-    for _ in processes:
-        results.get()  # has read all vectors once
+        end.close()  # when a reader fails, what is expected of it is an EOFError
+    ours = [connection for connection, _ in pipes]
+    _all_said(ours)  # each has read all vectors once
     writer = FaissKB.open(path, Vocab())
     extra = [Entity(f"N{i}", f"New {i}") for i in range(added)]
     for new in extra:
         writer.add([new], *encoder.encode([new]))
     writer.compact(progress=False)
-    go.set()
-    sizes = [results.get() for _ in processes]
+    _go_on(ours)
+    _all_said(ours)  # each has the new files mapped
+    _go_on(ours)
+    sizes = _all_said(ours)
+    _go_on(ours)
     for process in processes:
         process.join()
     seen = {size.pop("entities") for size in sizes}
@@ -455,20 +456,30 @@ class _RandomVectors(IntegerEncoder):
         return vectors, np.arange(len(entities))
 
 
-def _read(path: Path, go: Event, together: Barrier, results: SimpleQueue) -> None:
+def _all_said(readers: Sequence[Connection]) -> list[Any]:
+    return [reader.recv() for reader in readers]
+
+
+def _go_on(readers: Sequence[Connection]) -> None:
+    for reader in readers:
+        reader.send(None)
+
+
+def _read(path: Path, parent: Connection) -> None:
     kb = FaissKB.open(path, Vocab())
     query = np.ones((1, kb.entity_vector_length), "f4")
     kb.search(query, 10)
-    results.put(len(kb))
-    while not go.wait(0.05):
+    parent.send(len(kb))
+    while not parent.poll(0.05):
         kb.refresh()
         kb.search(query, 10)
+    parent.recv()
     kb.refresh()
     kb.search(query, 10)
-    together.wait()  # every reader has the files mapped
-    sizes = memory_of(path)
-    together.wait()
-    results.put({**sizes, "entities": len(kb)})
+    parent.send("mapped")
+    parent.recv()
+    parent.send({**memory_of(path), "entities": len(kb)})
+    parent.recv()
 
 
 def memory_of(path: Path) -> dict[str, float]:

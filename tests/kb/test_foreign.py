@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import faiss
@@ -18,7 +19,7 @@ from spacy_elq import ElqError
 from spacy_elq.encoders.entity import EntityEncoder
 from spacy_elq.files import link_or_copy, write_json
 from spacy_elq.kb.build import build_kb
-from spacy_elq.kb.files.database import NAMES_ANOTHER
+from spacy_elq.kb.files.database import NAMES_ANOTHER, WRITING, open_database
 from spacy_elq.kb.files.manifest import CATALOGUE, DELTA, DELTA_MADE, INDEX, MANIFEST, sha256
 from spacy_elq.kb.knowledge_base import FaissKB
 
@@ -109,6 +110,14 @@ def test_a_journal_that_names_another_file(kb, directory, tmp_path, encoder, voc
     with sqlite3.connect(directory / DELTA) as db:
         db.execute("SELECT 1 FROM meta")
     assert not victim.exists()
+
+
+def test_a_journal_that_vanishes(kb, directory, encoder, monkeypatch):
+    """Another process's transaction ends between two looks at its journal."""
+    change(kb, encoder)
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    with closing(open_database(directory / DELTA, WRITING)) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,)
 
 
 # Files that name files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -95,23 +96,28 @@ def _rounded(value):
 
 def test_requests_that_arrive_together_are_one_batch(client, monkeypatch):
     batches = []
-    thread_free = threading.Event()
+    taken, thread_free = threading.Event(), threading.Event()
     batcher = client.service.batcher
     first = batcher._link
 
     def watched(jobs):
-        thread_free.wait(10)
         batches.append([job.text for job in jobs])
+        taken.set()
+        thread_free.wait(60)
         return first(jobs)
 
+    link(client, text=ALL[0])  # a batch of one: the next request is not kept waiting
     monkeypatch.setattr(batcher, "_link", watched)
     with ThreadPoolExecutor(9) as pool:
-        answers = [pool.submit(link, client, text=text) for text in [*ALL, *ALL][:9]]
-        while batcher._queue.qsize() < 8:
-            pass
+        answers = [pool.submit(link, client, text=ALL[0])]
+        assert taken.wait(60)
+        answers += [pool.submit(link, client, text=text) for text in [*ALL, *ALL][1:9]]
+        until = time.monotonic() + 60
+        while batcher._queue.qsize() < 8 and time.monotonic() < until:
+            time.sleep(0.01)
         thread_free.set()
         found = [answer.result() for answer in answers]
-    assert sorted(map(len, batches)) == [1, 8]
+    assert [len(batch) for batch in batches] == [1, 8]
     assert ids(found[1][0]) == ["Q2"]
 
 

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def _check_journal(path: Path) -> None:
     journal = path.with_name(f"{path.name}{JOURNAL}")
     if not journal.is_file():
         return
-    with journal.open("rb") as file:
+    # Another process's transaction may end meanwhile, and its journal with it.
+    with suppress(FileNotFoundError), journal.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - len(NAMES_ANOTHER)))
         if file.read() == NAMES_ANOTHER:
             raise sqlite3.DatabaseError(f"{journal.name} names another file")
