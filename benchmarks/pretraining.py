@@ -74,6 +74,32 @@ def make_text(rng: random.Random, names: list[str], n_words: int) -> dict:
     return {"text": text, "spans": spans}
 
 
+def measure(
+    encoder: str,
+    *,
+    batch_size: int,
+    words: int,
+    steps: int,
+    gpu_id: int = -1,
+    peak: float = 0.0,
+    checkpointing: bool = False,
+) -> list[tuple[str, str]]:
+    """RETURNS (list): What was measured, and the figure."""
+    setup_gpu(gpu_id)
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        write_data(directory, batch_size * (steps + WARM_UP), words)
+        overrides = {
+            "paths.train": str(directory / "texts"),
+            "paths.kb": str(directory / "entities.jsonl"),
+            "paths.encoder": encoder,
+            "components.elq.training.gradient_checkpointing": checkpointing,
+        }
+        nlp = init_nlp(load_config(CONFIG, overrides), use_gpu=gpu_id)
+        rows = time_reading(nlp, directory / "texts")
+        return rows + time_steps(nlp, directory / "texts", batch_size, peak)
+
+
 def time_reading(nlp, path: Path) -> list[tuple[str, str]]:
     start = time.process_time()
     examples = list(create_streamed_reader(path)(nlp))
@@ -98,8 +124,10 @@ def time_steps(nlp, path: Path, batch_size: int, peak: float) -> list[tuple[str,
     seconds = now() - start
     speed = sum(counter.operations for counter in counters) / seconds / 1e12
     pieces = sum(counter.pieces for counter in counters)
+    steps = len(batches) - WARM_UP
     rows = [
-        ("a step", f"{1000 * seconds / (len(batches) - WARM_UP):.0f} ms"),
+        ("a step", f"{1000 * seconds / steps:.0f} ms"),
+        ("texts a second", f"{batch_size * steps / seconds:,.1f}"),
         ("wordpieces a second", f"{pieces / seconds:,.0f}"),
         ("layers", f"{speed:.3f} TFLOPS"),
     ]
@@ -122,20 +150,8 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=0.0)
     parser.add_argument("--checkpointing", action="store_true")
     args = parser.parse_args()
-    setup_gpu(args.gpu_id)
-    with TemporaryDirectory() as name:
-        directory = Path(name)
-        write_data(directory, args.batch_size * (args.steps + WARM_UP), args.words)
-        overrides = {
-            "paths.train": str(directory / "texts"),
-            "paths.kb": str(directory / "entities.jsonl"),
-            "paths.encoder": args.encoder,
-            "components.elq.training.gradient_checkpointing": args.checkpointing,
-        }
-        nlp = init_nlp(load_config(CONFIG, overrides), use_gpu=args.gpu_id)
-        rows = time_reading(nlp, directory / "texts")
-        rows += time_steps(nlp, directory / "texts", args.batch_size, args.peak)
-    print(table(rows))
+    options = vars(args)
+    print(table(measure(options.pop("encoder"), **options)))
 
 
 if __name__ == "__main__":
