@@ -42,6 +42,7 @@ from ..training.training_settings import TrainingSettings
 from ..types import Entity, Link
 from .linked_kb import LinkedKB
 from .linker_settings import LinkerSettings
+from .requirements import needed_extras, note_extras
 from .serialization import all_settings, pipe_from_bytes, pipe_to_bytes, read_pipe, write_pipe
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class ElqLinker(TrainablePipe):
     settings (LinkerSettings): All of them at once.
     linked_kb (LinkedKB): The knowledge base, and where it comes from.
     seen_ids (list[str]): The entities in the training data so far.
+    pipeline_meta (dict[str, Any]): `nlp.meta` of the pipeline that it was made for.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class ElqLinker(TrainablePipe):
         self.scorer = scorer
         self.settings = LinkerSettings(**settings)
         self.linked_kb = LinkedKB(self, entity_encoder, kb_path)
+        self.pipeline_meta: dict[str, Any] = {}
         self._trainer: Trainer | None = None
         self.training = training or TrainingSettings()
         self.configured = all_settings(self)
@@ -156,6 +159,13 @@ class ElqLinker(TrainablePipe):
         inference = self.entity_encoder.inference.changed(**settings)
         change_encoder(self._own_encoder(), **settings)
         self.entity_encoder.inference = inference
+        self._note_extras()
+
+    def _note_extras(self) -> None:
+        """For `spacy package`; again whenever they may be others."""
+        index = self.kb.manifest.index if self.linked_kb.is_set else ""
+        extras = needed_extras(all_settings(self), index, self.entity_encoder.source)
+        note_extras(self.pipeline_meta, extras)
 
     @property
     def max_length(self) -> int:
@@ -211,6 +221,7 @@ class ElqLinker(TrainablePipe):
             encoder as those of the knowledge base it replaces.
         """
         self.linked_kb.set(kb)
+        self._note_extras()
 
     def restrict(
         self, types: Iterable[str] | None = None, ids: Iterable[str] | None = None
@@ -521,6 +532,7 @@ class ElqLinker(TrainablePipe):
         """
         self._trainer = None
         read_pipe(self, path, exclude)
+        self._note_extras()
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:

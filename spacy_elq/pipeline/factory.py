@@ -83,7 +83,7 @@ def make_elq(
     scorer (Callable | None): The scoring method.
     **settings: The fields of `linker_settings.LinkerSettings`.
     """
-    return ElqLinker(
+    elq = ElqLinker(
         nlp.vocab,
         model,
         name,
@@ -93,6 +93,8 @@ def make_elq(
         scorer=scorer,
         **settings,
     )
+    elq.pipeline_meta = nlp.meta
+    return elq
 
 
 def _make_entity_encoder(source: str, **settings: Any) -> EntityEncoder:
