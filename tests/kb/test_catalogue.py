@@ -1,12 +1,13 @@
 import multiprocessing
 import pickle
-import threading
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from spacy_elq.errors import ElqError
 from spacy_elq.kb.files.catalogue import RECENT, Catalogue
+from spacy_elq.kb.files.database import open_database
 from spacy_elq.types import Entity
 
 from .helpers import ENTITIES
@@ -68,25 +69,57 @@ def test_nothing_is_written_when_read(catalogue, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["entities.sqlite"]
 
 
-def test_a_thread_that_comes_when_the_files_are_gone(catalogue):
+def in_thread(function, *args):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args).result()
+
+
+def in_fork(function, *args):
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put(function(*args)))
+    child.start()
+    child.join(20)
+    return queue.get()
+
+
+def problem_of(function, *args):
+    with pytest.raises(ElqError) as caught:
+        function(*args)
+    return str(caught.value)
+
+
+def test_threads_that_come_when_the_files_are_gone(catalogue):
     catalogue.path.rename(catalogue.path.with_name("elsewhere.sqlite"))
-    assert catalogue.row("Q90") == 0  # open already
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ElqError, match=r"ELQ272.*moved or removed"):
-        pool.submit(catalogue.row, "Q90").result()
+    rows = range(len(ENTITIES))
+    with ThreadPoolExecutor(8) as pool:  # all of them with one connection
+        found = list(pool.map(lambda _: (list(catalogue), catalogue.ids(rows)), range(40)))
+    assert found == [(ENTITIES, [entity.id for entity in ENTITIES])] * 40
+    problem = in_fork(problem_of, catalogue.row, "Q90")  # no connection survives a fork
+    assert re.search(r"ELQ272.*moved or removed", problem)
+
+
+@pytest.mark.parametrize("moment", ["before", "while it is opened"])
+def test_a_thread_that_comes_when_the_file_is_replaced(catalogue, tmp_path, monkeypatch, moment):
+    other = Catalogue.build(tmp_path / "other.sqlite", [Entity("other", "Other")]).path
+
+    def replaced_first(*args, **options):
+        if other.exists():
+            other.replace(catalogue.path)
+        return open_database(*args, **options)
+
+    if moment == "before":
+        other.replace(catalogue.path)
+    monkeypatch.setattr("spacy_elq.kb.files.catalogue.open_database", replaced_first)
+    assert in_thread(catalogue.row, "Q90") == 0
+    assert in_thread(catalogue.row, "other") is None
+    assert not other.exists()
+    assert "ELQ222" in in_fork(problem_of, catalogue.row, "Q90")
+    assert catalogue.row("Q90") == 0
 
 
 def test_shared_by_threads_pickles_and_forks(catalogue):
     assert catalogue.row("Q90") == 0
     assert pickle.loads(pickle.dumps(catalogue)).row("Q3") == 3
-    found = []
-    thread = threading.Thread(target=lambda: found.append(catalogue.row("Q3")))
-    thread.start()
-    thread.join()
-    assert found == [3]
-    queue = multiprocessing.get_context("fork").SimpleQueue()
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: queue.put(catalogue.rows(["Q4", "Q90"]))
-    )
-    child.start()
-    child.join(20)
-    assert queue.get() == [4, 0]
+    assert in_thread(catalogue.row, "Q3") == 3
+    assert in_fork(catalogue.rows, ["Q4", "Q90"]) == [4, 0]

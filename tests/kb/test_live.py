@@ -312,6 +312,18 @@ def test_a_rebuild_is_taken_over_if_it_is_of_the_same_encoder(kb, encoder, queri
         add(kb, OTHER)
 
 
+def test_a_rebuild_at_the_moment_when_changes_are_read(kb, encoder, queries, directory, monkeypatch):
+    def rebuilt_first(log):
+        monkeypatch.undo()
+        build_kb([NEW], directory, encoder, overwrite=True, progress=False)
+        add(FaissKB.open(directory, Vocab()), OTHER)  # in a log of its own
+        return log.is_new()
+
+    monkeypatch.setattr(log_module.ChangeLog, "is_new", rebuilt_first)
+    assert kb.refresh()
+    check_equal(kb, [NEW, OTHER], encoder, queries, k=2)
+
+
 @pytest.mark.slow
 def test_threads_search_while_one_changes_and_compacts(kb, encoder, queries):
     stop, problems = threading.Event(), []

@@ -21,6 +21,8 @@ from .database import CREATING, IMMUTABLE, check_schema, open_database
 BATCH = 10_000
 # Number of records that `records` caches, some 10 MB.
 RECENT = 10_000
+# `sqlite3.threadsafety` of a library whose connections threads may share.
+SERIALIZED = 3
 COLUMNS = "id, title, description, aliases, type, extra"
 SCHEMA = """
 CREATE TABLE entities (
@@ -68,7 +70,8 @@ class Catalogue:
     """The records of a knowledge base by row (0..N-1) and by id.
 
     Threads may share it, and it survives a fork and a pickle: each thread of each process opens a
-    connection on first use.
+    connection on first use. Once the file is replaced or gone, threads that come later share the
+    connection of the first.
 
     path (Path): The SQLite file.
     """
@@ -78,9 +81,9 @@ class Catalogue:
         self._file = _identity(self.path)
         self._local = threading.local()
         self._recent: dict[int, Entity] = {}
-        self._one(
-            "SELECT 1 FROM sqlite_master"
-        )  # open now, so that replacing the file later can't switch it
+        # Open now, so that replacing the file later can't switch it.
+        self._first = self._local.db = self._open()
+        self._pid = self._local.pid = os.getpid()
 
     @classmethod
     def build(cls, path: Path, entities: Iterable[Entity]) -> Catalogue:
@@ -114,18 +117,37 @@ class Catalogue:
     def _db(self) -> sqlite3.Connection:
         # A forked process must not use its parent's SQLite connection.
         if getattr(self._local, "pid", None) != os.getpid():
-            try:
-                found = _identity(self.path)
-            except OSError as err:
-                reason = err.strerror
-                raise ElqError(Errors.ELQ272.format(path=self.path, reason=reason)) from None
-            if found != self._file:
-                # In another file, the same rows are other entities.
-                raise ElqError(Errors.ELQ222.format(path=self.path))
-            db = open_database(self.path.resolve(), IMMUTABLE)
-            check_schema(db, (SCHEMA, UNIQUE_IDS, BY_TYPE))
-            self._local.db, self._local.pid = db, os.getpid()
+            self._local.db, self._local.pid = self._connection(), os.getpid()
         return self._local.db
+
+    def _connection(self) -> sqlite3.Connection:
+        """RETURNS (Connection): One for this thread, or that of the first thread: SQLite lets its
+        callers take turns."""
+        try:
+            return self._open()
+        except ElqError:
+            if self._pid != os.getpid() or sqlite3.threadsafety != SERIALIZED:
+                raise
+            return self._first
+
+    def _open(self) -> sqlite3.Connection:
+        self._check_file()
+        try:
+            db = open_database(self.path.resolve(), IMMUTABLE, check_same_thread=False)
+            check_schema(db, (SCHEMA, UNIQUE_IDS, BY_TYPE))
+        except sqlite3.DatabaseError as err:
+            raise self._damaged(err) from None
+        self._check_file()  # it may have been replaced meanwhile
+        return db
+
+    def _check_file(self) -> None:
+        try:
+            found = _identity(self.path)
+        except OSError as err:
+            raise ElqError(Errors.ELQ272.format(path=self.path, reason=err.strerror)) from None
+        if found != self._file:
+            # In another file, the same rows are other entities.
+            raise ElqError(Errors.ELQ222.format(path=self.path))
 
     def __len__(self) -> int:
         # Rows are 0..N-1 without gaps. COUNT(*) would read the whole table.

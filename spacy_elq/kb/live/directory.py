@@ -86,7 +86,12 @@ class KBDirectory:
         stamp = _stamp(self.path)
         if stamp not in (None, self._stamp, self._ignored):
             return self._replace(stamp)
-        return self._log.is_new() and self._catch_up()
+        try:
+            return self._log.is_new() and self._catch_up()
+        except ElqError:
+            if stamp == _stamp(self.path):
+                raise
+        return self.refresh()  # the files, and with them the log, were replaced just then
 
     def _replace(self, stamp: Stamp | None) -> bool:
         new = KBDirectory(self.path, self._device)
