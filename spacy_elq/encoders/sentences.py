@@ -14,9 +14,12 @@ PARAGRAPH, SENTENCE, LINE = range(3)
 
 _PARAGRAPH = re.compile(r"\n\s*\n\s*")
 _LINE = re.compile(r"\n[^\S\n]*(?=\S)")
+# Marks that end a sentence where a space follows, and what may stand between.
+STOP = r"[.!?\u2026\u061f\u0964]"
+CLOSING = r"[\"'\u2019\u201d\u00bb\u203a)\]]"
 # A stop with what closes the sentence, up to the next one; wide stops need no space after them.
-_STOP = re.compile(
-    r"(?<![.!?\u2026])(?P<stop>[.!?\u2026]++)[\"'\u2019\u201d\u00bb\u203a)\]]*+\s+(?=\S)"
+_END = re.compile(
+    rf"(?<!{STOP})(?P<stop>{STOP}++){CLOSING}*+\s+(?=\S)"
     r"|(?<![\u3002\uff01\uff1f])[\u3002\uff01\uff1f]++[\u300d\u300f\u2019\u201d\uff09]*+\s*+(?=\S)"
 )
 _WORD = re.compile(r"[\w.]*\Z")
@@ -45,7 +48,7 @@ def find_breaks(text: str, sentences: Sequence[int] | None = None) -> Iterator[t
 
 def _sentences(text: str, *, cased: bool) -> Iterator[int]:
     """cased (bool): Whether the text has capitals: sentences begin with one then."""
-    for match in _STOP.finditer(text):
+    for match in _END.finditer(text):
         start, end = match.span()
         goes_on = match["stop"] and cased and text[end].islower()
         is_plain = match["stop"] == "."

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..spelling import compiled
+from .sentences import CLOSING, STOP
 from .windows import NO_CHARS, Window
 
 # Shape classes of words. NONE: it says nothing, or the script has no case. DIGITS: with digits and
@@ -27,11 +28,11 @@ N_SHAPES = 8
 _TITLES = "Mr|Mrs|Ms|Dr|St|Prof|Gen|Sen|Rep|Gov|Lt|Col|Sgt|Capt|Rev|Hon"
 _NO_TITLE = r"(?<!\b[^\W\d_a-z]\.)" + "".join(rf"(?<!\b{t}\.)" for t in _TITLES.split("|"))
 # A run of marks at once: group 1 takes part, and is empty, if a sentence ends there.
-_STOP = rf"""[.!?\u2026\u061f\u0964]+["'\u201d\u2019\xbb)\]]*(?:{_NO_TITLE}(?=\s)())?"""
-_ASCII_UNITS = re.compile(rf"[^\W_]+|{_STOP}|\S")
+_END = rf"{STOP}+{CLOSING}*(?:{_NO_TITLE}(?=\s)())?"
+_ASCII_UNITS = re.compile(rf"[^\W_]+|{_END}|\S")
 _HIDDEN = r"[\p{M}\p{Cf}]*"  # marks and invisible characters, such as soft hyphens
 _CASED = r"[\p{Lu}\p{Ll}\p{Lt}\p{Lm}\p{N}]"
-_UNITS = rf"(?:{_CASED}{_HIDDEN})+|(?:\p{{Lo}}{_HIDDEN})+|{_STOP}|\S"
+_UNITS = rf"(?:{_CASED}{_HIDDEN})+|(?:\p{{Lo}}{_HIDDEN})+|{_END}|\S"
 # Its letters have capitals in Unicode that nobody writes.
 _GEORGIAN = range(0x10D0, 0x1100)
 # Words that are lower-case even in Title Case, which is an English custom.

@@ -1,8 +1,10 @@
 """Where sentences begin: no name is cut in two."""
 
+import numpy as np
 import pytest
 
 from spacy_elq.encoders.sentences import LINE, PARAGRAPH, SENTENCE, find_breaks
+from spacy_elq.encoders.word_shapes import INITIAL, word_shapes
 
 
 def parts(text, kind=SENTENCE, sentences=None):
@@ -25,6 +27,16 @@ def parts(text, kind=SENTENCE, sentences=None):
 )
 def test_sentences(expected):
     assert parts(" ".join(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "end", [".", "?!", "\u2026", "\u061f", "\u0964", '."', ".\u203a", "!)\u00bb"]
+)
+def test_words_are_read_by_the_same_sentences(end):
+    text = f"the Rome of Ray went on{end} Then he saw It."
+    assert parts(text) == [f"the Rome of Ray went on{end}", "Then he saw It."]
+    begin = text.index("Then")
+    assert word_shapes(text).at(np.array([begin]))[0, 0] == INITIAL
 
 
 def test_wide_marks_need_no_space():

@@ -312,7 +312,9 @@ def test_a_rebuild_is_taken_over_if_it_is_of_the_same_encoder(kb, encoder, queri
         add(kb, OTHER)
 
 
-def test_a_rebuild_at_the_moment_when_changes_are_read(kb, encoder, queries, directory, monkeypatch):
+def test_a_rebuild_at_the_moment_when_changes_are_read(
+    kb, encoder, queries, directory, monkeypatch
+):
     def rebuilt_first(log):
         monkeypatch.undo()
         build_kb([NEW], directory, encoder, overwrite=True, progress=False)
