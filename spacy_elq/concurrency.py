@@ -1,11 +1,13 @@
-"""What threads and forked processes share: locks, first use, torch's and FAISS's own threads."""
+"""What threads and processes share: locks, first use, torch's and FAISS's own threads; workers."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import cached_property
-from threading import RLock
+from multiprocessing import parent_process
+from threading import RLock, Thread
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -38,6 +40,19 @@ class loaded_once(cached_property[T]):
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         with LOADING:
             return super().__get__(instance, owner)
+
+
+def follow_parent() -> None:
+    """Begin a worker process: interrupts are left to its parent, and it ends when that does. It
+    would wait for work forever if its parent were killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def prepare_for_forks() -> None:

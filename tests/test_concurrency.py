@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -75,3 +78,26 @@ def test_threads_that_need_it_at_once_load_once():
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(get, range(4)))) == 1
     assert Thing.loads == 1
+
+
+KILLED = """
+import os, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from spacy_elq.concurrency import follow_parent
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, get_context(sys.argv[1]), initializer=follow_parent)
+    print(pool.submit(int).result(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL")
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_end_when_their_parent_is_killed(start):
+    command = [sys.executable, "-c", KILLED, start]
+    # Returns only when nobody has its output open.
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=120)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"0\n")

@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
+from ..concurrency import follow_parent
 from ..errors import ElqError, Errors
 
 Item = TypeVar("Item")
@@ -35,9 +36,7 @@ def map_in_processes(
 
 
 def _begin(count: int) -> None:
-    import signal
-
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
+    follow_parent()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))

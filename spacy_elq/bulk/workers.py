@@ -8,7 +8,6 @@ documents back.
 from __future__ import annotations
 
 import gc
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +17,7 @@ from multiprocessing import get_context
 
 from spacy.language import Language
 
+from ..concurrency import follow_parent
 from ..corpora.spans_jsonl import LinkedText
 from ..errors import ElqError, Errors
 from .batch import OnLinked, TextLinks, link_texts
@@ -89,7 +89,7 @@ def _begin(load: Callable[[], Language], threads: int) -> None:
     import torch
 
     global _nlp
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
+    follow_parent()
     torch.set_num_threads(threads)
     _nlp = load()
     gc.freeze()  # full collections skip everything loaded so far

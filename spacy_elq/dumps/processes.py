@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from ..concurrency import follow_parent
 from ..errors import ElqError, Errors
 
 Block = TypeVar("Block")
@@ -28,7 +28,7 @@ def map_in_order(
     if workers == 1:
         yield from ((block, work(block)) for block in blocks)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, initializer=follow_parent)
     try:
         waiting: deque[tuple[Block, Future[Result]]] = deque()
         for block in blocks:
@@ -46,7 +46,3 @@ def map_in_order(
 def _next(waiting: deque[tuple[Block, Future[Result]]]) -> tuple[Block, Result]:
     block, result = waiting.popleft()
     return block, result.result()
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
