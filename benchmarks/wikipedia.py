@@ -3,7 +3,7 @@ Linux only.
 
     python benchmarks/wikipedia.py speed DUMP
     python benchmarks/wikipedia.py memory DUMP [--times 20]
-    python benchmarks/wikipedia.py kill DUMP [--kills 30] [--seed 0]
+    python benchmarks/wikipedia.py kill DUMP [--kills 30] [--workers 1] [--seed 0]
     python benchmarks/wikipedia.py spans DUMP [--spans 1000] [--seed 0]
 
 "speed" reads the dump's pages and parses them in this process: MB of XML per CPU second; beside it
@@ -112,8 +112,8 @@ def files(out: Path) -> dict[str, bytes]:
     }
 
 
-def kill(dump: Path, kills: int, seed: int, directory: Path) -> None:
-    command = [sys.executable, __file__, "convert", str(dump), "--out"]
+def kill(dump: Path, kills: int, workers: int, seed: int, directory: Path) -> None:
+    command = [sys.executable, __file__, "convert", str(dump), "--workers", str(workers), "--out"]
     began = time.perf_counter()
     subprocess.run([*command, str(directory / "whole")], check=True)
     seconds = time.perf_counter() - began
@@ -215,13 +215,14 @@ def main() -> None:
     parser.add_argument("dump", type=Path)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--spans", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.what == "convert":
         page_blocks.MAX_PAGES = 100
-        convert_wikipedia(args.dump, args.out, WikipediaOptions())
+        convert_wikipedia(args.dump, args.out, WikipediaOptions(), workers=args.workers)
     elif args.what == "speed":
         speed(args.dump)
     else:
@@ -231,7 +232,7 @@ def main() -> None:
             elif args.what == "spans":
                 spans(args.dump, args.spans, args.seed, Path(name))
             else:
-                kill(args.dump, args.kills, args.seed, Path(name))
+                kill(args.dump, args.kills, args.workers, args.seed, Path(name))
 
 
 if __name__ == "__main__":
