@@ -778,6 +778,10 @@ class Errors(metaclass=ErrorsWithCodes):
     )
     ELQ466 = "There is no engine {name!r}. Known: {known}."
     ELQ467 = "--engine embeds all entities: leave out --part, --merge and --reuse."
+    ELQ468 = (
+        "--save stores the scores of the pipeline as it is saved. Leave out {option}, or store "
+        "another threshold first: python -m spacy elq tune --save"
+    )
     ELQ470 = (
         "No page ends in the first {size:,} bytes of {path}. Give a dump of a Wikipedia "
         "(pages-articles), or entities in files that `kb build` reads."

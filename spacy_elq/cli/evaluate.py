@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +91,9 @@ def evaluate_command(
             "--to", "-t", help=f"Format of --predictions: {', '.join(FORMATS)}; default: the first"
         ),
     ] = "",
+    save: Annotated[
+        bool, typer.Option("--save", help="Store the scores and a model card in the pipeline")
+    ] = False,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, max=MANY, help="Texts per batch")
     ] = BATCH_SIZE,
@@ -103,6 +106,7 @@ def evaluate_command(
     from ..corpora.convert import write_any
     from ..corpora.predictions import text_from_prediction
     from ..evaluation.evaluate import evaluate_set, mean_results
+    from ..evaluation.model_card import store_scores
     from ..pipeline.lookup import find_elq
     from ._scores import format_all, of_set, read_scores, save_scores
 
@@ -111,6 +115,8 @@ def evaluate_command(
         ("--min-link-probability", min_link_probability > 0, "--baseline", baseline is not None),
         ("--to", bool(write_as), "--predictions", predictions is not None),
     )
+    if save:  # before the work
+        _check_saves(Path(pipeline), {"--threshold": threshold, "--mention-kinds": mention_kinds})
     write_as = write_as or next(iter(FORMATS))
     others = [] if beside is None else read_scores(beside)
     names = dataset_names(data)
@@ -126,7 +132,7 @@ def evaluate_command(
         inputs += [] if beside is None else [beside]
         targets = _targets(predictions, names, write_as, inputs)
     nlp = load_pipeline(pipeline, gpu_id)
-    if threshold is not None or mention_kinds is not None:
+    if save or threshold is not None or mention_kinds is not None:
         elq = require_elq(nlp, pipeline)
         override_settings(elq, threshold=threshold, mention_kinds=mention_kinds)
     compared = _baseline(nlp, baseline, train, min_link_probability)
@@ -163,6 +169,19 @@ def evaluate_command(
         }
         save_scores(output, results, mean_results(results), **settings)
         echo_note(f"All scores: {output}", quiet=quiet)
+    if save:
+        store_scores(nlp, Path(pipeline), results)
+        echo_note(f"{pipeline}: scores and model card stored in meta.json", quiet=quiet)
+
+
+def _check_saves(pipeline: Path, overridden: Mapping[str, object]) -> None:
+    """Raise an ElqError if scores can't be stored, or would be of other settings."""
+    from ..evaluation.model_card import meta_file
+
+    meta_file(pipeline)
+    for option, value in overridden.items():
+        if value is not None:
+            raise ElqError(Errors.ELQ468.format(option=option))
 
 
 def _check_pairs(*pairs: tuple[str, bool, str, bool]) -> None:

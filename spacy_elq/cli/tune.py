@@ -53,7 +53,8 @@ def tune_command(
         typer.Option("--output", "-o", help="Directory for tune.json, curve.png, reliability.png"),
     ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Store threshold and calibration in the pipeline")
+        bool,
+        typer.Option("--save", help="Store threshold, calibration, model card in the pipeline"),
     ] = False,
     method: Annotated[str, typer.Option(help="Calibration: isotonic or platt")] = "isotonic",
     match: Annotated[
@@ -69,6 +70,7 @@ def tune_command(
 ) -> None:
     """Choose a threshold on a development set in one pass, and calibrate scores to probabilities
     (span._.elq.prob). Needs the extra "tune"."""
+    from ..evaluation.model_card import meta_file, store_tuning
     from ..evaluation.threshold_curve import links_above, read_scored_links
     from ..evaluation.tuning import check_installed, save_settings, settings_file, tune_threshold
 
@@ -80,6 +82,7 @@ def tune_command(
     override_settings(elq, mention_kinds=mention_kinds)
     if save:
         settings_file(Path(pipeline), elq.name)  # as above
+        meta_file(Path(pipeline))
     floor = min(floor, elq.threshold)
     if not math.isfinite(floor):
         raise ElqError(Errors.ELQ356.format(floor=floor))
@@ -106,6 +109,7 @@ def tune_command(
             elq.calibration = tuning.calibrated.calibration.to_dict()
             stored += " and calibration"
         save_settings(nlp, Path(pipeline), elq.name)
+        store_tuning(nlp, Path(pipeline), tuning, data=data.name, goal=goal, match=match)
         echo_note(f"{pipeline}: {stored} stored", quiet=quiet)
 
 

@@ -148,10 +148,22 @@ def test_the_command(pipeline, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kb.iterdir()} == files
     # What the command said of the chosen threshold is what `evaluate` measures.
     scores = tmp_path / "scores.json"
-    run("evaluate", pipeline, tmp_path / "dev.jsonl", "--output", scores, "--quiet")
+    said = [srsly.read_json(pipeline / "meta.json")]
+    run("evaluate", pipeline, tmp_path / "dev.jsonl", "--output", scores, "--save", "--quiet")
+    said.append(srsly.read_json(pipeline / "meta.json"))
     measured = json.loads(scores.read_text())["results"][0]["scores"]["elq_weak_f"]
     (row,) = [line.split() for line in result.stdout.splitlines() if "best F1" in line]
     assert float(row[-1]) == pytest.approx(measured, abs=6e-4)
+    # Both say so of the pipeline.
+    for meta in said:
+        assert meta["performance"]["elq_weak_f"] == pytest.approx(measured)
+        assert f"above {stored['threshold']}: best F1 on dev.jsonl (P" in meta["notes"]
+        assert "isotonic regression), fitted on dev.jsonl" in meta["notes"]
+    assert "Not measured" in said[0]["notes"] and said[0]["elq"]["scores"] is None
+    assert re.search(rf"\| dev.jsonl \| {len(TEXTS) * 3} \|.* {measured:.3f} \|", said[1]["notes"])
+    assert said[1]["elq"]["tuning"] == said[0]["elq"]["tuning"]
+    result = run("evaluate", pipeline, tmp_path / "dev.jsonl", "--save", "--threshold", -1)
+    assert (result.exit_code, "ELQ468" in result.stderr) == (1, True)
     # The report knows the calibration, too.
     run("report", pipeline, tmp_path / "dev.jsonl", tmp_path / "page.html", "--quiet")
     page = (tmp_path / "page.html").read_text(encoding="utf8")
