@@ -80,6 +80,8 @@ OTHERS_OPTIONS = {
     "--extra": "spacy project assets",
     "--rule": "a CSS variable",
     "--build": "spacy package",
+    "--create-meta": "spacy package",
+    "--rm": "docker compose",
     "--NME--": "AIDA-CoNLL",
 }
 OTHERS_NAMES = {
@@ -113,6 +115,9 @@ OTHERS_NAMES = {
     "spans.manual": "Prodigy",
     "vectors.db": "a file that Milvus Lite makes",
     "elq/kb": "in the directory of a pipeline",
+    "data/kb": "in a container",
+    "data/token": "in a container",
+    "compose.yaml": "read by docker compose",
 }
 # Directories that `spacy project run` makes.
 MADE = {"corpus", "kb", "training", "output", "packages", "pipelines"}
