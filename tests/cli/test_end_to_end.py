@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,31 +144,3 @@ def test_a_kb_of_another_encoder_is_refused_by_training(work, entities_path, ove
     )
     assert done.exit_code != 0
     assert "ELQ213" in str(done.exception)
-
-
-def test_the_hub_takes_the_package(pipeline, tmp_path, monkeypatch):
-    """What `spacy huggingface-hub push` does with a wheel, up to the upload."""
-    hub = pytest.importorskip("spacy_huggingface_hub.push")
-    run("package", pipeline, tmp_path, "--name", "tiny", "--version", "1.0.0", "--build", "none")
-    built = tmp_path / "en_tiny-1.0.0"
-    shutil.copy(built / "meta.json", built / "en_tiny")  # as its setup.py does
-    wheel = shutil.make_archive(tmp_path / "wheel", "zip", built, "en_tiny")
-    wheel = Path(wheel).rename(tmp_path / "en_tiny-1.0.0-py3-none-any.whl")
-    uploaded = tmp_path / "uploaded"
-
-    def upload(repo_id, folder_path, **options):
-        shutil.copytree(folder_path, uploaded)
-        return f"https://hub/{repo_id}/tree/main"
-
-    monkeypatch.setattr(hub.HfApi, "create_repo", lambda *_, **options: None)
-    monkeypatch.setattr(hub, "upload_folder", upload)
-    urls = hub.push(wheel, "someone", silent=True)
-    assert urls["whl_url"] == (
-        "https://hub/someone/en_tiny/resolve/main/en_tiny-any-py3-none-any.whl"
-    )
-    assert (uploaded / "en_tiny-any-py3-none-any.whl").read_bytes() == wheel.read_bytes()
-    readme = (uploaded / "README.md").read_text(encoding="utf8")
-    assert readme.startswith("---\ntags:\n- spacy\nlanguage:\n- en\n") and "ELQ_WEAK_F" in readme
-    # What is there is a pipeline.
-    nlp = spacy.load(uploaded)
-    assert [e.kb_id_ for e in nlp("how hot is mercury").ents] == ["Q5"]

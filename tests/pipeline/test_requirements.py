@@ -1,10 +1,13 @@
-"""What `spacy package` reads in `meta.json`: the extras that a pipeline needs."""
+"""Packages of pipelines: the extras in `meta.json`, and the hub that takes them."""
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+import spacy
 import srsly
 from spacy.util import get_minor_version_range
 
@@ -74,3 +77,34 @@ def test_spacy_package_finds_them(make_nlp, tmp_path):
     assert packaged(nlp) == ["spacy-elq[onnx]"]
     del nlp.meta["requirements"]  # as a file from before that, which says nothing of them
     assert packaged(nlp) == ["spacy-elq[onnx]"]
+
+
+@pytest.mark.slow
+def test_the_hub_takes_the_package(make_nlp, tmp_path, monkeypatch):
+    """What `spacy huggingface-hub push` does with a wheel, up to the upload."""
+    hub = pytest.importorskip("spacy_huggingface_hub.push")
+    nlp = make_nlp()
+    nlp.meta["performance"], nlp.meta["notes"] = {"elq_weak_f": 0.5}, "It links."
+    nlp.to_disk(tmp_path / "pipeline")
+    package = import_module("spacy.cli.package").package
+    package(tmp_path / "pipeline", tmp_path, name="tiny", version="1.0.0", create_sdist=False)
+    built = tmp_path / "en_tiny-1.0.0"
+    shutil.copy(built / "meta.json", built / "en_tiny")  # as its setup.py does
+    wheel = shutil.make_archive(str(tmp_path / "wheel"), "zip", built, "en_tiny")
+    wheel = Path(wheel).rename(tmp_path / "en_tiny-1.0.0-py3-none-any.whl")
+    uploaded = tmp_path / "uploaded"
+
+    def upload(repo_id, folder_path, **options):
+        shutil.copytree(folder_path, uploaded)
+        return f"https://hub/{repo_id}/tree/main"
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", lambda *_, **options: None)
+    monkeypatch.setattr(hub, "upload_folder", upload)
+    url = hub.push(wheel, "someone", silent=True)["whl_url"]
+    assert url == "https://hub/someone/en_tiny/resolve/main/en_tiny-any-py3-none-any.whl"
+    assert (uploaded / "en_tiny-any-py3-none-any.whl").read_bytes() == wheel.read_bytes()
+    readme = (uploaded / "README.md").read_text(encoding="utf8")
+    assert readme.startswith("---\ntags:\n- spacy\nlanguage:\n- en\n")
+    assert "| `ELQ_WEAK_F` | 50.00 |" in readme and "It links." in readme
+    # What is there is a pipeline with its knowledge base.
+    assert len(spacy.load(uploaded).get_pipe("elq").kb) == len(nlp.get_pipe("elq").kb)
