@@ -1,7 +1,7 @@
 """How much of the encoder's own speed is left on documents, and how fast another checkout is.
 
 python benchmarks/documents.py PIPELINE [TEXTS.jsonl] [--articles 20] [--repeat 3] [--threads 2]
-    [--max-length 128] [--against CHECKOUT]
+    [--max-length 128] [--against CHECKOUT] [--book CHARACTERS]
 
 Articles are TEXTS of 3,000 characters and more, or are made of the texts and descriptions in
 `assets/`. Medians of several runs in turns:
@@ -9,6 +9,9 @@ Articles are TEXTS of 3,000 characters and more, or are made of the texts and de
            in windows without overlap, as long as the component's
   against  characters/s over those of the code in another checkout, which reads the same pipeline
            with its own `max_length`; each run in a process of its own, after a warm-up
+  book     with `--book`, and in place of the others: resident memory in MB that linking a single
+           document of so many characters takes at most, and keeps, beyond the pipeline, which is
+           warm, and the document (on Linux)
 CPU seconds (`--cpu`) in place of seconds tell more where other work runs beside.
 """
 
@@ -107,6 +110,29 @@ def timed(run: Callable[[], None], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
+def book(nlp, texts: list[str], chars: int) -> dict[str, float]:
+    """RETURNS (dict): What linking one document takes, made of the articles again and again."""
+    text = "\n\n".join(texts * (1 + chars // sum(map(len, texts))))[:chars]
+    consume(nlp, texts[:1])  # warm
+    doc = nlp.make_doc(text)
+    before = memory_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    start = time.process_time()
+    (linked,) = nlp.pipe([doc])
+    return {
+        "characters": len(text),
+        "links": len(linked.ents),
+        "CPU seconds": round(time.process_time() - start),
+        "peak MB": round(memory_mb("VmHWM") - before),
+        "kept MB": round(memory_mb("VmRSS") - before),
+    }
+
+
+def memory_mb(field: str) -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
 def in_process(checkout: Path, args: argparse.Namespace, max_length: int | None) -> float:
     """RETURNS (float): Seconds that the code of a checkout takes for the articles."""
     command = [sys.executable, __file__, args.pipeline, *map(str, filter(None, [args.texts]))]
@@ -129,6 +155,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-length", type=int, help="default: the pipeline's")
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
+    parser.add_argument("--book", type=int, metavar="CHARACTERS", help="memory of one document")
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -137,6 +164,9 @@ def main() -> None:
     nlp = spacy.load(args.pipeline)
     elq = nlp.get_pipe("elq")
     elq.max_length = args.max_length or elq.max_length
+    if args.book:
+        print(json.dumps(book(nlp, texts, args.book), indent=1))
+        return
     clock = time.process_time if args.cpu else time.perf_counter
     consume(nlp, texts[: 1 + len(texts) // 4])  # warm
     if args.once:

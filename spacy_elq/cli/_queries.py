@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,7 @@ def mention_vectors(nlp: Language, texts: Sequence[tuple[str, list[CharSpan]]]) 
         some = slice(start, start + BATCH)
         given = [spans for _, spans in texts[some]] if known else None
         found = propose_spans(elq.model, _NoNames(), docs[some], elq.settings, given)
-        queries += [part.queries for part in found]
+        queries += [part.queries for part in chain.from_iterable(found)]
     return np.concatenate(queries)[:MAX_QUERIES]
 
 

@@ -102,7 +102,7 @@ def _feed_forward(layer: Any, vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _activate(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """Apply an elementwise function to blocks of a few sizes; the last two blocks may overlap.
+    """Apply an elementwise function to blocks of a few sizes; the last two may overlap.
 
     For GELU, oneDNN keeps a primitive for each shape that it meets. The primitives are small, but
     lie between the large tensors of a batch, and memory freed around them is not used again.
@@ -110,7 +110,9 @@ def _activate(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tens
     size = min(ACTIVATED_ROWS, 1 << (len(rows).bit_length() - 1))
     if size == len(rows):
         return function(rows)
-    activated = rows.new_empty(rows.shape)
-    for start in (*range(0, len(rows) - size, size), len(rows) - size):
+    activated = rows.new_empty(rows.shape) if rows.requires_grad else rows  # in place
+    last = function(rows[-size:])  # before any of them is changed
+    for start in range(0, len(rows) - size, size):
         activated[start : start + size] = function(rows[start : start + size])
+    activated[-size:] = last
     return activated

@@ -47,7 +47,7 @@ class Window:
     """Consecutive wordpieces of one document, with special tokens around them.
 
     doc (int): Index of the document among those that were cut together.
-    ids (Sequence[int]): Wordpiece ids, length T.
+    ids (Sequence[int] | ndarray): Wordpiece ids, length T.
     chars (ndarray): Character offsets into the text, int32 (T, 2), end exclusive; `NO_CHARS` for
         special tokens.
     core (tuple[int, int]): The range of characters whose mentions are taken from this window.
@@ -59,7 +59,7 @@ class Window:
     """
 
     doc: int
-    ids: Sequence[int]
+    ids: Sequence[int] | np.ndarray
     chars: np.ndarray
     core: tuple[int, int] = WHOLE_TEXT
     unread: np.ndarray | None = None
@@ -141,6 +141,7 @@ def _parts(
     truncate: bool,
 ) -> Iterator[Window]:
     """Cut a window that is too long. Each part gets the special tokens around it."""
+    all_ids = np.asarray(whole.ids, dtype=np.int32)
     real = np.flatnonzero(whole.chars[:, 0] != NO_CHARS)
     first, after_last = int(real[0]), int(real[-1]) + 1
     room = max_length - (len(whole) - len(real))
@@ -152,10 +153,9 @@ def _parts(
     for begin, core, border, end in parts:
         read = range(first + begin, first + end)
         kept = [*range(first), *read, *range(after_last, len(whole))]
-        ids = [whole.ids[i] for i in kept]
         unread = None if whole.unread is None else whole.unread[kept]
         owned = borders[core], borders[border]
-        yield Window(whole.doc, ids, whole.chars[kept], owned, unread)
+        yield Window(whole.doc, all_ids[kept], whole.chars[kept], owned, unread)
 
 
 def _unread(text: str, unknown: np.ndarray, chars: np.ndarray, *, foreign: bool) -> np.ndarray:
@@ -286,8 +286,8 @@ def _cheapest_groups(lengths: np.ndarray, group_cost: int) -> list[slice]:
     return groups
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """rows (Sequence[Sequence[int]]): Wordpiece ids, such as those of windows.
+def pad(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """rows (Sequence[Sequence[int] | ndarray]): Wordpiece ids, such as those of windows.
     RETURNS (tuple[ndarray, ndarray]): Ids, int64 (B, T), padded to the longest row, and the mask of
     real wordpieces, bool (B, T)."""
     if len({len(row) for row in rows}) == 1:

@@ -347,9 +347,8 @@ def _with_candidates(
     if len(which):
         column = rows.shape[1] + np.arange(len(which)) - np.searchsorted(which, which)
         last = (rows >= 0).sum(axis=1)[which] - 1
-        wider = (0, 0), (0, column.max() + 1 - rows.shape[1])
-        rows = np.pad(rows, wider, constant_values=-1)
-        raw, scores = (np.pad(x, wider, constant_values=-np.inf) for x in (raw, scores))
+        wide = mentions.widened(column.max() + 1)
+        rows, raw, scores = wide.rows, wide.raw_scores, wide.entity_scores
         rows[which, column], raw[which, column] = row, raw[which, last]
         scores[which, column] = scores[which, last]
     return rows, raw, scores

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,7 +153,8 @@ def explain_links(
     """
     heads = get_heads(model)
     names = given is None and links_names_only(settings, kb)
-    proposed = propose_spans(model, kb, [doc], settings, None if given is None else [given])
+    found = propose_spans(model, kb, [doc], settings, None if given is None else [given])
+    proposed = list(chain.from_iterable(found))
     n_proposed = sum(map(len, proposed))
     cuts = [""] * n_proposed
     if given is None:
@@ -205,7 +207,8 @@ def _likeliest_others(
     unbound = settings.changed(
         threshold=-np.inf, threshold_type=JOINT, num_cand_mentions=max(limit, 1)
     )
-    everywhere = propose_spans(model, kb, [doc], unbound, everywhere=True)
+    groups = propose_spans(model, kb, [doc], unbound, everywhere=True)
+    everywhere = list(chain.from_iterable(groups))
     lowest = _lowest_logit(everywhere, limit)
     others = []
     # Both calls read the same windows in the same batches.

@@ -6,7 +6,7 @@ Settings decide everything that is not learned; nothing here knows about annotat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby, islice, repeat
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,8 @@ Places = tuple[np.ndarray, np.ndarray, np.ndarray]
 UNREAD_NAME = 2.0
 # Characters of documents that are encoded together; their vectors are freed before the next chunk.
 CHUNK_CHARS = 1 << 16
-# Wordpieces of a document whose vectors are held at once, about as many as a chunk has.
-GROUP_PIECES = 1 << 14
+# Wordpieces, padding included, from which on no further batch is encoded before these are used.
+GROUP_PIECES = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -97,55 +97,118 @@ def propose_spans(
     given: Sequence[CharSpans] | None = None,
     *,
     everywhere: bool = False,
-) -> list[ProposedSpans]:
+) -> Iterator[list[ProposedSpans]]:
     """Choose the spans to look entities up for.
 
     given (Sequence[CharSpans] | None): The mentions of each document, if they are known: only these
         are proposed. A mention without a wordpiece (white space) is left out.
     everywhere (bool): Let spans begin and end anywhere, special tokens included.
-    RETURNS (list[ProposedSpans]): One for each padded batch.
+    YIELDS (list[ProposedSpans]): One for each padded batch, several batches at a time.
     """
-    heads = get_heads(model)
     texts = [doc.text for doc in docs]
-    only_names = links_names_only(settings, kb)
-    proposed = []
     for chunk in _chunks(texts):
-        mentions = None if given is None else given[chunk]
-        located: set[tuple[int, int]] = set()
-        widths = settings.max_mention_length + 1
-        words_of = word_finder(texts[chunk])
-        for batch, matches in _scored_batches(
-            model, kb, docs[chunk], texts[chunk], widths, words_of
-        ):
-            grid = name_feature_grid(matches, widths)
-            anywhere = everywhere or mentions is not None
-            logits = _span_logits(
-                batch, texts[chunk], words_of, grid, heads, settings, anywhere=anywhere
+        part = _Chunk(
+            heads=get_heads(model),
+            texts=texts[chunk],
+            words_of=word_finder(texts[chunk]),
+            settings=settings,
+            given=None if given is None else given[chunk],
+            only_names=links_names_only(settings, kb),
+            anywhere=everywhere or given is not None,
+            start=chunk.start,
+        )
+        for batches in _groups(model.predict(list(docs[chunk]))):
+            proposed = part.propose(kb, batches)
+            batches.clear()  # before the next are encoded
+            yield proposed
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Documents that are read together.
+
+    texts (Sequence[str]): Their texts.
+    words_of (Callable): From `word_finder`, for these.
+    given (Sequence[CharSpans] | None): Their mentions, if they are known.
+    only_names (bool): Whether found mentions must be names.
+    anywhere (bool): Whether spans may begin and end anywhere.
+    start (int): Index of the first document among all.
+    located (set[tuple[int, int]]): See `_locate_given`.
+    """
+
+    heads: Heads
+    texts: Sequence[str]
+    words_of: WordsOf
+    settings: DecodingSettings
+    given: Sequence[CharSpans] | None
+    only_names: bool
+    anywhere: bool
+    start: int
+    located: set[tuple[int, int]] = field(default_factory=set)
+
+    def propose(self, kb: NameTable, batches: Sequence[ScoredBatch]) -> list[ProposedSpans]:
+        # Most batches are small: look up the names of several at once.
+        windows = [window for batch in batches for window in batch.encoded.windows]
+        matches: Iterator[NameMatches] = repeat({})
+        if self.heads.names is not None:
+            max_words = self.settings.max_mention_length + 1  # each has a wordpiece at least
+            found = find_name_matches(kb, self.texts, windows, max_words, self.words_of)
+            matches = iter(found)
+        return [
+            self._propose_in(batch, list(islice(matches, len(batch.encoded.windows))))
+            for batch in batches
+        ]
+
+    def _propose_in(self, batch: ScoredBatch, matches: list[NameMatches]) -> ProposedSpans:
+        windows, settings = batch.encoded.windows, self.settings
+        grid = name_feature_grid(matches, settings.max_mention_length + 1)
+        logits = self._span_logits(batch, grid)
+        if self.given is None:
+            named = grid.places
+            if settings.abbreviations:
+                named = _with_short_forms(logits, named, windows, self.texts, settings)
+            spans = select_spans(logits, settings, named)
+            which = np.full(len(spans), -1)
+            chars = _chars(windows, spans)
+        else:
+            spans, which, chars = _locate_given(windows, self.given, logits, self.located)
+        return ProposedSpans(
+            windows=windows,
+            spans=spans,
+            doc=np.array([w.doc for w in windows], dtype=np.int64)[spans.window] + self.start,
+            chars=chars,
+            given=which,
+            queries=_queries(self.heads, batch, spans),
+            names=[matches[w].get((first, last)) for w, first, last in spans.places()],
+            unread=_unread(windows, spans),
+        )
+
+    def _span_logits(self, batch: ScoredBatch, names: NameFeatureGrid) -> np.ndarray:
+        """Span logits with the name features' share, float32 (B, T, W)."""
+        windows, mask = batch.encoded.windows, batch.encoded.mask
+        starts, ends = mask, mask
+        if not self.anywhere:
+            starts, ends = boundary_masks(
+                windows,
+                self.texts,
+                mask,
+                words=self.settings.word_boundaries,
+                special_tokens=self.settings.special_tokens,
+                words_of=self.words_of,
             )
-            if only_names and not anywhere:
-                unnamed = unnamed_spans(batch.encoded.windows, texts[chunk], *logits.shape[1:])
-                small = are_written_small(grid.features)
-                unnamed[tuple(places[small] for places in grid.places)] = False
-                logits[unnamed] = -np.inf
-            windows = batch.encoded.windows
-            if mentions is None:
-                named = grid.places
-                if settings.abbreviations:
-                    named = _with_short_forms(logits, named, windows, texts[chunk], settings)
-                spans = select_spans(logits, settings, named)
-                which = np.full(len(spans), -1)
-                chars = _chars(windows, spans)
-            else:
-                spans, which, chars = _locate_given(windows, mentions, logits, located)
-            doc = np.array([window.doc for window in windows], dtype=np.int64)[spans.window]
-            names = [matches[w].get((first, last)) for w, first, last in spans.places()]
-            queries = _queries(heads, batch, spans)
-            unread = _unread(windows, spans)
-            doc += chunk.start
-            proposed.append(
-                ProposedSpans(windows, spans, doc, chars, which, queries, names, unread)
-            )
-    return proposed
+        logits = batch.logits.cpu().numpy()
+        scores = span_logits(logits, starts, ends, self.settings.max_mention_length)
+        if self.heads.names is not None:
+            weights = self.heads.names.mention.detach().cpu().numpy()
+            scores[names.places] += names.features @ weights
+            if any(window.unread is not None for window in windows):
+                _trust_names(scores, names, windows)
+        if self.only_names and not self.anywhere:
+            unnamed = unnamed_spans(windows, self.texts, *scores.shape[1:])
+            small = are_written_small(names.features)
+            unnamed[tuple(places[small] for places in names.places)] = False
+            scores[unnamed] = -np.inf
+        return scores
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[slice]:
@@ -154,30 +217,6 @@ def _chunks(texts: Sequence[str]) -> Iterator[slice]:
     for _, group in groupby(range(len(texts)), key=lambda i: ends[i] // CHUNK_CHARS):
         members = list(group)
         yield slice(members[0], members[-1] + 1)
-
-
-def _scored_batches(
-    model: ElqModel,
-    kb: NameTable,
-    docs: Sequence[Doc],
-    texts: Sequence[str],
-    max_words: int,
-    words_of: WordsOf,
-) -> Iterator[tuple[ScoredBatch, list[NameMatches]]]:
-    """Run the model on documents and look up the names in their windows.
-
-    max_words (int): Maximum number of words of a name: each has a wordpiece at least.
-    YIELDS (tuple[ScoredBatch, list[NameMatches]]): A padded batch, and the names in each window.
-    """
-    # Most batches are small: look up the names of several at once.
-    for batches in _groups(model.predict(list(docs))):
-        windows = [window for batch in batches for window in batch.encoded.windows]
-        matches: Iterator[NameMatches] = repeat({})
-        if get_heads(model).names is not None:
-            matches = iter(find_name_matches(kb, texts, windows, max_words, words_of))
-        for batch in batches:
-            yield batch, list(islice(matches, len(batch.encoded.windows)))
-        batches.clear()  # before the next are encoded
 
 
 def _groups(batches: Iterable[ScoredBatch]) -> Iterator[list[ScoredBatch]]:
@@ -193,40 +232,6 @@ def _groups(batches: Iterable[ScoredBatch]) -> Iterator[list[ScoredBatch]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _span_logits(
-    batch: ScoredBatch,
-    texts: Sequence[str],
-    words_of: WordsOf,
-    names: NameFeatureGrid,
-    heads: Heads,
-    settings: DecodingSettings,
-    *,
-    anywhere: bool,
-) -> np.ndarray:
-    """Span logits with the name features' share, float32 (B, T, W).
-
-    anywhere (bool): Exclude no span.
-    """
-    mask = batch.encoded.mask
-    starts, ends = mask, mask
-    if not anywhere:
-        starts, ends = boundary_masks(
-            batch.encoded.windows,
-            texts,
-            mask,
-            words=settings.word_boundaries,
-            special_tokens=settings.special_tokens,
-            words_of=words_of,
-        )
-    logits = batch.logits.cpu().numpy()
-    scores = span_logits(logits, starts, ends, settings.max_mention_length)
-    if heads.names is not None:
-        scores[names.places] += names.features @ heads.names.mention.detach().cpu().numpy()
-        if any(window.unread is not None for window in batch.encoded.windows):
-            _trust_names(scores, names, batch.encoded.windows)
-    return scores
 
 
 def _with_short_forms(

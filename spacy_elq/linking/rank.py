@@ -42,8 +42,10 @@ def rank_mentions(
 
     given (Sequence[CharSpans] | None): As in `propose_spans`.
     """
-    proposed = propose_spans(model, kb, docs, settings, given)
-    mentions = rank_entities(proposed, kb, get_heads(model), settings.top_k)
+    heads = get_heads(model)
+    groups = propose_spans(model, kb, docs, settings, given)
+    ranked = [rank_entities(group, kb, heads, settings.top_k) for group in groups]
+    mentions = RankedMentions.join(ranked or [rank_entities([], kb, heads, settings.top_k)])
     return add_gains(mentions, gains_in_documents(mentions, docs, settings))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -37,6 +38,25 @@ class RankedMentions:
     raw_scores: np.ndarray
     entity_scores: np.ndarray
     nil_score: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[RankedMentions]) -> RankedMentions:
+        """RETURNS (RankedMentions): The mentions of all parts, of which there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        width = max(part.rows.shape[1] for part in parts)
+        wide = [part.widened(width) for part in parts]
+        return cls(*(np.concatenate([getattr(x, f.name) for x in wide]) for f in fields(cls)))
+
+    def widened(self, width: int) -> RankedMentions:
+        """RETURNS (RankedMentions): The same with room for `width` candidates of each."""
+        missing = (0, 0), (0, width - self.rows.shape[1])
+        raw, scores = (
+            np.pad(values, missing, constant_values=-np.inf)
+            for values in (self.raw_scores, self.entity_scores)
+        )
+        rows = np.pad(self.rows, missing, constant_values=-1)
+        return replace(self, rows=rows, raw_scores=raw, entity_scores=scores)
 
     def __len__(self) -> int:
         return len(self.doc)

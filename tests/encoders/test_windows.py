@@ -9,6 +9,7 @@ import spacy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from spacy_elq.encoders.tokenize import Wordpieces, tokenize
 from spacy_elq.encoders.windows import (
     NO_CHARS,
     WHOLE_TEXT,
@@ -89,7 +90,7 @@ def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
         core = in_core(window)
         begin = 1 + first - (core[0] - 1)
         end = begin + len(window) - 2
-        assert window.ids[1:-1] == whole.ids[begin:end]
+        assert list(window.ids[1:-1]) == list(whole.ids[begin:end])
         assert window.chars[1:-1].tolist() == whole.chars[begin:end].tolist()
         first += len(core)
         longest = min(1 + first + MENTION - 1, len(whole) - 1)  # a mention begins last in the core
@@ -97,6 +98,17 @@ def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
     assert first == len(whole) - 2
     assert (windows[0].core[0], windows[-1].core[1]) == WHOLE_TEXT
     assert all(left.core[1] == right.core[0] for left, right in pairwise(windows))
+
+
+@given(text=st.text() | LONG.map(" ".join), block=st.integers(0, 40))
+def test_blocks_of_a_text_are_tokenized_as_the_whole(tokenizer, text, block):
+    (whole,) = tokenize(tokenizer, [text])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spacy_elq.encoders.tokenize.BLOCK", block)
+        (joined,) = tokenize(tokenizer, [text])
+    for name in Wordpieces._fields:
+        found, expected = (np.array(getattr(x.encoding, name)).tolist() for x in (joined, whole))
+        assert found == expected
 
 
 @given(text=st.lists(LONG, min_size=4, max_size=9).map(" ".join), max_length=st.integers(32, 256))

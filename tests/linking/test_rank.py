@@ -135,7 +135,7 @@ def test_vectors_of_a_long_document_are_not_held_at_once(nlp, monkeypatch):
     elq = nlp.get_pipe("elq")
     change_encoder(get_encoder(elq.model), max_batch_items=100)
     doc = nlp.make_doc(". ".join(row["text"] for row in TEXTS * 9))
-    before = [(link.start, link.end, link.id) for link in elq.predict([doc])[0]]
+    before = elq.predict([doc])
     made, held, infer = [], [], question.infer
 
     def watched(*args):
@@ -146,8 +146,7 @@ def test_vectors_of_a_long_document_are_not_held_at_once(nlp, monkeypatch):
 
     monkeypatch.setattr(question, "infer", watched)
     monkeypatch.setattr(propose, "GROUP_PIECES", 200)
-    after = [(link.start, link.end, link.id) for link in elq.predict([doc])[0]]
-    assert after == before
+    assert elq.predict([doc]) == before
     assert len(made) > 10 and max(held) <= 6
 
 
@@ -198,7 +197,7 @@ def test_no_more_entities_are_looked_for_than_there_are(nlp):
         asked.append(k)
         return kb.search(queries, 3)
 
-    found = propose_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.settings)
+    (found,) = propose_spans(elq.model, kb, [nlp.make_doc(TEXTS[0]["text"])], elq.settings)
     for top_k in (1, 1_000_000_000):
         rank_entities(found, kb, heads, top_k, search)
     assert asked == [1, len(kb)]

@@ -107,11 +107,15 @@ def words(text: str) -> list[Word]:
     if text.isascii():
         return [Word(_fold(text, m), *m.span()) for m in _ASCII_WORD.finditer(text)]
     spelling = read(text)
-    found = list(compiled(WORD).finditer(spelling.text))
-    folded = [_fold(spelling.text, match) for match in found]
-    spans = np.array([match.span() for match in found], dtype=np.int64).reshape(-1, 2)
-    places = spelling.original(spans).tolist()
-    return [Word(word, *place) for word, place in zip(folded, places, strict=True) if word]
+    found = [
+        Word(_fold(spelling.text, match), *match.span())
+        for match in compiled(WORD).finditer(spelling.text)
+    ]
+    if spelling.places is not None:
+        spans = np.array([word[1:] for word in found], dtype=np.int64).reshape(-1, 2)
+        places = spelling.original(spans).tolist()
+        found = [Word(word.folded, *place) for word, place in zip(found, places, strict=True)]
+    return [word for word in found if word.folded]
 
 
 def word_finder(texts: Sequence[str]) -> WordsOf:
