@@ -118,6 +118,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "The model's weights do not fit its configuration ({reason}). Load the pipeline with the "
         "config.cfg that was saved with it."
     )
+    ELQ125 = (
+        "overlap is {overlap}, but mentions may be {longest} wordpieces long: some at the borders "
+        "of a long text's windows would be lost. Set `model.encoder.overlap` to {least} or more, "
+        "or a lower `max_mention_length`."
+    )
     ELQ131 = (
         "The pipeline's file {path} can't be read ({reason}): it is missing, truncated or changed. "
         "Restore the pipeline from a copy, or train it again."

@@ -17,6 +17,7 @@ from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..errors import ElqError, Errors
 from ..settings import CHANGING, Count, Settings
 from .fast_bert import last_layer
 from .inference import InferenceSettings, infer
@@ -59,7 +60,7 @@ class EncoderSettings(InferenceSettings, ListenerSettings):
         what is learned from short texts does not hold at positions that they lack.
     overlap (int): Wordpieces that neighbouring windows of a long document share where no sentence
         ends between them, half of them on either side; where one ends, they share the second half
-        only. At least twice the longest mention.
+        only. At least twice `max_mention_length`, else mentions at borders would be lost.
     truncate (bool): Read only the first window of a long document, as the published ELQ does.
     word_shapes (bool): Tell the encoder by token types how words are written: its vocabulary may
         have no capitals. Without effect on a transformer that has no token types.
@@ -129,6 +130,17 @@ def change_encoder(encoder: Encoder, **settings: Any) -> None:
     """
     with CHANGING:
         encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
+
+
+def check_overlap(encoder: Encoder, max_mention_length: int) -> None:
+    """RAISES (ElqError): If a mention may lie in no window of a long document as a whole."""
+    settings = encoder_settings(encoder)
+    if not isinstance(settings, EncoderSettings) or settings.truncate:
+        return
+    least = 2 * max_mention_length
+    if settings.overlap < least:
+        longest = max_mention_length + 1
+        raise ElqError(Errors.ELQ125.format(overlap=settings.overlap, longest=longest, least=least))
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:

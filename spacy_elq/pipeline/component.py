@@ -25,7 +25,7 @@ from ..annotate import (
     spans_of_writer,
 )
 from ..encoders.entity import EntityEncoder
-from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder
+from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder, check_overlap
 from ..errors import ElqError, Errors, Warnings
 from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
 from ..linking.calibration import Calibration
@@ -99,6 +99,7 @@ class ElqLinker(TrainablePipe):
         self.name = name
         self.scorer = scorer
         self.settings = LinkerSettings(**settings)
+        check_overlap(get_encoder(model), self.settings.max_mention_length)
         self.linked_kb = LinkedKB(self, entity_encoder, kb_path)
         self.pipeline_meta: dict[str, Any] = {}
         self._trainer: Trainer | None = None
@@ -119,7 +120,10 @@ class ElqLinker(TrainablePipe):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in LinkerSettings.model_fields:
             with CHANGING:
-                self.settings = self.settings.changed(**{name: value})
+                changed = self.settings.changed(**{name: value})
+                if name == "max_mention_length":
+                    check_overlap(get_encoder(self.model), changed.max_mention_length)
+                self.settings = changed
         else:
             super().__setattr__(name, value)
 

@@ -78,7 +78,7 @@ def in_core(window):
 @example(text="0000\u00c6\u015200000", max_length=14)  # the wanted cut is within a letter
 @settings(max_examples=150)
 def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
-    windows = cut_windows(tokenizer, [text], max_length, 2 * MENTION)
+    windows = cut_windows(tokenizer, [text], max_length, 2 * (MENTION - 1))  # what is not refused
     (whole,) = cut_windows(tokenizer, [text], 1 << 20, 0) or [None]
     if whole is None:
         assert not windows

@@ -22,7 +22,7 @@ PLATT = {"method": "platt", "slope": 1.5, "intercept": 0.5}
 # Of the encoder: what the config of the tests has, what is set in a call, what `load` overrides.
 ENCODER = [
     ("max_length", 64, 9, 20),
-    ("overlap", 24, 2, 4),
+    ("overlap", 24, 40, 30),
     ("truncate", False, True, True),
     ("max_batch_items", 4096, 100, 50),
     ("precision", "auto", "bf16", "fp32"),
@@ -174,6 +174,19 @@ def test_a_config_of_the_encoder_that_is_out_of_range(saved, elq_config, name, v
         spacy.blank("en").add_pipe("elq", config=config)
     with pytest.raises(ElqError, match=f"ELQ112.*{name}"):
         load(saved, **{f"model__encoder__{name}": value})
+
+
+def test_an_overlap_that_would_lose_mentions_is_refused(elq_config, untrained):
+    encoder = elq_config["model"]["encoder"] | {"overlap": 19}
+    config = {**elq_config, "model": {**elq_config["model"], "encoder": encoder}}
+    with pytest.raises(ElqError, match=r"ELQ125.*overlap is 19.*to 20 or more"):
+        spacy.blank("en").add_pipe("elq", config=config)
+    encoder["truncate"] = True  # a single window has no border
+    spacy.blank("en").add_pipe("elq", config=config)
+    untrained.max_mention_length = 12
+    with pytest.raises(ElqError, match=r"ELQ125.*overlap is 24"):
+        untrained.max_mention_length = 13
+    assert untrained.max_mention_length == 12
 
 
 @pytest.mark.slow
