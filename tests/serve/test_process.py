@@ -44,6 +44,15 @@ def test_a_host_that_is_not_this_machine(tmp_path, host):
     assert refusal(tmp_path, "--host", host, "--port", 0, "--read-only") == "ELQ561"
 
 
+def test_answers_do_not_wait_for_acknowledgements():
+    """asyncio sets TCP_NODELAY only for sockets that tell their protocol."""
+    from spacy_elq.serve.options import ServeOptions
+    from spacy_elq.serve.process import listen
+
+    with listen("127.0.0.1", 0, ServeOptions()) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
+
+
 def test_a_missing_pipeline(tmp_path):
     assert refusal(tmp_path / "nothing", "--port", 0) == "ELQ401"
 
