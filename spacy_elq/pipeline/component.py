@@ -121,8 +121,7 @@ class ElqLinker(TrainablePipe):
         if name in LinkerSettings.model_fields:
             with CHANGING:
                 changed = self.settings.changed(**{name: value})
-                if name == "max_mention_length":
-                    check_overlap(get_encoder(self.model), changed.max_mention_length)
+                check_overlap(get_encoder(self.model), changed.max_mention_length)
                 self.settings = changed
         else:
             super().__setattr__(name, value)

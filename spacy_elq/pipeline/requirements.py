@@ -21,6 +21,8 @@ from ..encoders.model_paths import MINILM
 PACKAGE = "spacy-elq"
 # An extra of this name has what a knowledge base needs whose `index` begins with it.
 STORES = ("milvus",)
+# Extras that are noted; others are the user's.
+NOTED = {"onnx", "minilm", *STORES}
 
 
 def needed_extras(settings: Mapping[str, Any], index: str, encoder: str) -> set[str]:
@@ -50,7 +52,7 @@ def note_extras(meta: dict[str, Any], extras: set[str]) -> None:
         return
     others = [each for each, requirement in listed.items() if requirement is not own or own is None]
     own = own or Requirement(PACKAGE)
-    own.name, own.extras = PACKAGE, own.extras - {"onnx", "minilm", *STORES} | extras
+    own.name, own.extras = PACKAGE, own.extras - NOTED | extras
     if own.url is None:
         own.specifier = SpecifierSet(get_minor_version_range(__version__))
     meta["requirements"] = [str(own), *others]
