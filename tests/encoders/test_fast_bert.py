@@ -41,15 +41,15 @@ def own_forward(model, ids, mask):
     ).last_hidden_state
 
 
-def assert_same(model, ids, mask):
+def assert_same(model, ids, mask, tolerance=1e-5):
     with torch.inference_mode():
         actual, expected = last_layer(model, ids, mask), own_forward(model, ids, mask)
     real = torch.from_numpy(mask)
-    torch.testing.assert_close(actual[real], expected[real], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual[real], expected[real], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", ["Bert", "Roberta", "XLMRoberta", "Albert"])
-@pytest.mark.parametrize("lengths", [(9,), (1,), (6, 6), (12, 7, 1)])
+@pytest.mark.parametrize("lengths", [(9,), (1,), (6, 6), (12, 7, 1), (2, 5, 5, 1, 5)])
 def test_same_vectors_as_transformers(kind, lengths):
     assert_same(make(kind), *wordpieces(*lengths))
 
@@ -58,7 +58,7 @@ def test_same_vectors_as_transformers(kind, lengths):
 def test_same_vectors_in_bfloat16(kind):
     ids, mask = wordpieces(12, 7, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        assert_same(make(kind), ids, mask)
+        assert_same(make(kind), ids, mask, tolerance=2e-2)
 
 
 @pytest.mark.parametrize(
