@@ -17,11 +17,9 @@ def entities(
     YIELDS (dict): A line of entities JSONL for each article that is the first of its title."""
     for row, facts in pages:
         if facts["kind"] == ARTICLE:
-            target = store.target(facts["title"])
-            if target and target.row == row and target.entity:
-                short = store.short_description(row)
+            if article := store.article(row):
                 aliases = list(_aliases(facts["title"], store.names(row), use))
-                yield _entity(target.entity, facts, aliases, short)
+                yield _entity(*article, facts, aliases)
 
 
 def _aliases(title: str, names: Mapping[str, int], use: NameUse) -> Iterator[dict[str, Any]]:
@@ -36,7 +34,7 @@ def _aliases(title: str, names: Mapping[str, int], use: NameUse) -> Iterator[dic
 
 
 def _entity(
-    id_: str, facts: Mapping[str, Any], aliases: list[dict[str, Any]], short: str | None
+    id_: str, short: str | None, facts: Mapping[str, Any], aliases: list[dict[str, Any]]
 ) -> dict[str, Any]:
     record = {
         "id": id_,

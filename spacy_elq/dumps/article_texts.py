@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ..gold import COMPLETE, UNKNOWN
 from .link_store import Target
@@ -19,6 +20,17 @@ _SEEN = 200
 KEPT_MISSING = "links to missing pages"
 
 
+class _Way(NamedTuple):
+    """Where links to a title lead.
+
+    entity (str): The id of the entity there; "" if there is none.
+    counted (str): What the links are counted as.
+    """
+
+    entity: str
+    counted: str
+
+
 def mostly_missing(counts: Mapping[str, int]) -> bool:
     """RETURNS (bool): Whether most links were dropped because the dump lacks their pages."""
     links = sum(number for name, number in counts.items() if name.startswith(LINKS))
@@ -28,20 +40,20 @@ def mostly_missing(counts: Mapping[str, int]) -> bool:
 class TextMaker:
     """Makes texts of articles.
 
-    target (Callable): Where a title leads; None if there is no such page.
+    targets (Callable): Where titles lead; without those that have no page.
     propagate (bool): Make mentions of all occurrences of names that a page links, and of its title.
-    missing (Callable | None): The id of the entity of a title without a page; if None, a link there
-        is no gold mention.
+    missing (Callable | None): The ids of the entities of titles without a page; if None, links
+        there are no gold mentions.
     """
 
     def __init__(
         self,
-        target: Callable[[str], Target | None],
+        targets: Callable[[Iterable[str]], Mapping[str, Target]],
         *,
         propagate: bool = False,
-        missing: Callable[[str], str] | None = None,
+        missing: Callable[[Iterable[str]], Mapping[str, str]] | None = None,
     ) -> None:
-        self._target, self._missing = target, missing
+        self._targets, self._missing = targets, missing
         self._propagate = propagate
         self.counts: Counter[str] = Counter()
 
@@ -49,19 +61,41 @@ class TextMaker:
         """YIELDS (dict): A line of spans JSONL for each paragraph with a mention, of each article
         that is the first of its title."""
         for article in articles:
-            target = self._target(article.title)
+            titles = {title for _, links in article.paragraphs for _, _, title in links}
+            targets = self._targets({article.title, *titles})
+            target = targets.get(article.title)
             if target and target.row == article.row and target.entity:
-                for text in self._texts(article.title, target.entity, article.paragraphs):
+                ways = self._ways(titles, targets)
+                for text in self._texts(article.title, target.entity, article.paragraphs, ways):
                     self.counts["texts"] += 1
                     yield text
 
+    def _ways(self, titles: Set[str], targets: Mapping[str, Target]) -> dict[str, _Way]:
+        """RETURNS (dict): Where links to titles lead, each title looked up once."""
+        lacking = titles - targets.keys()
+        if self._missing:
+            ids = self._missing(lacking)
+            ways = {title: _Way(ids[title], KEPT_MISSING) for title in lacking}
+        else:
+            ways = dict.fromkeys(lacking, _Way("", f"{DROPPED} {MISSING}"))
+        for title, (_, kind, entity) in targets.items():
+            ways[title] = _Way(entity, LINKS) if entity else _Way("", f"{DROPPED} {kind}")
+        return ways
+
     def _texts(
-        self, title: str, entity: str, paragraphs: Sequence[StoredParagraph]
+        self,
+        title: str,
+        entity: str,
+        paragraphs: Sequence[StoredParagraph],
+        ways: Mapping[str, _Way],
     ) -> Iterator[dict[str, Any]]:
-        resolved = [(text, [self._resolve(*link) for link in links]) for text, links in paragraphs]
+        resolved = []
+        for text, links in paragraphs:
+            resolved.append((text, [Mention(start, end, ways[to].entity) for start, end, to in links]))
+            self.counts.update([ways[to].counted for _, _, to in links])
         names = self._names(title, entity, resolved)
-        for text, links in resolved:
-            gold, unknown = self._mentions(text, links, names)
+        for text, mentions in resolved:
+            gold, unknown = self._mentions(text, mentions, names)
             if gold:
                 yield {
                     "text": text,
@@ -70,15 +104,6 @@ class TextMaker:
                     "page": entity,
                     "title": title,
                 }
-
-    def _resolve(self, start: int, end: int, title: str) -> Mention:
-        target = self._target(title)
-        entity = target.entity if target else None
-        if target is None and self._missing:
-            self.counts[KEPT_MISSING] += 1
-            return Mention(start, end, self._missing(title))
-        self.counts[LINKS if entity else f"{DROPPED} {target.kind if target else MISSING}"] += 1
-        return Mention(start, end, entity or "")
 
     def _names(
         self, title: str, entity: str, paragraphs: Sequence[tuple[str, Sequence[Mention]]]
@@ -94,9 +119,12 @@ class TextMaker:
     def _mentions(
         self, text: str, links: Sequence[Mention], names: Names
     ) -> tuple[list[Mention], list[Mention]]:
-        """RETURNS (tuple): Gold mentions, and spans that may be mentions or not."""
-        repeated = without_overlaps(links, names.find(text))
+        """RETURNS (tuple): Gold mentions, and if there are some, spans that may be mentions or
+        not."""
         gold = [link for link in links if link.entity]
+        if not (gold or self._propagate):
+            return [], []
+        repeated = without_overlaps(links, names.find(text))
         unknown = [link for link in links if not link.entity]
         if self._propagate:
             gold = sorted([*gold, *repeated])
@@ -119,7 +147,12 @@ def _partial(text: str, unknown: Sequence[Mention]) -> dict[str, Any]:
 
 def _lacks_capitals(text: str) -> bool:
     """RETURNS (bool): Whether most letters are of scripts without capitals."""
-    return sum(char.lower() != char.upper() for char in text) * 2 < sum(map(str.isalpha, text))
+    return sum(map(_has_capital, text)) * 2 < sum(map(str.isalpha, text))
+
+
+@lru_cache(maxsize=1 << 16)
+def _has_capital(char: str) -> bool:
+    return char.lower() != char.upper()
 
 
 def text_columns() -> Any:

@@ -10,7 +10,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -51,12 +50,18 @@ _FOLLOW = """
 INSERT OR IGNORE INTO target SELECT pending.title, target.row, target.kind
     FROM pending JOIN target ON target.title = pending.redirect
 """
-# Titles that a title redirects to, where the last one has no page; it itself first.
+_TARGETS = """
+SELECT target.title, target.row, target.kind, article.entity
+    FROM json_each(?) CROSS JOIN target ON target.title = value LEFT JOIN article USING (row)
+"""
+# Titles that each title redirects to, where the last one has no page: the last one first, then
+# back to the title itself.
 _ON_THE_WAY = """
-WITH RECURSIVE way (title, step) AS (
-    SELECT ?, 0 UNION SELECT redirect, step + 1 FROM pending JOIN way USING (title) WHERE step < ?
+WITH RECURSIVE way (begin, title, step) AS (
+    SELECT value, value, 0 FROM json_each(?)
+    UNION SELECT begin, redirect, step + 1 FROM way CROSS JOIN pending USING (title) WHERE step < ?
 )
-SELECT title, (SELECT MIN(item) FROM said WHERE said.title = way.title) FROM way
+SELECT begin, title, (SELECT MIN(item) FROM said WHERE said.title = way.title) FROM way
     ORDER BY step DESC, title
 """
 _ARTICLES = """
@@ -102,7 +107,6 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         self._db = sqlite3.connect(path)
         self._db.create_function("base_title", 1, base_title, deterministic=True)
         self._db.executescript(_TABLES)
-        self.target = lru_cache(maxsize=1 << 17)(self._target)
 
     def is_done(self, stage: str) -> bool:
         """RETURNS (bool): Whether a stage of the work is finished."""
@@ -161,22 +165,25 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         for statement in statements.split(";"):  # `executescript` would commit
             self._db.execute(statement)
 
-    def _target(self, title: str) -> Target | None:
-        query = """SELECT target.row, target.kind, article.entity
-            FROM target LEFT JOIN article USING (row) WHERE target.title = ?"""
-        found = self._db.execute(query, (title,)).fetchone()
-        return Target(*found) if found else None
+    def targets(self, titles: Iterable[str]) -> dict[str, Target]:
+        """RETURNS (dict): Where titles lead; without those that have no page."""
+        found = self._db.execute(_TARGETS, (json.dumps(list(titles)),))
+        return {title: Target(*target) for title, *target in found}
 
-    def id_of_missing(self, title: str) -> str:
-        """RETURNS (str): The id of a title's entity that the dump has no page of: the title may
-        redirect there."""
-        way = self._db.execute(_ON_THE_WAY, (title, MAX_REDIRECTS)).fetchall()
-        return next((item for _, item in way if item), way[0][0])
+    def ids_of_missing(self, titles: Iterable[str]) -> dict[str, str]:
+        """RETURNS (dict): The ids of the entities of titles that the dump has no page of: the
+        titles may redirect there."""
+        ids = {title: title for title in titles}
+        way = self._db.execute(_ON_THE_WAY, (json.dumps(list(ids)), MAX_REDIRECTS)).fetchall()
+        ids.update((begin, title) for begin, title, _ in reversed(way))
+        ids.update((begin, item) for begin, _, item in reversed(way) if item)
+        return ids
 
-    def short_description(self, row: int) -> str | None:
-        """RETURNS (str | None): That of an article's item."""
-        query = "SELECT description FROM article WHERE row = ?"
-        return self._db.execute(query, (row,)).fetchone()[0]
+    def article(self, row: int) -> tuple[str, str | None] | None:
+        """RETURNS (tuple | None): The id of an article's entity, and its item's short description;
+        None if a page is no article, or not the first of its title."""
+        query = "SELECT entity, description FROM article WHERE row = ?"
+        return self._db.execute(query, (row,)).fetchone()
 
     def names(self, row: int) -> dict[str, int]:
         """RETURNS (dict): The names of an article with their counts, the most frequent first."""

@@ -244,8 +244,8 @@ class _Conversion:
         if store.is_done(stage := f"texts {number}"):
             return
         options = self.options
-        missing = store.id_of_missing if options.keep_missing else None
-        maker = TextMaker(store.target, propagate=options.propagate, missing=missing)
+        missing = store.ids_of_missing if options.keep_missing else None
+        maker = TextMaker(store.targets, propagate=options.propagate, missing=missing)
         texts = maker.texts_of(self.shards.articles(number))
         write_part(self._path(TEXTS, number), texts, text_columns)
         store.finish(stage, maker.counts)
