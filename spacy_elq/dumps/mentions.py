@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,6 +23,12 @@ class Mention(NamedTuple):
 
 
 _LETTERS = re.compile(r"[^\W_]+")
+# Characters of ASCII between words.
+_BETWEEN = {code: " " for code in range(128) if not chr(code).isalnum()}
+# A text without these has no character of `UNSPACED`, nor any that only `regex` knows the kind of.
+_MAY_BE_UNSPACED = re.compile("[\u0e00-\u1fff\u2c00-\U0010ffff]")
+# ASCII, dashes, quotation marks and dots.
+_PLAIN = re.compile("[\x00-\x7f\u2010-\u2027]*")
 
 
 def _name_pattern(capital: str, small: str, others: str) -> str:
@@ -42,7 +48,7 @@ def _name_pattern(capital: str, small: str, others: str) -> str:
     )
 
 
-# Most texts are ASCII, in which `re` finds them several times as fast as `regex`.
+# In most texts all letters are ASCII: `re` finds them several times as fast as `regex`.
 _ASCII_NAME = re.compile(_name_pattern("A-Z", "a-z", "0-9"))
 _NAME = _name_pattern(r"\p{Lu}\p{Lt}", r"\p{Ll}", r"\p{Lo}\p{Lm}\p{N}\p{M}")
 
@@ -55,27 +61,36 @@ class Names:
 
     def __init__(self, entities: Mapping[str, str]) -> None:
         self._entities = entities
-        # First word → names with it, the longest first, and where in the name it is.
-        self._by_word: dict[str, list[tuple[str, int]]] = {}
-        for name in sorted(entities, key=lambda name: (-len(name), name)):
+        # First word → names with it, each with its rank, the longest first, and where in it the
+        # word is.
+        self._by_word: dict[str, list[tuple[str, int, int]]] = {}
+        for rank, name in enumerate(sorted(entities, key=lambda name: (-len(name), name))):
             if first := _LETTERS.search(name):
-                self._by_word.setdefault(first[0], []).append((name, first.start()))
+                self._by_word.setdefault(first[0], []).append((name, rank, first.start()))
 
     def find(self, text: str) -> list[Mention]:
-        """RETURNS (list[Mention]): Their places in a text, which do not overlap."""
-        if not text.isascii() and compiled(UNSPACED).search(text):
+        """RETURNS (list[Mention]): Their places in a text, which do not overlap: of names whose
+        first word is the same one, the longest."""
+        if _MAY_BE_UNSPACED.search(text) and compiled(UNSPACED).search(text):
             return self._find_anywhere(text)
         found = []
         end = 0
-        by_word = self._by_word
-        for word in [word for word in _LETTERS.finditer(text) if word[0] in by_word]:
-            for name, at in by_word[word[0]]:
-                start = word.start() - at
-                if start >= end and text.startswith(name, start) and _ends(text, start + len(name)):
-                    end = start + len(name)
-                    found.append(Mention(start, end, self._entities[name]))
-                    break
+        for _, _, start, name in sorted(self._places(text)):
+            if start >= end:
+                end = start + len(name)
+                found.append(Mention(start, end, self._entities[name]))
         return found
+
+    def _places(self, text: str) -> Iterator[tuple[int, int, int, str]]:
+        """YIELDS (tuple): Where the first word of a name is, the rank of the name, where it begins,
+        and the name."""
+        for word in self._by_word.keys() & _words(text):
+            for name, rank, at in self._by_word[word]:
+                start = text.find(name)
+                while start >= 0:
+                    if _is_apart(text, start) and _is_apart(text, start + len(name)):
+                        yield start + at, rank, start, name
+                    start = text.find(name, start + 1)
 
     def _find_anywhere(self, text: str) -> list[Mention]:
         pattern = self._alternatives
@@ -85,15 +100,19 @@ class Names:
     @cached_property
     def _alternatives(self) -> re.Pattern[str] | None:
         """RETURNS (Pattern | None): Any of the names, between words where there are spaces."""
-        names = [name for found in self._by_word.values() for name, _ in found]
+        names = [name for found in self._by_word.values() for name, _, _ in found]
         names.sort(key=lambda name: (-len(name), name))
         bounded = (rf"(?<![a-zA-Z0-9]){re.escape(name)}(?![a-zA-Z0-9])" for name in names)
         return re.compile("|".join(bounded)) if names else None
 
 
-def _ends(text: str, end: int) -> bool:
+def _words(text: str) -> list[str]:
+    return text.translate(_BETWEEN).split() if text.isascii() else _LETTERS.findall(text)
+
+
+def _is_apart(text: str, at: int) -> bool:
     """RETURNS (bool): Whether no word goes on at a place."""
-    return not (text[end : end + 1].isalnum() and text[end - 1].isalnum())
+    return not (text[at : at + 1].isalnum() and text[at - 1 : at].isalnum())
 
 
 def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
@@ -102,7 +121,7 @@ def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
     for mention in taken:
         gap = "\n" * (mention.end - mention.start)
         text = text[: mention.start] + gap + text[mention.end :]
-    pattern = _ASCII_NAME if text.isascii() else compiled(_NAME)
+    pattern = _ASCII_NAME if _PLAIN.fullmatch(text) else compiled(_NAME)
     return [Mention(*match.span()) for match in pattern.finditer(text)]
 
 
