@@ -24,9 +24,11 @@ def entities(
 
 def _aliases(title: str, names: Mapping[str, int], use: NameUse) -> Iterator[dict[str, Any]]:
     """YIELDS (dict): Each name with its count, and if it is linked, its link probability."""
+    linked = [name for name, count in names.items() if count]
+    probabilities = dict(zip(linked, use.probabilities(linked), strict=True))
     for name, count in names.items():
         if count:
-            probability = use.probability(name)
+            probability = probabilities[name]
             known = {} if probability is None else {"link_probability": probability}
             yield {"name": name, "count": count, **known}
         elif name != title:

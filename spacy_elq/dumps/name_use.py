@@ -7,7 +7,7 @@ objects. Only names of up to `MAX_WORDS` words are counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ..files import atomic_file
 from ..spelling import WORD, compiled
 
 MAX_WORDS = 8
+# Words that are counted at once.
+BATCH = 1 << 15
 _ASCII_WORD = re.compile(r"[a-zA-Z0-9]+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # Stands between paragraphs: no name has it.
@@ -31,6 +33,12 @@ class NameUse:
 
     def __init__(self, table: np.ndarray) -> None:
         self._table = table
+        # Whether there are names whose hash begins with some bits: most sequences of words in a
+        # text are no name, and need no search then.
+        bits = len(table).bit_length() + 2
+        self._shift = np.uint64(64 - bits)
+        self._may_be = np.zeros(1 << bits, dtype=bool)
+        self._may_be[table["key"] >> self._shift] = True
 
     @classmethod
     def of(cls, links: Iterable[tuple[str, int]]) -> NameUse:
@@ -57,21 +65,30 @@ class NameUse:
 
     def count(self, paragraphs: Iterable[str]) -> None:
         """Count the names in texts."""
-        words = [hash for text in paragraphs for hash in (*_hashes(text), _hash(_BREAK))]
+        words: list[int] = []
+        for text in paragraphs:
+            words += *_hashes(text), _hash(_BREAK)
+            if len(words) >= BATCH:
+                self._count(words)
+                words = []
+        self._count(words)
+
+    def _count(self, words: list[int]) -> None:
         single = np.array(words, dtype=np.uint64)
         keys = np.zeros(len(words), dtype=np.uint64)
         for n in range(min(MAX_WORDS, len(words))):
             keys = keys[: len(words) - n] * _FACTOR + single[n:]
-            places = self._places(keys)
+            places = self._places(keys[self._may_be[keys >> self._shift]])
             np.add.at(self._table["seen"], places[places >= 0], 1)
 
-    def probability(self, name: str) -> float | None:
-        """RETURNS (float | None): How likely an occurrence of a name is a link to an article; None
-        if it was not counted."""
-        key = _key(name)
-        place = int(self._places(np.array([key], dtype=np.uint64))[0]) if key else -1
-        if place < 0:
-            return None
+    def probabilities(self, names: Sequence[str]) -> list[float | None]:
+        """RETURNS (list): How likely an occurrence of each name is a link to an article; None if it
+        was not counted."""
+        keys = np.fromiter(map(_key, names), dtype=np.uint64, count=len(names))
+        places = self._places(keys)
+        return [self._probability(place) if place >= 0 else None for place in places.tolist()]
+
+    def _probability(self, place: int) -> float:
         _, links, seen = self._table[place].tolist()
         return round(links / max(links, seen), 4)
 

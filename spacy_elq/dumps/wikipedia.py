@@ -257,8 +257,8 @@ class _Conversion:
             return NameUse.load(path)
         use = NameUse.of(store.links_of_names())
         for number in range(state.shards):
-            for article in self.shards.articles(number):
-                use.count(text for text, _ in article.paragraphs)
+            articles = self.shards.articles(number)
+            use.count(text for article in articles for text, _ in article.paragraphs)
         use.save(path)
         store.finish(stage)
         return use

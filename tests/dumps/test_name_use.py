@@ -18,7 +18,7 @@ def test_occurrences_are_counted_as_a_search_does(names, texts):
         n = len(name.split())
         cut = [t.split()[i : i + n] for t in texts for i in range(len(t.split()))]
         seen = cut.count(name.split())
-        assert use.probability(name) == round(1 / max(seen, 1), 4)
+        assert use.probabilities([name]) == [round(1 / max(seen, 1), 4)]
 
 
 def test_scripts_without_spaces_and_long_names(tmp_path):
@@ -27,11 +27,12 @@ def test_scripts_without_spaces_and_long_names(tmp_path):
     use.count(["在上海上海", "St Ives St. Ives and St-Ives, St Ives"])
     use.save(tmp_path / "names.npy")
     use = NameUse.load(tmp_path / "names.npy")
-    found = [use.probability(name) for name in ("上海", "St. Ives", long, "!", "unknown")]
+    found = use.probabilities(["上海", "St. Ives", long, "!", "unknown"])
     assert found == [0.5, 0.5, None, None, None]
 
 
 def test_no_names():
     use = NameUse.of([])
     use.count(["a text"])
-    assert use.probability("a") is None
+    assert use.probabilities(["a"]) == [None]
+    assert use.probabilities([]) == []
