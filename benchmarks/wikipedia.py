@@ -6,8 +6,9 @@ Linux only.
     python benchmarks/wikipedia.py kill DUMP [--kills 30] [--workers 1] [--seed 0]
     python benchmarks/wikipedia.py spans DUMP [--spans 1000] [--seed 0]
 
-"speed" reads the dump's pages and parses them in this process: MB of XML per CPU second; beside it
-gensim's `filter_wiki`, where gensim is installed. "memory" compares the peak memory of the command
+"speed" gives MB of XML per CPU second of this process: pages that are only read and parsed; the
+whole command, without and with links to missing pages; gensim's `filter_wiki`, where gensim is
+installed. Each is run three times, in turn; the rates are medians. "memory" compares the peak memory of the command
 on the dump and on its pages repeated under other titles. "kill" ends the command by SIGKILL at
 random times, lets it resume each time, and compares every file with those of an undisturbed run.
 "spans" draws gold spans, and looks whether mwparserfromhell finds a link on the same page, to the
@@ -28,8 +29,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,34 +48,45 @@ _TITLE = re.compile(rb"<title>")
 _END = b"</page>"
 
 
-def megabytes_per_second(work: Callable[[], object], size: int) -> float:
-    began = time.process_time()
-    work()
-    return size / 1e6 / (time.process_time() - began)
-
-
-def speed(dump: Path) -> None:
-    def read() -> int:
-        with DumpFile(dump) as file:
-            reader = PageReader(file)
-            return sum(len(read_page(parse_page(page), reader.site)[1]) for page in reader)
-
+def speed(dump: Path, directory: Path) -> None:
     with DumpFile(dump) as file:
         size = len(file.stream.read())
-    runs = sorted(megabytes_per_second(read, size) for _ in range(3))
-    print(f"pages to texts with links: {runs[1]:.2f} MB of XML per CPU second")
-    try:
-        from gensim.corpora.wikicorpus import extract_pages, filter_wiki
-    except ImportError:
-        return
+    work: dict[str, Callable[[], object]] = {
+        "pages to texts with links": lambda: parse(dump),
+        "the whole command": lambda: convert(dump, directory),
+        "the whole command, --keep-missing": lambda: convert(dump, directory, keep_missing=True),
+    }
+    if find_spec("gensim"):
+        work["gensim's filter_wiki, without links"] = lambda: filter_wiki(dump)
+    runs = [{name: cpu_seconds(each) for name, each in work.items()} for _ in range(3)]
+    for name in work:
+        rate = size / 1e6 / median(run[name] for run in runs)
+        print(f"{name}: {rate:.2f} MB of XML per CPU second")
 
-    def filtered() -> None:
-        with DumpFile(dump) as file:
-            for _, text, _ in extract_pages(file.stream, ()):
-                filter_wiki(text)
 
-    runs = sorted(megabytes_per_second(filtered, size) for _ in range(3))
-    print(f"gensim's filter_wiki, without links: {runs[1]:.2f} MB")
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def parse(dump: Path) -> None:
+    with DumpFile(dump) as file:
+        reader = PageReader(file)
+        for page in reader:
+            read_page(parse_page(page), reader.site)
+
+
+def convert(dump: Path, directory: Path, **options: bool) -> None:
+    convert_wikipedia(dump, directory / "out", WikipediaOptions(**options), overwrite=True)
+
+
+def filter_wiki(dump: Path) -> None:
+    from gensim.corpora import wikicorpus
+
+    with DumpFile(dump) as file:
+        for _, text, _ in wikicorpus.extract_pages(file.stream, ()):
+            wikicorpus.filter_wiki(text)
 
 
 def repeated(dump: Path, times: int, path: Path) -> Path:
@@ -223,11 +237,11 @@ def main() -> None:
     if args.what == "convert":
         page_blocks.MAX_PAGES = 100
         convert_wikipedia(args.dump, args.out, WikipediaOptions(), workers=args.workers)
-    elif args.what == "speed":
-        speed(args.dump)
     else:
         with tempfile.TemporaryDirectory() as name:
-            if args.what == "memory":
+            if args.what == "speed":
+                speed(args.dump, Path(name))
+            elif args.what == "memory":
                 memory(args.dump, args.times, Path(name))
             elif args.what == "spans":
                 spans(args.dump, args.spans, args.seed, Path(name))

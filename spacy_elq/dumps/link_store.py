@@ -54,6 +54,11 @@ _TARGETS = """
 SELECT target.title, target.row, target.kind, article.entity
     FROM json_each(?) CROSS JOIN target ON target.title = value LEFT JOIN article USING (row)
 """
+# Titles that redirect, or have an item.
+_SAID = """
+SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM pending WHERE pending.title = value)
+    OR EXISTS (SELECT 1 FROM said WHERE said.title = value)
+"""
 # Titles that each title redirects to, where the last one has no page: the last one first, then
 # back to the title itself.
 _ON_THE_WAY = """
@@ -174,7 +179,8 @@ class LinkStore(AbstractContextManager["LinkStore"]):
         """RETURNS (dict): The ids of the entities of titles that the dump has no page of: the
         titles may redirect there."""
         ids = {title: title for title in titles}
-        way = self._db.execute(_ON_THE_WAY, (json.dumps(list(ids)), MAX_REDIRECTS)).fetchall()
+        said = [title for (title,) in self._db.execute(_SAID, (json.dumps(list(ids)),))]
+        way = self._db.execute(_ON_THE_WAY, (json.dumps(said), MAX_REDIRECTS)).fetchall()
         ids.update((begin, title) for begin, title, _ in reversed(way))
         ids.update((begin, item) for begin, _, item in reversed(way) if item)
         return ids

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import NamedTuple
+from unicodedata import category
 
 from ..spelling import UNSPACED, compiled
 from .wiki_words import JOINTS
@@ -33,17 +33,18 @@ _PLAIN = re.compile("[\x00-\x7f\u2010-\u2027]*")
 
 def _name_pattern(capital: str, small: str, others: str) -> str:
     """RETURNS (str): Words with a capital in a row, also after initials, with numbers, and with
-    small words between them.
+    small words between them; from the first capital on, which is found fast.
 
     capital, small, others (str): Capitals, small letters and all other characters of words, as
         parts of a set.
     """
     letter = f"[{capital}{small}{others}]"
-    word = rf"[{small}{others}]*+[{capital}]{letter}*+(?:['\u2019.&/-]{letter}++)*+"
+    first = rf"[{capital}]{letter}*+(?:['\u2019.&/-]{letter}++)*+"
+    word = rf"[{small}{others}]*+{first}"
     initial = rf"(?:(?<=\b[{capital}])|(?<=\b[{capital}][{small}]))\."
     joints = "|".join(sorted(JOINTS))
     return (
-        rf"(?<!{letter}){word}(?:(?:[ -]|{initial}[ ])"
+        rf"{first}(?:(?:[ -]|{initial}[ ])"
         rf"(?:(?:{joints})[ ]){{0,2}}(?:{word}|\d++(?!{letter})))*+"
     )
 
@@ -93,17 +94,12 @@ class Names:
                     start = text.find(name, start + 1)
 
     def _find_anywhere(self, text: str) -> list[Mention]:
-        pattern = self._alternatives
-        matches = pattern.finditer(text) if pattern else ()
-        return [Mention(*match.span(), self._entities[match[0]]) for match in matches]
-
-    @cached_property
-    def _alternatives(self) -> re.Pattern[str] | None:
-        """RETURNS (Pattern | None): Any of the names, between words where there are spaces."""
-        names = [name for found in self._by_word.values() for name, _, _ in found]
+        """RETURNS (list[Mention]): As `find`, between words where there are spaces."""
+        names = [name for named in self._by_word.values() for name, _, _ in named if name in text]
         names.sort(key=lambda name: (-len(name), name))
         bounded = (rf"(?<![a-zA-Z0-9]){re.escape(name)}(?![a-zA-Z0-9])" for name in names)
-        return re.compile("|".join(bounded)) if names else None
+        matches = re.finditer("|".join(bounded), text) if names else ()
+        return [Mention(*match.span(), self._entities[match[0]]) for match in matches]
 
 
 def _words(text: str) -> list[str]:
@@ -122,7 +118,14 @@ def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
         gap = "\n" * (mention.end - mention.start)
         text = text[: mention.start] + gap + text[mention.end :]
     pattern = _ASCII_NAME if _PLAIN.fullmatch(text) else compiled(_NAME)
-    return [Mention(*match.span()) for match in pattern.finditer(text)]
+    return [Mention(_word_begin(text, m.start()), m.end()) for m in pattern.finditer(text)]
+
+
+def _word_begin(text: str, at: int) -> int:
+    """RETURNS (int): Where a word begins that has a letter at a place: at the "i" of "iPhone"."""
+    while at and (text[at - 1].isalnum() or category(text[at - 1])[0] == "M"):
+        at -= 1
+    return at
 
 
 def without_overlaps(chosen: Iterable[Mention], others: Iterable[Mention]) -> list[Mention]:
