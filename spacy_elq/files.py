@@ -36,6 +36,8 @@ ZstdError: type[Exception] = EOFError if zstd is None else zstd.ZstdError
 UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, ZstdError, OSError)
 # Bytes of a line, and so of a text: parsed JSON takes many times as much memory.
 MAX_LINE = 64 << 20
+# As `json.dumps` without looking for circles, which takes a fifth of its time.
+_encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 DIALECTS: dict[str, dict[str, Any]] = {
     "csv": {"delimiter": ",", "strict": True},
     "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
@@ -380,7 +382,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
         cast(TextIO, opener(partial, "wt", encoding="utf8", newline="\n")) as lines,
     ):
         for record in records:
-            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+            lines.write(_encoded(record) + "\n")
 
 
 def write_json_array(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

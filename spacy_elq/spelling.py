@@ -7,6 +7,7 @@ text is read as it is.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ WORD = (
     rf"(?V1)[a-zA-Z0-9]++(?=[\x00-\x7f]|\Z)"
     rf"|{UNSPACED}|(?:[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]\p{{M}}*)+|&"
 )
+# A text with ASCII, dashes, quotation marks and dots.
+PLAIN = re.compile("[\x00-\x7f\u2010-\u2027]*")
+# Characters of ASCII between words.
+_BETWEEN = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "&"}
 # Runs of ASCII that no mark follows, and grapheme clusters.
 _CHUNK = r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)|\X"
 _INVISIBLE = r"[\p{Cf}\p{Default_Ignorable_Code_Point}]+"
@@ -64,6 +69,14 @@ def compiled(pattern: str) -> Any:
     import regex  # type: ignore[import-untyped]
 
     return regex.compile(pattern)
+
+
+def words(text: str) -> list[str]:
+    """RETURNS (list[str]): What `WORD` finds in a text, faster where all letters are ASCII."""
+    if not PLAIN.fullmatch(text):
+        return compiled(WORD).findall(text)
+    text = text.encode("ascii", "replace").decode("ascii").replace("&", " & ")
+    return text.translate(_BETWEEN).split()
 
 
 @dataclass(frozen=True, eq=False)

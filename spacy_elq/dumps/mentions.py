@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from unicodedata import category
 
-from ..spelling import UNSPACED, compiled
+from ..spelling import PLAIN, UNSPACED, compiled, words
 from .wiki_words import JOINTS
 
 
@@ -22,13 +22,11 @@ class Mention(NamedTuple):
     entity: str = ""
 
 
+# Characters of a text in which names are not searched for one by one.
+LONG = 1 << 12
 _LETTERS = re.compile(r"[^\W_]+")
-# Characters of ASCII between words.
-_BETWEEN = {code: " " for code in range(128) if not chr(code).isalnum()}
 # A text without these has no character of `UNSPACED`, nor any that only `regex` knows the kind of.
 _MAY_BE_UNSPACED = re.compile("[\u0e00-\u1fff\u2c00-\U0010ffff]")
-# ASCII, dashes, quotation marks and dots.
-_PLAIN = re.compile("[\x00-\x7f\u2010-\u2027]*")
 
 
 def _name_pattern(capital: str, small: str, others: str) -> str:
@@ -76,7 +74,8 @@ class Names:
             return self._find_anywhere(text)
         found = []
         end = 0
-        for _, _, start, name in sorted(self._places(text)):
+        places = self._places(text) if len(text) < LONG else self._places_in_long(text)
+        for _, _, start, name in sorted(places):
             if start >= end:
                 end = start + len(name)
                 found.append(Mention(start, end, self._entities[name]))
@@ -93,6 +92,14 @@ class Names:
                         yield start + at, rank, start, name
                     start = text.find(name, start + 1)
 
+    def _places_in_long(self, text: str) -> Iterator[tuple[int, int, int, str]]:
+        """YIELDS (tuple): The same, word by word: a long text may have as many names as words."""
+        for word in _LETTERS.finditer(text):
+            for name, rank, at in self._by_word.get(word[0], ()):
+                start = word.start() - at
+                if text.startswith(name, max(start, 0)) and _is_apart(text, start + len(name)):
+                    yield word.start(), rank, start, name
+
     def _find_anywhere(self, text: str) -> list[Mention]:
         """RETURNS (list[Mention]): As `find`, between words where there are spaces."""
         names = [name for named in self._by_word.values() for name, _, _ in named if name in text]
@@ -103,7 +110,7 @@ class Names:
 
 
 def _words(text: str) -> list[str]:
-    return text.translate(_BETWEEN).split() if text.isascii() else _LETTERS.findall(text)
+    return words(text) if PLAIN.fullmatch(text) else _LETTERS.findall(text)
 
 
 def _is_apart(text: str, at: int) -> bool:
@@ -117,7 +124,7 @@ def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:
     for mention in taken:
         gap = "\n" * (mention.end - mention.start)
         text = text[: mention.start] + gap + text[mention.end :]
-    pattern = _ASCII_NAME if _PLAIN.fullmatch(text) else compiled(_NAME)
+    pattern = _ASCII_NAME if PLAIN.fullmatch(text) else compiled(_NAME)
     return [Mention(_word_begin(text, m.start()), m.end()) for m in pattern.finditer(text)]
 
 

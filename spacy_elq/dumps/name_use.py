@@ -6,7 +6,6 @@ objects. Only names of up to `MAX_WORDS` words are counted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +14,11 @@ import numpy as np
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 
 from ..files import atomic_file
-from ..spelling import WORD, compiled
+from ..spelling import words
 
 MAX_WORDS = 8
 # Words that are counted at once.
 BATCH = 1 << 15
-_ASCII_WORD = re.compile(r"[a-zA-Z0-9]+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # Stands between paragraphs: no name has it.
 _BREAK = "\n"
@@ -65,19 +63,19 @@ class NameUse:
 
     def count(self, paragraphs: Iterable[str]) -> None:
         """Count the names in texts."""
-        words: list[int] = []
+        hashes: list[int] = []
         for text in paragraphs:
-            words += *_hashes(text), _hash(_BREAK)
-            if len(words) >= BATCH:
-                self._count(words)
-                words = []
-        self._count(words)
+            hashes += *_hashes(text), _hash(_BREAK)
+            if len(hashes) >= BATCH:
+                self._count(hashes)
+                hashes = []
+        self._count(hashes)
 
-    def _count(self, words: list[int]) -> None:
-        single = np.array(words, dtype=np.uint64)
-        keys = np.zeros(len(words), dtype=np.uint64)
-        for n in range(min(MAX_WORDS, len(words))):
-            keys = keys[: len(words) - n] * _FACTOR + single[n:]
+    def _count(self, hashes: list[int]) -> None:
+        single = np.array(hashes, dtype=np.uint64)
+        keys = np.zeros(len(hashes), dtype=np.uint64)
+        for n in range(min(MAX_WORDS, len(hashes))):
+            keys = keys[: len(hashes) - n] * _FACTOR + single[n:]
             places = self._places(keys[self._may_be[keys >> self._shift]])
             np.add.at(self._table["seen"], places[places >= 0], 1)
 
@@ -115,7 +113,7 @@ def _key(name: str) -> int:
 def _hashes(text: str) -> Iterator[int]:
     """YIELDS (int): The words of a text, as they are written. In scripts without spaces, each
     character is one."""
-    return map(_hash, (_ASCII_WORD if text.isascii() else compiled(WORD)).findall(text))
+    return map(_hash, words(text))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -26,6 +26,7 @@ _TOKEN = re.compile(
 _SEPARATING = re.compile(
     r"/?(?:br|p|div|li|[uo]l|t[drh]|hr|d[dtl]|center|blockquote|tbody|h[1-6])", re.IGNORECASE
 )
+_MARKUP = re.compile(r"['<&\[\n]")
 _DOUBLE_SPACE = re.compile(r" {2,}")
 
 
@@ -83,15 +84,18 @@ class _Text:
 
         RETURNS (list[RawLink]): The link; none if it shows nothing.
         """
-        target, label, trail = match["target"], match["label"], match["trail"]
+        target, label, trail = match.group("target", "label", "trail")
         shown = _label_text(label or target.strip().lstrip(":"))
         is_joined = all(map(str.islower, trail)) and not shown.endswith(" ")
-        self.add(" " if shown.startswith(" ") else "")
+        if shown.startswith(" "):
+            self.add(" ")
         start = self.length
         self.add(shown.strip() + (trail if is_joined else ""))
         end = self.length
-        self.add(" " if shown.endswith(" ") else "")
-        self.add("" if is_joined else trail)
+        if shown.endswith(" "):
+            self.add(" ")
+        if not is_joined:
+            self.add(trail)
         return [RawLink(start, end, target)] if end > start else []
 
     def finished(self) -> str:
@@ -105,7 +109,7 @@ def _apostrophes(count: int) -> str:
 
 def _label_text(label: str) -> str:
     """RETURNS (str): The text of a link's label, which may be marked up."""
-    if not any(char in label for char in "'<&[\n"):
+    if not _MARKUP.search(label):
         return label
     text = plain_text(label)[0] if "[[" not in label else label.replace("[[", "").replace("]]", "")
     outer = (label[:1] == " ", label[-1:] == " ")

@@ -21,15 +21,18 @@ _ELEMENT = re.compile(rf"<({_SKIPPED}|nowiki|pre)\b([^<>]*)>", re.IGNORECASE)
 _LITERAL = ("nowiki", "pre")
 # What wikitext gives a meaning, as entities.
 _ESCAPED = {ord(char): f"&#{ord(char)};" for char in "[]{}|'<>=*#:;_"}
-_BRACES = re.compile(r"\{\{|\}\}|^[ \t:*#]*\{\|(?!\})|^[ \t]*\|\}(?!\})", re.MULTILINE)
+_BRACES = re.compile(r"\{\{|\}\}|\{\|(?!\})|\|\}(?!\})")
+# What may stand before the marks of a table, which begin a line.
+_BEFORE_TABLE = {"{|": " \t:*#", "|}": " \t"}
 _TEMPLATE_NAME = re.compile(r"\s*([^{}|<\n]{1,100})")
 _CONVERSION = re.compile(r"-\{(?:[^{}|]*\|)?\s*(?:[a-z-]+:)?([^{};]*)[^{}]*\}-")
 # Characters that look like a space, and entities of them.
-_SPACES = re.compile(
-    r"&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#8201|#8239);|[\t\r\f\v\u00a0\u2000-\u200a\u202f\u3000]",
-    re.IGNORECASE,
+_SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u3000]")
+_SPACE_ENTITIES = re.compile(
+    "&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#8201|#8239);", re.IGNORECASE
 )
-_BRACKETS = re.compile("[ ]?[(\uff08]\\s*(?:[,;:\u060c\uff1b]\\s*)*[)\uff09]")
+_EMPTY = "[(\uff08]\\s*(?:[,;:\u060c\uff1b]\\s*)*[)\uff09]"
+_BRACKETS = re.compile(f" {_EMPTY}|{_EMPTY}")
 _MAGIC = re.compile(r"__[^\W\d_]{3,}__")
 _HEADING = re.compile(r"=[^\n]*=\s*$")
 _QUOTES = re.compile(r"'{2,}")
@@ -65,7 +68,7 @@ def read_markup(text: str, site: Site) -> Markup:
     text = _without_elements(text)
     text = _without_braces(text, found.templates)
     text = _without_files(text, site, found.categories)
-    text = _SPACES.sub(" ", text)
+    text = _SPACE_ENTITIES.sub(" ", _SPACES.sub(" ", text))
     if "-{" in text:
         text = _CONVERSION.sub(r"\1", text)
     text = _BRACKETS.sub("", text)
@@ -109,9 +112,14 @@ def _without_braces(text: str, templates: list[str]) -> str:
     removed: list[tuple[int, int]] = []
     opened: list[tuple[str, int]] = []
     for match in _BRACES.finditer(text):
-        mark = match[0].lstrip(" \t:*#")
+        mark, start = match[0], match.start()
+        if mark in _BEFORE_TABLE:
+            while start and text[start - 1] in _BEFORE_TABLE[mark]:
+                start -= 1
+            if start and text[start - 1] != "\n":
+                continue
         if mark in ("{{", "{|"):
-            opened.append((mark, match.start()))
+            opened.append((mark, start))
             continue
         begin = _matching(opened, "{{" if mark == "}}" else "{|")
         if begin is not None:
