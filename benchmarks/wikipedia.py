@@ -8,9 +8,10 @@ Linux only.
 
 "speed" gives MB of XML per CPU second of this process: pages that are only read and parsed; the
 whole command, without and with links to missing pages; gensim's `filter_wiki`, where gensim is
-installed. Each is run three times, in turn; the rates are medians. "memory" compares the peak memory of the command
-on the dump and on its pages repeated under other titles. "kill" ends the command by SIGKILL at
-random times, lets it resume each time, and compares every file with those of an undisturbed run.
+installed. Each is run three times, in turn; the rates are medians. "memory" compares the peak
+memory of the command on the dump and on its pages repeated under other titles. "kill" ends the
+command by SIGKILL at random times, lets it resume each time, and compares every file with those of
+an undisturbed run.
 "spans" draws gold spans, and looks whether mwparserfromhell finds a link on the same page, to the
 same article, that shows the same text; it prints the others. For dumps of English.
 """

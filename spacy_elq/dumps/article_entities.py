@@ -16,10 +16,9 @@ def entities(
     """pages (Iterable): Row and facts of each page of a shard.
     YIELDS (dict): A line of entities JSONL for each article that is the first of its title."""
     for row, facts in pages:
-        if facts["kind"] == ARTICLE:
-            if article := store.article(row):
-                aliases = list(_aliases(facts["title"], store.names(row), use))
-                yield _entity(*article, facts, aliases)
+        if facts["kind"] == ARTICLE and (article := store.article(row)):
+            aliases = list(_aliases(facts["title"], store.names(row), use))
+            yield _entity(*article, facts, aliases)
 
 
 def _aliases(title: str, names: Mapping[str, int], use: NameUse) -> Iterator[dict[str, Any]]:

@@ -91,7 +91,9 @@ class TextMaker:
     ) -> Iterator[dict[str, Any]]:
         resolved = []
         for text, links in paragraphs:
-            resolved.append((text, [Mention(start, end, ways[to].entity) for start, end, to in links]))
+            resolved.append(
+                (text, [Mention(start, end, ways[to].entity) for start, end, to in links])
+            )
             self.counts.update([ways[to].counted for _, _, to in links])
         names = self._names(title, entity, resolved)
         for text, mentions in resolved:

@@ -97,7 +97,11 @@ class Names:
         for word in _LETTERS.finditer(text):
             for name, rank, at in self._by_word.get(word[0], ()):
                 start = word.start() - at
-                if text.startswith(name, max(start, 0)) and _is_apart(text, start + len(name)):
+                if (
+                    start >= 0
+                    and text.startswith(name, start)
+                    and _is_apart(text, start + len(name))
+                ):
                     yield word.start(), rank, start, name
 
     def _find_anywhere(self, text: str) -> list[Mention]:

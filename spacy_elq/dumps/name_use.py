@@ -7,7 +7,7 @@ objects. Only names of up to `MAX_WORDS` words are counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ from ..spelling import words
 MAX_WORDS = 8
 # Words that are counted at once.
 BATCH = 1 << 15
+# Words whose hashes are kept: about 40 MB.
+HASHES = 1 << 18
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # Stands between paragraphs: no name has it.
 _BREAK = "\n"
@@ -65,10 +67,13 @@ class NameUse:
         """Count the names in texts."""
         hashes: list[int] = []
         for text in paragraphs:
-            hashes += *_hashes(text), _hash(_BREAK)
+            hashes.extend(_hashes(text))
+            hashes.append(_hash(_BREAK))
             if len(hashes) >= BATCH:
                 self._count(hashes)
                 hashes = []
+                if _hash.cache_info().currsize > HASHES:
+                    _hash.cache_clear()
         self._count(hashes)
 
     def _count(self, hashes: list[int]) -> None:
@@ -116,6 +121,6 @@ def _hashes(text: str) -> Iterator[int]:
     return map(_hash, words(text))
 
 
-@lru_cache(maxsize=1 << 16)
+@cache
 def _hash(word: str) -> int:
     return hash_string(word)

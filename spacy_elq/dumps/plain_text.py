@@ -6,13 +6,14 @@ import html
 import re
 from typing import NamedTuple
 
-# The target and the label of a link, and letters that go on right after it: "[[bus]]es".
+# The target and the label of a link, and letters that go on right after it: "[[bus]]es". All
+# alternatives begin with a literal: `re` then looks for these characters only.
 _TOKEN = re.compile(
     r"""
     \[\[ (?P<target> [^\[\]|\n{}]* )
         (?: \| (?P<label> (?: [^\[\]\n] | \[(?!\[) [^\[\]\n]* \] )* ) )? \]\]
         (?P<trail> [^\W\d_]* )
-    | (?P<quotes> '{2,} )
+    | '(?P<quotes> '+ )
     | <(?P<tag> [/!]? [a-zA-Z][^\s<>/]* ) [^<>]* >
     | & (?P<entity> \#?\w{1,32} ) ;
     | \[ (?: (?:https?|ftps?|ircs?|news|gopher|telnet):)? // [^\s\[\]<>]* [ ]*

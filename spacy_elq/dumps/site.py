@@ -56,10 +56,6 @@ class Site:
         files = dict.fromkeys(FILE_NAMES, FILE)
         return {**files, **dict.fromkeys(CATEGORY_NAMES, CATEGORY), **NAMESPACES, **self.local}
 
-    def names_of(self, number: int) -> list[str]:
-        """RETURNS (list[str]): The names of a namespace, in small letters."""
-        return [name for name, key in self.namespaces.items() if key == number]
-
     def namespace_of(self, title: str) -> int:
         """RETURNS (int): The namespace of a title, by its prefix."""
         prefix, colon, _ = title.partition(":")

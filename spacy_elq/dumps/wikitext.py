@@ -28,9 +28,7 @@ _TEMPLATE_NAME = re.compile(r"\s*([^{}|<\n]{1,100})")
 _CONVERSION = re.compile(r"-\{(?:[^{}|]*\|)?\s*(?:[a-z-]+:)?([^{};]*)[^{}]*\}-")
 # Characters that look like a space, and entities of them.
 _SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u3000]")
-_SPACE_ENTITIES = re.compile(
-    "&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#8201|#8239);", re.IGNORECASE
-)
+_SPACE_ENTITIES = re.compile("&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#8201|#8239);", re.IGNORECASE)
 _EMPTY = "[(\uff08]\\s*(?:[,;:\u060c\uff1b]\\s*)*[)\uff09]"
 _BRACKETS = re.compile(f" {_EMPTY}|{_EMPTY}")
 _MAGIC = re.compile(r"__[^\W\d_]{3,}__")
@@ -158,25 +156,20 @@ def _cut(text: str, removed: list[tuple[int, int]], templates: list[str]) -> str
     return "".join([*kept, text[end:]])
 
 
-@lru_cache(maxsize=8)
-def _links_out_of_text(names: tuple[str, ...]) -> re.Pattern[str]:
-    alternatives = "|".join(re.escape(name).replace(r"\ ", "[ _]+") for name in names)
-    return re.compile(rf"\[\[\s*({alternatives})\s*:", re.IGNORECASE)
-
-
+_PREFIX = re.compile(r"\[\[\s*+([^\[\]{}|:\n]++):")
 _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 
 
 def _without_files(text: str, site: Site, categories: list[str]) -> str:
     """RETURNS (str): The text without pictures, which may have links in their captions, and
     categories."""
-    names = (*site.names_of(FILE), *site.names_of(CATEGORY))
     kept, end = [], 0
-    for match in _links_out_of_text(names).finditer(text):
-        if match.start() < end:
+    for match in _PREFIX.finditer(text):
+        number = site.namespace_of(match[1] + ":")
+        if match.start() < end or number not in (FILE, CATEGORY):
             continue
         stop = _end_of_link(text, match.start())
-        if site.namespace_of(match[1] + ":") == CATEGORY:
+        if number == CATEGORY:
             name = text[match.end() : stop - 2].partition("|")[0]
             categories.append(site.title(name))
         kept.append(text[end : match.start()])
