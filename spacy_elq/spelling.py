@@ -31,8 +31,8 @@ PLAIN = re.compile("[\x00-\x7f\u2010-\u2027]*")
 # A text in Latin, Greek or Cyrillic whose letters have no marks of their own; and its words.
 _UNMARKED = re.compile("[\x00-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u207f\u2100-\u2bff]*")
 _UNMARKED_WORD = re.compile(r"[^\W_]+|&")
-# Characters of ASCII between words.
-_BETWEEN = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "&"}
+# Bytes of ASCII, with spaces between words.
+_SPACED = bytes(c if c == ord("&") or chr(c).isalnum() else ord(" ") for c in range(128)).ljust(256)
 # Runs of ASCII that no mark follows, and grapheme clusters.
 _CHUNK = r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)|\X"
 _INVISIBLE = r"[\p{Cf}\p{Default_Ignorable_Code_Point}]+"
@@ -79,8 +79,8 @@ def words(text: str) -> list[str]:
     if not PLAIN.fullmatch(text):
         unmarked = _UNMARKED.fullmatch(text)
         return (_UNMARKED_WORD if unmarked else compiled(WORD)).findall(text)
-    text = text.encode("ascii", "replace").decode("ascii").replace("&", " & ")
-    return text.translate(_BETWEEN).split()
+    ascii = text.encode("ascii", "replace").replace(b"&", b" & ").translate(_SPACED)
+    return ascii.decode("ascii").split()
 
 
 @dataclass(frozen=True, eq=False)

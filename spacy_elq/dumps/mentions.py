@@ -84,24 +84,22 @@ class Names:
     def _places(self, text: str) -> Iterator[tuple[int, int, int, str]]:
         """YIELDS (tuple): Where the first word of a name is, the rank of the name, where it begins,
         and the name."""
+        spaced = text + " "  # has a character at each end of a name
         for word in self._by_word.keys() & _words(text):
             for name, rank, at in self._by_word[word]:
                 start = text.find(name)
                 while start >= 0:
-                    if _is_apart(text, start) and _is_apart(text, start + len(name)):
+                    if _is_apart(spaced, start) and _is_apart(spaced, start + len(name)):
                         yield start + at, rank, start, name
                     start = text.find(name, start + 1)
 
     def _places_in_long(self, text: str) -> Iterator[tuple[int, int, int, str]]:
         """YIELDS (tuple): The same, word by word: a long text may have as many names as words."""
+        spaced = text + " "
         for word in _LETTERS.finditer(text):
             for name, rank, at in self._by_word.get(word[0], ()):
-                start = word.start() - at
-                if (
-                    start >= 0
-                    and text.startswith(name, start)
-                    and _is_apart(text, start + len(name))
-                ):
+                start, end = word.start() - at, word.start() - at + len(name)
+                if start >= 0 and text[start:end] == name and _is_apart(spaced, end):
                     yield word.start(), rank, start, name
 
     def _find_anywhere(self, text: str) -> list[Mention]:
@@ -118,8 +116,9 @@ def _words(text: str) -> list[str]:
 
 
 def _is_apart(text: str, at: int) -> bool:
-    """RETURNS (bool): Whether no word goes on at a place."""
-    return not (text[at : at + 1].isalnum() and text[at - 1 : at].isalnum())
+    """text (str): It ends in a space.
+    RETURNS (bool): Whether no word goes on at a place."""
+    return not (text[at].isalnum() and text[at - 1].isalnum())
 
 
 def name_like(text: str, taken: Iterable[Mention]) -> list[Mention]:

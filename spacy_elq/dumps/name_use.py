@@ -35,7 +35,7 @@ class NameUse:
         self._table = table
         # Whether there are names whose hash begins with some bits: most sequences of words in a
         # text are no name, and need no search then.
-        bits = len(table).bit_length() + 2
+        bits = len(table).bit_length() + 3
         self._shift = np.uint64(64 - bits)
         self._may_be = np.zeros(1 << bits, dtype=bool)
         self._may_be[table["key"] >> self._shift] = True

@@ -87,7 +87,7 @@ class _Text:
         """
         target, label, trail = match.group("target", "label", "trail")
         shown = _label_text(label or target.strip().lstrip(":"))
-        is_joined = all(map(str.islower, trail)) and not shown.endswith(" ")
+        is_joined = not trail or (all(map(str.islower, trail)) and not shown.endswith(" "))
         if shown.startswith(" "):
             self.add(" ")
         start = self.length

@@ -29,8 +29,9 @@ _CONVERSION = re.compile(r"-\{(?:[^{}|]*\|)?\s*(?:[a-z-]+:)?([^{};]*)[^{}]*\}-")
 # Characters that look like a space, and entities of them.
 _SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u3000]")
 _SPACE_ENTITIES = re.compile("&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#8201|#8239);", re.IGNORECASE)
-_EMPTY = "[(\uff08]\\s*(?:[,;:\u060c\uff1b]\\s*)*[)\uff09]"
-_BRACKETS = re.compile(f" {_EMPTY}|{_EMPTY}")
+_BRACKETS = re.compile("[(\uff08]\\s*(?:[,;:\u060c\uff1b]\\s*)*[)\uff09]")
+# Stands for them until a space before them is left out too; XML can't have it.
+_MARK = "\0"
 _MAGIC = re.compile(r"__[^\W\d_]{3,}__")
 _HEADING = re.compile(r"=[^\n]*=\s*$")
 _QUOTES = re.compile(r"'{2,}")
@@ -69,7 +70,7 @@ def read_markup(text: str, site: Site) -> Markup:
     text = _SPACE_ENTITIES.sub(" ", _SPACES.sub(" ", text))
     if "-{" in text:
         text = _CONVERSION.sub(r"\1", text)
-    text = _BRACKETS.sub("", text)
+    text = _BRACKETS.sub(_MARK, text).replace(" " + _MARK, "").replace(_MARK, "")
     if "__" in text:
         text = _MAGIC.sub("", text)
     found.blocks += _blocks(text)
