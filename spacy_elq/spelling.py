@@ -74,7 +74,7 @@ def compiled(pattern: str) -> Any:
     return regex.compile(pattern)
 
 
-def words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """RETURNS (list[str]): What `WORD` finds in a text, faster in most scripts with capitals."""
     if not PLAIN.fullmatch(text):
         unmarked = _UNMARKED.fullmatch(text)

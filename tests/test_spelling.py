@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elq.kb.files.names import words
-from spacy_elq.spelling import is_symbol, last_base, read
+from spacy_elq.spelling import WORD, compiled, is_symbol, last_base, read, words_of
 
 # Letters with marks, full-width and styled forms, emoji, scripts without spaces, invisible ones.
 MIXED = st.text(
@@ -109,3 +109,8 @@ def test_symbols():
     assert [last_base(text, len(text)) for text in ("❤️", "👍🏽", "é", "e\u0301", "^")] == [
         "❤", "👍", "é", "e", "^",
     ]  # fmt: skip
+
+
+@given(st.one_of(MIXED, st.text("aé1_&’–' ²ЖΣ\u0301\n", max_size=20)))
+def test_words_are_those_of_the_pattern(text):
+    assert words_of(text) == compiled(WORD).findall(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from unicodedata import category
 
-from ..spelling import PLAIN, UNSPACED, compiled, words
+from ..spelling import PLAIN, UNSPACED, compiled, words_of
 from .wiki_words import JOINTS
 
 
@@ -112,7 +112,7 @@ class Names:
 
 
 def _words(text: str) -> list[str]:
-    return words(text) if PLAIN.fullmatch(text) else _LETTERS.findall(text)
+    return words_of(text) if PLAIN.fullmatch(text) else _LETTERS.findall(text)
 
 
 def _is_apart(text: str, at: int) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 
 from ..files import atomic_file
-from ..spelling import words
+from ..spelling import words_of
 
 MAX_WORDS = 8
 # Words that are counted at once.
@@ -118,7 +118,7 @@ def _key(name: str) -> int:
 def _hashes(text: str) -> Iterator[int]:
     """YIELDS (int): The words of a text, as they are written. In scripts without spaces, each
     character is one."""
-    return map(_hash, words(text))
+    return map(_hash, words_of(text))
 
 
 @cache

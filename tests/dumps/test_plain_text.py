@@ -136,7 +136,23 @@ def test_any_markup_is_read_and_links_are_inside(wikitext):
 
 
 @pytest.mark.parametrize(
-    "mark", ["{{", "[[", "<ref>", "<!--", "'''", "{|\n", "[http://", "<nowiki>", "-{", "("]
+    "mark",
+    [
+        "{{",
+        "[[",
+        "<ref>",
+        "<!--",
+        "'''",
+        "{|\n",
+        "{|",
+        " {|",
+        ":",
+        "[[ ",
+        "[http://",
+        "<nowiki>",
+        "-{",
+        "(",
+    ],
 )
 def test_open_markup_takes_linear_time(mark):
     from time import process_time

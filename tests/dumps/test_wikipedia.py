@@ -106,6 +106,13 @@ def test_redirects_to_missing_pages_are_followed_too(tmp_path):
     assert [span.id for span in text.spans] == ["B", "B", "B", "Round"]
 
 
+def test_titles_of_missing_pages_may_have_any_characters(tmp_path):
+    dump = write_dump(tmp_path / "x.xml.bz2", {"A": '[[B%00|b]] [[B"\\|c]] [[A]] [[🏀]]', "B": "x"})
+    convert(dump, tmp_path / "out", keep_missing=True)
+    _, (text,) = read(tmp_path / "out")
+    assert [span.id for span in text.spans] == ["B\0", 'B"\\', "A", "🏀"]
+
+
 def test_the_manifest_says_what_it_is(dump, tmp_path):
     convert(dump, tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
