@@ -20,7 +20,7 @@ from ..encoders.windows import NO_CHARS, Window
 from ..kb.files.manifest import EXACT
 from ..kb.files.names import ALIAS, TITLE
 from ..ml.model import ElqModel, get_heads
-from ..ml.name_features import LOOSE, MENTION_FEATURES, NameMatch
+from ..ml.name_features import LAST_WORD, LOOSE, MENTION_FEATURES, NameMatch
 from ..types import Entity
 from .abbreviations import gains_in_documents
 from .boundaries import boundary_masks
@@ -49,7 +49,7 @@ OVERLAP = "overlap"
 TAKEN = "overlap with doc.ents"
 
 # How a mention names an entity.
-NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose"}
+NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose", LAST_WORD: "last word"}
 # Default number of spans that are explained besides those with candidates.
 LIMIT = 50
 
@@ -60,8 +60,8 @@ class ExplainedCandidate:
 
     score (float): log P(entity | mention).
     raw_score (float): The score before the softmax.
-    name (str): How the span's text names the entity: "title", "alias", "loose", or "" if it does
-        not.
+    name (str): How the span's text names the entity: "title", "alias", "loose", "last word", or ""
+        if it does not.
     name_share, popularity_share (float): What the name and the entity's popularity add to
         `raw_score`.
     document_share (float): What another mention of the document adds to it.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from spacy.tokens import Doc
 
+from ..kb.files.names import ALIAS, TITLE
 from ..ml.model import ElqModel, get_heads
-from ..ml.name_features import LOOSE, NameMatch
+from ..ml.name_features import NameMatch
 from ..ml.priors import popularity_features
 from .abbreviations import gains_in_documents
 from .decoding import DecodingSettings, log_sigmoid, log_softmax
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Search = Callable[[np.ndarray, int], "SearchResult"]
 # (query vectors, entity rows) → their scores, as `View.scores`.
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# How a mention names an entity by all words of a name.
+EXACT = (TITLE, ALIAS)
 # At most this many of the entities that share a mention's name, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
 
@@ -104,7 +107,7 @@ def _nil_score(heads: Heads) -> float:
 
 
 def name_bonus(heads: Heads) -> np.ndarray | None:
-    """RETURNS (ndarray | None): Weights of `NameMatch.of_entities`, float32 (5,), if there are."""
+    """RETURNS (ndarray | None): Weights of `NameMatch.of_entities`, float32 (7,), if there are."""
     weights = heads.name_weights()
     return None if weights is None else weights.detach().cpu().numpy()
 
@@ -174,7 +177,7 @@ def link_by_name(
     named = np.ones(rows.shape, dtype=bool)
     for i in np.flatnonzero(unread).tolist():
         name = names[i]
-        named[i] = name is not None and np.isin(rows[i], name.rows[name.kinds != LOOSE])
+        named[i] = name is not None and np.isin(rows[i], name.rows[np.isin(name.kinds, EXACT)])
     return best_first(np.where(named, rows, -1), np.where(named, scores, -np.inf))
 
 

@@ -263,7 +263,7 @@ class Heads(nn.Module):
         self.shapes = ShapeWeights() if word_shapes else None
 
     def name_weights(self) -> torch.Tensor | None:
-        """RETURNS (Tensor | None): Weights of `NameMatch.of_entities`, (5,); None without names."""
+        """RETURNS (Tensor | None): Weights of `NameMatch.of_entities`, (7,); None without names."""
         if self.names is None:
             return None
         entity = self.names.entity

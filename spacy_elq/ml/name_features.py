@@ -41,13 +41,15 @@ MENTION_FEATURES = (
     *("cased", "lowered", "recased"),
 )
 # Features of an entity that the mention names: by its title, by an alias, or loosely; recased: none
-# of its names is written as the mention is.
+# of its names is written as the mention is. Of one that it names by the last word of a name:
+# last_word, and shared: log of the number of entities that have it.
 LOOSE = 2
 INSIDE, LENGTH, LOWERED = map(MENTION_FEATURES.index, ("inside", "length", "lowered"))
 EXACT = [MENTION_FEATURES.index("title"), MENTION_FEATURES.index("alias")]
-ENTITY_FEATURES = ("title", "alias", "loose", "recased")
-# Columns after the kinds: recased, and the log of the entity's share of the name's known uses.
-RECASED, LOG_SHARE = 3, 4
+ENTITY_FEATURES = ("title", "alias", "loose", "recased", "last_word", "shared")
+RECASED, LAST_WORD, SHARED = map(ENTITY_FEATURES.index, ("recased", "last_word", "shared"))
+# Column after these features: the log of the entity's share of the name's known uses.
+LOG_SHARE = len(ENTITY_FEATURES)
 # Default of the maximum number of words of a name that is looked up.
 MAX_WORDS = 11
 # Maximum number of punctuation wordpieces that a name may include on either side.
@@ -74,16 +76,21 @@ class NameMatch:
     """A span that is a name.
 
     rows (ndarray): Rows of the entities with this name, int64 (C,).
-    kinds (ndarray): How each entity is named, `TITLE`, `ALIAS` or `LOOSE`, int64 (C,).
+    kinds (ndarray): How each entity is named, `TITLE`, `ALIAS`, `LOOSE` or `LAST_WORD`, int64 (C,).
     features (ndarray): The span's `MENTION_FEATURES`, float32 (9,).
     of_entities (ndarray): Each entity's `ENTITY_FEATURES`, and the log of its share of the name's
-        uses, 0 if no use is known, float32 (C, 5).
+        uses, 0 if no use is known, float32 (C, 7).
     """
 
     rows: np.ndarray
     kinds: np.ndarray
     features: np.ndarray
     of_entities: np.ndarray
+
+    @property
+    def is_name(self) -> bool:
+        """RETURNS (bool): Whether the span is a whole name of an entity."""
+        return bool((self.kinds != LAST_WORD).any())
 
 
 # (first, last) wordpiece of a window, inclusive → the name at this span.
@@ -139,12 +146,12 @@ def find_name_matches(
     RETURNS (list[NameMatches]): The names in each window.
     """
     words_of = words_of or word_finder(texts)
-    in_window = [_words_in(window, words_of(window.doc)) for window in windows]
+    in_window = [words_in(window, words_of(window.doc)) for window in windows]
     matches: list[NameMatches] = [{} for _ in windows]
     names = _find_names(kb, in_window, max_words)
     if not names.runs:
         return matches
-    pieces = {w: _real_pieces(windows[w]) for w in {window for window, _, _ in names.runs}}
+    pieces = {w: real_pieces(windows[w]) for w in {window for window, _, _ in names.runs}}
     places = list(_find_places(names, in_window, windows, texts, pieces))
     cases = _surface_cases(names.runs, in_window, windows, texts, pieces)
     compared = compare_cases(cases[names.owner], names.entries["case"])
@@ -180,8 +187,8 @@ def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatur
     cells = [
         (window, first, last - first)
         for window, of_window in enumerate(matches)
-        for first, last in of_window
-        if last - first < widths
+        for (first, last), match in of_window.items()
+        if last - first < widths and match.is_name
     ]
     features = [matches[w][first, first + width].features for w, first, width in cells]
     places = np.array(cells, dtype=np.int64).reshape(-1, 3)
@@ -189,8 +196,8 @@ def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatur
     return NameFeatureGrid((places[:, 0], places[:, 1], places[:, 2]), stacked)
 
 
-def _words_in(window: Window, split: list[Word]) -> list[Word]:
-    """The words that lie completely in a window. Most texts have a single window."""
+def words_in(window: Window, split: list[Word]) -> list[Word]:
+    """RETURNS (list[Word]): The words that lie in a window. Most texts have a single window."""
     if window.core == WHOLE_TEXT:
         return split
     begin, end = window.extent()
@@ -228,7 +235,7 @@ def _find_places(
     in_window: Sequence[list[Word]],
     windows: Sequence[Window],
     texts: Sequence[str],
-    pieces: Mapping[int, _Pieces],
+    pieces: Mapping[int, Pieces],
 ) -> Iterator[_Place]:
     """Find the wordpieces of each name. A name may include adjacent punctuation: the features and
     the encoder decide whether it should.
@@ -248,7 +255,7 @@ def _find_places(
                 yield _Place(name, places[s], places[e], text[starts[s] : ends[e]])
 
 
-class _Pieces(NamedTuple):
+class Pieces(NamedTuple):
     """Place in the window, first and last character of each wordpiece that is no special token."""
 
     places: list[int]
@@ -256,10 +263,17 @@ class _Pieces(NamedTuple):
     ends: list[int]
 
 
-def _real_pieces(window: Window) -> _Pieces:
+def real_pieces(window: Window) -> Pieces:
+    """RETURNS (Pieces): Those of a window."""
     chars = window.chars.tolist()
     places = [i for i, (begin, _) in enumerate(chars) if begin != NO_CHARS]
-    return _Pieces(places, [chars[i][0] for i in places], [chars[i][1] for i in places])
+    return Pieces(places, [chars[i][0] for i in places], [chars[i][1] for i in places])
+
+
+def pieces_of_word(pieces: Pieces, word: Word) -> tuple[int, int]:
+    """RETURNS (tuple[int, int]): Index of the first and the last of the wordpieces that share a
+    character with a word; the last is before the first if there is none."""
+    return bisect_right(pieces.ends, word.start), bisect_left(pieces.starts, word.end) - 1
 
 
 def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:
@@ -349,7 +363,7 @@ def _surface_cases(
     in_window: Sequence[list[Word]],
     windows: Sequence[Window],
     texts: Sequence[str],
-    pieces: Mapping[int, _Pieces],
+    pieces: Mapping[int, Pieces],
 ) -> np.ndarray:
     """RETURNS (ndarray): How each run is written: from `surface_case`, int64 (R,)."""
     shapes = _first_shapes(windows, texts, pieces)
@@ -363,7 +377,7 @@ def _surface_cases(
 
 
 def _first_shapes(
-    windows: Sequence[Window], texts: Sequence[str], pieces: Mapping[int, _Pieces]
+    windows: Sequence[Window], texts: Sequence[str], pieces: Mapping[int, Pieces]
 ) -> dict[int, list[int]]:
     """RETURNS (dict): The shape class of each wordpiece's word, in each window with `pieces`."""
     named = [windows[w] for w in pieces]

@@ -25,8 +25,9 @@ from ..kb.search.flat_index import as_tensor
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits
+from ..ml.last_words import find_names
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
-from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
+from ..ml.name_features import NameMatch, NameMatches, name_feature_grid
 from ..ml.priors import popularity_features
 from . import processes
 from .losses import (
@@ -267,7 +268,7 @@ class Trainer:
         windows = batch.encoded.windows
         if self.heads.names is None and not needed:
             return [{} for _ in windows]
-        return find_name_matches(self.view, [doc.text for doc in docs], windows, max_words)
+        return find_names(self.view, [doc.text for doc in docs], windows, max_words)
 
     def _with_dropout(
         self, batch: ScoredBatch, docs: Sequence[Doc], names: Sequence[NameMatches]

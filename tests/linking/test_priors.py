@@ -81,7 +81,7 @@ def test_scores_are_the_sum_of_their_shares(elq):
     heads = get_heads(elq.model)
     weigh(elq, **WEIGHTS)
     with torch.no_grad():
-        heads.names.entity[:] = torch.tensor([0.5, 0.25, 0.125, -0.5])
+        heads.names.entity[:] = torch.tensor([0.5, 0.25, 0.125, -0.5, 0.0, 0.0])
     spans = {s.text: s for s in elq.explain(TEXT, limit=99).spans}
     candidates = {c.id: c for c in spans["denver"].candidates}
     weigh(elq, popularity=[0.0, 0.0], share=[0.0])
@@ -129,7 +129,7 @@ def test_training_sees_the_scores_of_linking(make_nlp, monkeypatch, loss):
     )
     weigh(elq, **WEIGHTS)
     with torch.no_grad():
-        get_heads(elq.model).names.entity[:] = torch.tensor([0.5, 0.25, 0.125, -0.5])
+        get_heads(elq.model).names.entity[:] = torch.tensor([0.5, 0.25, 0.125, -0.5, 0.0, 0.0])
     seen = []
     name = "softmax_loss" if loss == "full_softmax" else "hard_negatives_loss"
     original = getattr(trainer, name)

@@ -95,7 +95,7 @@ def test_weights_of_features_that_came_later_stay_without_effect():
     old |= {"names.mention": torch.ones(6), "names.entity": torch.ones(3)}
     heads.load_state_dict(old)
     assert heads.names.mention.tolist() == [1] * 6 + [0] * 3
-    assert heads.name_weights().tolist() == [1, 1, 1, 0, 0]
+    assert heads.name_weights().tolist() == [1] * 3 + [0] * 4
     assert heads.priors.popularity.tolist() == [0, 0]
     with pytest.raises(RuntimeError, match=r"size mismatch.*names\.entity"):
         heads.load_state_dict(old | {"names.entity": torch.ones(9)})
@@ -107,7 +107,7 @@ def test_weights_of_features_that_came_later_stay_without_effect():
 def test_names_have_no_prior_where_it_is_switched_off():
     heads = Heads(4, name_features=True)
     assert heads.priors is None
-    assert len(heads.name_weights()) == 5 and float(heads.name_weights()[-1].detach()) == 0
+    assert len(heads.name_weights()) == 7 and float(heads.name_weights()[-1].detach()) == 0
     assert Heads(4, priors=True).name_weights() is None
 
 

@@ -59,8 +59,8 @@ def test_capitals_and_names_may_be_mentions_unless_they_touch_a_gold_one(nlp, to
     row = {"text": "is A of b at C", "complete": False}
     row["spans"] = [{**place(row["text"], "C"), "id": "Q1"}]
     docs = references(nlp, [row])
-    nothing = np.zeros(0, dtype=np.int64)
-    match = NameMatch(nothing, nothing, np.zeros(len(MENTION_FEATURES)), nothing)
+    row = np.zeros(1, dtype=np.int64)
+    match = NameMatch(row, row, np.zeros(len(MENTION_FEATURES)), np.ones((1, 1)))
     windows, cells = left_out(tokenizer, docs)
     at_b = [i for i, (start, _) in enumerate(windows[0].chars.tolist()) if start == 8]
     assert surfaces(windows, docs, cells) >= {"A"}

@@ -53,9 +53,12 @@ _MARKS = str.maketrans(
 )
 _ARTICLES = ("the", "a", "an")
 
-# Kinds of names.
+# Kinds of names: the last word of a name of several words is found by a key of its own.
 TITLE = 0
 ALIAS = 1
+LAST_WORD = 2
+# Letters that a last word has at least: fewer are numerals, "Jr".
+LAST_WORD_LENGTH = 3
 # How a name is written: without letters that have case; in small letters; as "Capitalised" words;
 # in "CAPITALS"; an initial alone, which is both; or otherwise, as "iPhone".
 CASELESS, LOWER, CAPITALISED, CAPITALS, INITIAL, MIXED = range(6)
@@ -187,6 +190,12 @@ def _key(text: str) -> int:
     return hash_string(text) if text else 0
 
 
+def last_word_key(folded: str) -> int:
+    """RETURNS (int): The key of a folded word as the last of longer names, such as "Pauli" of
+    "Wolfgang Pauli"; no `loose_key` of a name is the same."""
+    return _key(f"\0{folded}")
+
+
 def exact_hash(folded: Sequence[str]) -> int:
     """RETURNS (int): A 32-bit hash of the words, to tell apart names with the same loose key."""
     text = " ".join(filter(None, folded))
@@ -239,6 +248,23 @@ def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
             hashes = exact_hash(folded), verbatim_hash(name)
             log_count = log(1 + entity.counts.get(name, 0))
             yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count)
+    for word in sorted({last_word(name) for name in entity.names} - {""}):
+        yield last_word_key(word), (row, 0, 0, LAST_WORD, CAPITALISED, 0.0)
+
+
+def last_word(name: str) -> str:
+    """RETURNS (str): The last word of a name, folded, if it and the word before it are written with
+    capitals and have only a space between them, or the full stop of an initial: "Pauli" of
+    "Wolfgang Pauli", "King" of "Martin Luther King, Jr."; otherwise "", as for "Bank of America"
+    and "Paris, Texas"."""
+    split = words(name)
+    while split and len(split[-1].folded) < LAST_WORD_LENGTH:
+        split.pop()
+    if len(split) < 2:
+        return ""
+    before, last = split[-2:]
+    is_pair = name[before.start].isupper() and name[last.start].isupper()
+    return last.folded if is_pair and name[before.end : last.start] in (" ", ". ") else ""
 
 
 def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:
