@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import srsly
+import torch
 
 from spacy_elq.kb.files.names import fold
 
@@ -154,3 +155,17 @@ def test_documents_are_written_as_people_write(tmp_path):
     }
     assert unknown["as it is"] == {"it"}
     assert unknown["small"] == {"it", "in", "moor dept", "md"}
+
+
+def test_the_weights_of_last_words_are_set(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "weights.safetensors"
+    tensors = {"heads.names.entity": torch.tensor([3.0, 2.0, 1.0, -0.5]), "other": torch.ones(2)}
+    save_file(tensors, path, {"format": "1"})
+    run("last_words.py", path, "--last-word", 4, "--shared=-1")
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format": "1"}
+        assert file.get_tensor("heads.names.entity").tolist() == [3.0, 2.0, 1.0, -0.5, 4.0, -1.0]
+        assert file.get_tensor("other").tolist() == [1.0, 1.0]

@@ -100,6 +100,19 @@ def test_scores_are_the_sum_of_their_shares(elq):
     assert list(candidates.values()) == sorted(candidates.values(), key=lambda c: -c.raw_score)
 
 
+def test_a_last_word_makes_its_entities_likelier_if_that_was_learned(elq):
+    elq.add_entities([{"id": "E", "title": "Elmer Quux"}, {"id": "R", "title": "Rita Quux"}])
+    for learned, expected in ((0.0, 0.0), (40.0, 40.0 - 2.0 * np.log(2))):
+        with torch.no_grad():
+            get_heads(elq.model).names.entity[4:] = torch.tensor([learned, -2.0 * (learned > 0)])
+        (span,) = (s for s in elq.explain("who is Quux", limit=99).spans if s.text == "Quux")
+        assert span.names == ()
+        found = {c.id: c for c in span.candidates if c.name == "last word"}
+        assert set(found) == {"E", "R"}
+        assert [c.name_share for c in found.values()] == pytest.approx([expected] * 2, rel=1e-5)
+    assert [c.id for c in span.candidates][:2] == list(found)
+
+
 def test_without_popularity_the_weights_change_nothing(make_nlp, trained_path):
     import spacy
 
