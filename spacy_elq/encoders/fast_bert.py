@@ -13,7 +13,7 @@ transformers 5, and let `last_layer` always call the transformer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -121,21 +121,38 @@ def _run_layers(transformer: Any, rows: torch.Tensor, runs: Runs) -> torch.Tenso
 
 
 def _attend(attention: Any, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+    output = attention.output
+    return output.LayerNorm(output.dense(_mix(attention.self, rows, runs)) + rows)
+
+
+def _mix(heads: Any, rows: torch.Tensor, runs: Runs) -> torch.Tensor:
+    """RETURNS (Tensor): For each row, what attention takes from the rows of its text, (N, h)."""
     import torch
+
+    projected = [layer(rows) for layer in (heads.query, heads.key, heads.value)]
+    if len(runs.sizes) == 1:
+        return _mix_run(heads, projected, runs.sizes[0], runs.mask)
+    counts = [count * length for count, length in runs.sizes]
+    of_runs = zip(*(each.split(counts) for each in projected), strict=True)
+    mixed = [
+        _mix_run(heads, run, size, None) for run, size in zip(of_runs, runs.sizes, strict=True)
+    ]
+    return torch.cat(mixed)
+
+
+def _mix_run(
+    heads: Any,
+    projected: Iterable[torch.Tensor],
+    size: tuple[int, int],
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """projected (Iterable[Tensor]): Queries, keys and values of texts of equal length."""
     from torch.nn.functional import scaled_dot_product_attention
 
-    heads, output = attention.self, attention.output
-    projected = [layer(rows) for layer in (heads.query, heads.key, heads.value)]
-    mixed, start = [], 0
-    for count, length in runs.sizes:
-        end = start + count * length
-        by_head = (count, length, heads.num_attention_heads, heads.attention_head_size)
-        query, key, value = (each[start:end].view(by_head).transpose(1, 2) for each in projected)
-        found = scaled_dot_product_attention(query, key, value, runs.mask)
-        mixed.append(found.transpose(1, 2).reshape(end - start, -1))
-        start = end
-    joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-    return output.LayerNorm(output.dense(joined) + rows)
+    by_head = (*size, heads.num_attention_heads, heads.attention_head_size)
+    query, key, value = (rows.view(by_head).transpose(1, 2) for rows in projected)
+    mixed = scaled_dot_product_attention(query, key, value, mask)
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _feed_forward(layer: Any, rows: torch.Tensor) -> torch.Tensor:
