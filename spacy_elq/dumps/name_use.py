@@ -7,7 +7,7 @@ objects. Only names of up to `MAX_WORDS` words are counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +72,6 @@ class NameUse:
             if len(hashes) >= BATCH:
                 self._count(hashes)
                 hashes = []
-                if _hash.cache_info().currsize > HASHES:
-                    _hash.cache_clear()
         self._count(hashes)
 
     def _count(self, hashes: list[int]) -> None:
@@ -121,6 +119,6 @@ def _hashes(text: str) -> Iterator[int]:
     return map(_hash, words_of(text))
 
 
-@cache
+@lru_cache(maxsize=HASHES)
 def _hash(word: str) -> int:
     return hash_string(word)

@@ -26,12 +26,12 @@ from ..files import link_or_copy
 from ..settings import Settings
 from ..types import Entity
 from .fast_bert import last_layer
-from .inference import InferenceSettings, infer
+from .inference import InferenceSettings, infer, inference_cost
 from .model_paths import MINILM, resolve_model_path
 from .onnx_graph import forget_graphs, read_graphs, write_graphs
 from .tokenize import TOKENIZER_LOCK, tokenize
 from .transformer_files import MODEL_SUFFIXES, load_config, load_tokenizer, load_transformer
-from .windows import MIN_LENGTH, batch_by_length, cost_of_batch, pad
+from .windows import MIN_LENGTH, batch_by_length, pad
 
 if TYPE_CHECKING:
     import torch
@@ -243,7 +243,7 @@ class EntityEncoder:
         places = [distinct.setdefault(tuple(text), len(distinct)) for text in ids]
         texts = list(distinct)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
-        cost = cost_of_batch(transformer.device)
+        cost = inference_cost(transformer, self.inference)
         for batch in batch_by_length(texts, self.max_batch_items, cost):
             padded, mask = self._pad([texts[i] for i in batch])
             with torch.inference_mode():

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Models that consist of embeddings and layers of attention and feed-forward modules.
 STACKS = ("BertModel", "RobertaModel", "XLMRobertaModel")
+# Devices on which padding costs more than an attention kernel for each length.
+WITHOUT_PADDING = ("cpu",)
 # Wordpieces that an activation function takes at most at once: a power of two.
 ACTIVATED_ROWS = 128
 
@@ -49,6 +51,11 @@ def last_layer(
     # Without padding, attention needs no mask.
     attended = None if mask.all() else torch.from_numpy(mask).long().to(device)
     return transformer(**inputs, attention_mask=attended).last_hidden_state
+
+
+def computes_padding(transformer: Any) -> bool:
+    """RETURNS (bool): Whether `last_layer` takes time for padding, in the transformer's mode."""
+    return not _is_stack(transformer) or transformer.device.type not in WITHOUT_PADDING
 
 
 def _is_stack(transformer: Any) -> bool:
@@ -86,7 +93,7 @@ def _run_stack(transformer: Any, inputs: dict[str, torch.Tensor], mask: np.ndarr
     rows, shape = padded.flatten(0, 1), padded.shape
     if mask.all():
         return _run_layers(transformer, rows, Runs([mask.shape])).view(shape)
-    if padded.device.type != "cpu":  # a kernel for each length would take longer than the padding
+    if padded.device.type not in WITHOUT_PADDING:
         attended = torch.from_numpy(mask).to(padded.device)[:, None, None, :]
         runs = Runs([mask.shape], attended.expand(-1, 1, shape[1], -1))
         return _run_layers(transformer, rows, runs).view(shape)

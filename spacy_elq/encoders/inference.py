@@ -10,9 +10,10 @@ from pydantic import model_validator
 
 from ..errors import ElqError, Errors
 from ..settings import Settings
-from .fast_bert import last_layer
+from .fast_bert import computes_padding, last_layer
 from .onnx_graph import FP32, INT8, find_graph
 from .precision import autocast, uses_bf16
+from .windows import cost_of_batch
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 TORCH: Final = "torch"
 ONNX: Final = "onnx"
+# Fixed cost of a batch whose padding is not computed, in wordpieces of padding.
+UNPADDED_BATCH_COST = 256
 # What a backend cannot compute in.
 IMPOSSIBLE = ((TORCH, INT8), (ONNX, "bf16"))
 
@@ -49,6 +52,13 @@ class InferenceSettings(Settings):
         if self.backend == ONNX and device_type == "cpu":
             return f"{ONNX} {INT8 if self.precision == INT8 else FP32}"
         return f"{TORCH} {'bf16' if uses_bf16(self.precision, device_type) else FP32}"
+
+
+def inference_cost(transformer: PreTrainedModel, settings: InferenceSettings) -> int | None:
+    """RETURNS (int | None): The fixed cost of a batch in `infer`, see `windows.batch_by_length`."""
+    if settings.backend == TORCH and not computes_padding(transformer):
+        return UNPADDED_BATCH_COST
+    return cost_of_batch(transformer.device)
 
 
 def infer(

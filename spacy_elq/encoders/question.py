@@ -20,7 +20,7 @@ from thinc.api import Model
 from ..errors import ElqError, Errors
 from ..settings import CHANGING, Count, Settings
 from .fast_bert import last_layer
-from .inference import InferenceSettings, infer
+from .inference import InferenceSettings, infer, inference_cost
 from .model_paths import resolve_model_path
 from .onnx_graph import forget_graphs
 from .precision import autocast
@@ -203,7 +203,7 @@ def _own_forward(
     )
     if model.attrs[WITH_SHAPES] or settings.word_shapes:
         windows = with_shapes(windows, [doc.text for doc in docs])
-    cost = cost_of_batch(transformer.transformer.device)
+    cost = inference_cost(transformer.transformer, settings)
     batches = (
         _encode(model, [windows[i] for i in batch], is_train)
         for batch in split_into_batches(windows, settings.max_batch_items, is_train, cost)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 WINDOW_KEY = "elq_window"
 # Character offset of special tokens, such as [CLS] and [SEP].
 NO_CHARS = -1
-# Fixed cost of a batch on a CPU, in wordpieces of padding, most of which costs little there.
-CPU_BATCH_COST = 256
+# Fixed cost of a batch on a CPU, in wordpieces of MiniLM; lower for larger models.
+CPU_BATCH_COST = 64
 # Minimum number of wordpieces of a window: one between [CLS] and [SEP].
 MIN_LENGTH = 3
 # Share of the letters of a run without spaces that a tokenizer does not know, from which on the

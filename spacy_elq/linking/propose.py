@@ -15,7 +15,7 @@ from spacy.tokens import Doc
 
 from ..encoders.windows import NO_CHARS, Window, locate_wordpieces
 from ..kb.files.names import WordsOf, word_finder
-from ..ml.last_words import find_names
+from ..ml.last_words import add_last_words
 from ..ml.model import ElqModel, ScoredBatch, get_heads, mention_queries
 from ..ml.name_features import (
     EXACT,
@@ -25,6 +25,7 @@ from ..ml.name_features import (
     NameMatch,
     NameMatches,
     NameTable,
+    find_name_matches,
     name_feature_grid,
 )
 from .abbreviations import short_form_spans
@@ -152,7 +153,8 @@ class _Chunk:
         matches: Iterator[NameMatches] = repeat({})
         if self.heads.names is not None:
             max_words = self.settings.max_mention_length + 1  # each has a wordpiece at least
-            found = find_names(kb, self.texts, windows, max_words, self.words_of)
+            found = find_name_matches(kb, self.texts, windows, max_words, self.words_of)
+            add_last_words(found, kb, self.texts, windows, self.words_of)
             matches = iter(found)
         return [
             self._propose_in(batch, list(islice(matches, len(batch.encoded.windows))))

@@ -29,7 +29,7 @@ Search = Callable[[np.ndarray, int], "SearchResult"]
 # (query vectors, entity rows) → their scores, as `View.scores`.
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # How a mention names an entity by all words of a name.
-EXACT = (TITLE, ALIAS)
+BY_ALL_WORDS = (TITLE, ALIAS)
 # At most this many of the entities that share a mention's name, the best, join the retrieved ones.
 MAX_NAMESAKES = 100
 
@@ -177,7 +177,9 @@ def link_by_name(
     named = np.ones(rows.shape, dtype=bool)
     for i in np.flatnonzero(unread).tolist():
         name = names[i]
-        named[i] = name is not None and np.isin(rows[i], name.rows[np.isin(name.kinds, EXACT)])
+        named[i] = name is not None and np.isin(
+            rows[i], name.rows[np.isin(name.kinds, BY_ALL_WORDS)]
+        )
     return best_first(np.where(named, rows, -1), np.where(named, scores, -np.inf))
 
 

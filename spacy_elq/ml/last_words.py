@@ -7,75 +7,66 @@ entities that have it are likelier to be meant. How much likelier is learned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from math import log
 
 import numpy as np
 
 from ..encoders.windows import Window
-from ..kb.files.names import LAST_WORD_LENGTH, WordsOf, last_word_key, word_finder
+from ..kb.files.names import LAST_WORD_LENGTH, Word, WordsOf, last_word_key
 from .name_features import (
     LAST_WORD,
     LOG_SHARE,
-    MAX_WORDS,
     MENTION_FEATURES,
     SHARED,
     NameMatch,
     NameMatches,
     NameTable,
-    find_name_matches,
-    pieces_of_word,
+    place_of_word,
     real_pieces,
     words_in,
 )
 
 # A word that more entities have tells nothing.
 MAX_ENTITIES = 30
-# Window, first and last wordpiece.
-Place = tuple[int, int, int]
 
 
-def find_names(
+def add_last_words(
+    matches: Sequence[NameMatches],
     kb: NameTable,
     texts: Sequence[str],
     windows: Sequence[Window],
-    max_words: int = MAX_WORDS,
-    words_of: WordsOf | None = None,
-) -> list[NameMatches]:
-    """Find the names in each window, and the words that are the last of a name.
+    words_of: WordsOf,
+) -> None:
+    """Add to the names in each window the words that are the last of a name. One that is nothing
+    else has none of the `MENTION_FEATURES`.
 
-    The arguments are those of `find_name_matches`.
-    RETURNS (list[NameMatches]): The names in each window. One that is only the last word of names
-        has none of the `MENTION_FEATURES`.
+    matches (Sequence[NameMatches]): From `find_name_matches` for the other arguments; changed.
     """
-    words_of = words_of or word_finder(texts)
-    matches = find_name_matches(kb, texts, windows, max_words, words_of)
-    found = list(_capitalised_words(texts, windows, words_of))
-    keys = np.array([last_word_key(folded) for _, folded in found], dtype=np.uint64)
+    found = [
+        (w, word) for w, window in enumerate(windows) for word in _last(texts, window, words_of)
+    ]
+    keys = np.array([last_word_key(word.folded) for _, word in found], dtype=np.uint64)
     owners, entries = kb.find_names(keys)
     limits = np.searchsorted(owners, np.arange(len(found) + 1)).tolist()
-    for ((window, *place), _), (begin, end) in zip(found, pairwise(limits), strict=True):
-        if 0 < end - begin <= MAX_ENTITIES:
+    pieces = cache(lambda w: real_pieces(windows[w]))
+    for (w, word), (begin, end) in zip(found, pairwise(limits), strict=True):
+        if 0 < end - begin <= MAX_ENTITIES and (place := place_of_word(pieces(w), word)):
             rows = entries["row"][begin:end].astype(np.int64)
-            first, last = place
-            matches[window][first, last] = _with_last_word(matches[window].get((first, last)), rows)
-    return matches
+            matches[w][place] = _with_last_word(matches[w].get(place), rows)
 
 
-def _capitalised_words(
-    texts: Sequence[str], windows: Sequence[Window], words_of: WordsOf
-) -> Iterator[tuple[Place, str]]:
-    """YIELDS (tuple[Place, str]): The place of each word with a capital, and the word, folded."""
-    for w, window in enumerate(windows):
-        text, pieces = texts[window.doc], real_pieces(window)
-        for word in words_in(window, words_of(window.doc)):
-            if len(word.folded) < LAST_WORD_LENGTH or not text[word.start].isupper():
-                continue
-            first, last = pieces_of_word(pieces, word)
-            if first <= last:
-                yield (w, pieces.places[first], pieces.places[last]), word.folded
+def _last(texts: Sequence[str], window: Window, words_of: WordsOf) -> list[Word]:
+    """RETURNS (list[Word]): The words in a window that may be the last of a name."""
+    text = texts[window.doc]
+    return [
+        word
+        for word in words_in(window, words_of(window.doc))
+        if len(word.folded) >= LAST_WORD_LENGTH and text[word.start].isupper()
+    ]
 
 
 def _with_last_word(name: NameMatch | None, rows: np.ndarray) -> NameMatch:

@@ -270,10 +270,11 @@ def real_pieces(window: Window) -> Pieces:
     return Pieces(places, [chars[i][0] for i in places], [chars[i][1] for i in places])
 
 
-def pieces_of_word(pieces: Pieces, word: Word) -> tuple[int, int]:
-    """RETURNS (tuple[int, int]): Index of the first and the last of the wordpieces that share a
-    character with a word; the last is before the first if there is none."""
-    return bisect_right(pieces.ends, word.start), bisect_left(pieces.starts, word.end) - 1
+def place_of_word(pieces: Pieces, word: Word) -> tuple[int, int] | None:
+    """RETURNS (tuple[int, int] | None): First and last wordpiece (inclusive) of the window that
+    share a character with a word; None if there is none."""
+    first, last = bisect_right(pieces.ends, word.start), bisect_left(pieces.starts, word.end) - 1
+    return (pieces.places[first], pieces.places[last]) if first <= last else None
 
 
 def _limits(split: list[Word], first: int, last: int, length: int) -> tuple[int, int, int, int]:

@@ -21,13 +21,14 @@ from ..encoders.question import SETTINGS, encode_windows, get_tokenizer, get_tra
 from ..encoders.token_types import shape_table
 from ..errors import ElqError, Errors
 from ..gold import gold_spans, nil_spans
+from ..kb.files.names import word_finder
 from ..kb.search.flat_index import as_tensor
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits
-from ..ml.last_words import find_names
+from ..ml.last_words import add_last_words
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads, mention_queries
-from ..ml.name_features import NameMatch, NameMatches, name_feature_grid
+from ..ml.name_features import NameMatch, NameMatches, find_name_matches, name_feature_grid
 from ..ml.priors import popularity_features
 from . import processes
 from .losses import (
@@ -268,7 +269,11 @@ class Trainer:
         windows = batch.encoded.windows
         if self.heads.names is None and not needed:
             return [{} for _ in windows]
-        return find_names(self.view, [doc.text for doc in docs], windows, max_words)
+        texts = [doc.text for doc in docs]
+        words_of = word_finder(texts)
+        found = find_name_matches(self.view, texts, windows, max_words, words_of)
+        add_last_words(found, self.view, texts, windows, words_of)
+        return found
 
     def _with_dropout(
         self, batch: ScoredBatch, docs: Sequence[Doc], names: Sequence[NameMatches]

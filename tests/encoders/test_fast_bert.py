@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from spacy_elq.encoders import fast_bert
 from spacy_elq.encoders.fast_bert import _activate, last_layer
 
 SMALL = {
@@ -52,6 +53,15 @@ def assert_same(model, ids, mask, tolerance=1e-5):
 @pytest.mark.parametrize("lengths", [(9,), (1,), (6, 6), (12, 7, 1), (2, 5, 5, 1, 5)])
 def test_same_vectors_as_transformers(kind, lengths):
     assert_same(make(kind), *wordpieces(*lengths))
+
+
+@pytest.mark.parametrize("lengths", [(6, 6), (12, 7, 1)])
+def test_same_vectors_where_padding_is_computed(lengths, monkeypatch):
+    model = make("Bert")
+    assert not fast_bert.computes_padding(model)
+    monkeypatch.setattr(fast_bert, "WITHOUT_PADDING", ())  # as on a GPU
+    assert fast_bert.computes_padding(model)
+    assert_same(model, *wordpieces(*lengths))
 
 
 @pytest.mark.parametrize("kind", ["Bert", "Albert"])

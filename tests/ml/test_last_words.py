@@ -7,9 +7,9 @@ import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.encoders.windows import cut_windows
-from spacy_elq.kb.files.names import TITLE, last_word
+from spacy_elq.kb.files.names import TITLE, last_word, word_finder
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.ml.last_words import MAX_ENTITIES, find_names
+from spacy_elq.ml.last_words import MAX_ENTITIES, add_last_words
 from spacy_elq.ml.name_features import (
     ENTITY_FEATURES,
     LAST_WORD,
@@ -44,10 +44,18 @@ def windows_of(tiny_bert):
     return lambda text: cut_windows(tokenizer, [text], 24, 8)
 
 
+def find_with_last_words(view, texts, windows):
+    matches = find_name_matches(view, texts, windows)
+    add_last_words(matches, view, texts, windows, word_finder(texts))
+    return matches
+
+
 def found_in(kb, text, windows):
     """{surface: ({id: kind}, its match)}"""
     result = {}
-    for window, matches in zip(windows, find_names(kb.view, [text], windows), strict=True):
+    for window, matches in zip(
+        windows, find_with_last_words(kb.view, [text], windows), strict=True
+    ):
         for (first, last), match in matches.items():
             surface = text[window.chars[first, 0] : window.chars[last, 1]]
             ids = [entity.id for entity in kb.view.records(match.rows)]
@@ -73,7 +81,7 @@ def test_a_last_word_is_no_likelier_to_be_a_mention(windows_of):
     windows = windows_of(text)
     grids = [
         name_feature_grid(find(kb.view, [text], windows), 8)
-        for find in (find_names, find_name_matches)
+        for find in (find_with_last_words, find_name_matches)
     ]
     assert len(grids[0].features) > 0
     for with_last_words, without in zip(grids[0].places, grids[1].places, strict=True):

@@ -53,10 +53,9 @@ _MARKS = str.maketrans(
 )
 _ARTICLES = ("the", "a", "an")
 
-# Kinds of names: the last word of a name of several words is found by a key of its own.
+# Kinds of names.
 TITLE = 0
 ALIAS = 1
-LAST_WORD = 2
 # Letters that a last word has at least: fewer are numerals, "Jr".
 LAST_WORD_LENGTH = 3
 # How a name is written: without letters that have case; in small letters; as "Capitalised" words;
@@ -241,7 +240,8 @@ def case_of(name: str) -> int:
 
 
 def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
-    """YIELDS (tuple): The loose key and the `ENTRY` values of each name of an entity."""
+    """YIELDS (tuple): The loose key and the `ENTRY` values of each name of an entity; then the
+    `last_word_key` of each last word, and which row has it."""
     for name in entity.names:
         if folded := name_words(name):
             kind = TITLE if name == entity.title else ALIAS
@@ -249,7 +249,7 @@ def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
             log_count = log(1 + entity.counts.get(name, 0))
             yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count)
     for word in sorted({last_word(name) for name in entity.names} - {""}):
-        yield last_word_key(word), (row, 0, 0, LAST_WORD, CAPITALISED, 0.0)
+        yield last_word_key(word), (row, 0, 0, ALIAS, CAPITALISED, 0.0)  # found by its key alone
 
 
 def last_word(name: str) -> str:
