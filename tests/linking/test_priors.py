@@ -10,7 +10,7 @@ from spacy_elq.gold import gold_spans
 from spacy_elq.linking import rank
 from spacy_elq.ml.model import get_heads
 from spacy_elq.ml.priors import popularity_features
-from spacy_elq.training import trainer
+from spacy_elq.training import entity_loss
 
 from ..helpers import TEXTS, examples
 
@@ -145,9 +145,11 @@ def test_training_sees_the_scores_of_linking(make_nlp, monkeypatch, loss):
         get_heads(elq.model).names.entity[:] = torch.tensor([0.5, 0.25, 0.125, -0.5, 0.0, 0.0])
     seen = []
     name = "softmax_loss" if loss == "full_softmax" else "hard_negatives_loss"
-    original = getattr(trainer, name)
+    original = getattr(entity_loss, name)
     monkeypatch.setattr(
-        trainer, name, lambda scores, gold: seen.append((scores, gold)) or original(scores, gold)
+        entity_loss,
+        name,
+        lambda scores, gold: seen.append((scores, gold)) or original(scores, gold),
     )
     gold = examples(nlp, TEXTS[:2])
     nlp.update(gold, sgd=Adam(0.0))
