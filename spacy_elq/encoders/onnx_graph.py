@@ -45,6 +45,10 @@ WEIGHTS_KEY, PRECISION_KEY = "spacy_elq_weights", "spacy_elq_precision"
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 # Wordpieces of the texts that a new graph is checked with, and with which torch traces the model.
 EXAMPLE_LENGTHS = (9, 4)
+# Numbers that share a scale, where products are quantized by blocks.
+BLOCK = 128
+# ONNX Runtime's `accuracy_level` of such products.
+IN_INTEGERS = 4
 # Minimum mean cosine between the graph's vectors and torch's.
 MIN_COSINE = {FP32: 0.9999, INT8: 0.9}
 
@@ -270,22 +274,52 @@ def _export(transformer: PreTrainedModel, file: Path) -> None:
 
 
 def _quantize(file: Path) -> Path:
-    """RETURNS (Path): The file of the graph whose matrix products are of 8-bit integers, with a
-    scale for each column of the weights and, computed at each call, one for the vectors."""
+    """Quantize the matrix products of a graph to 8-bit integers. Vectors are quantized at each call:
+    those that enter a feed-forward layer's second product by blocks, since a few of their numbers
+    are far larger than the others; all others with one scale for the batch.
+
+    RETURNS (Path): The file of the quantized graph.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantized = file.with_name("quantized.onnx")
     with _without_advice():
-        quantize_dynamic(file, quantized, weight_type=QuantType.QInt8, per_channel=True)
+        _quantize_by_blocks(file, quantized)
+        # Weights have a scale for each column.
+        quantize_dynamic(quantized, quantized, weight_type=QuantType.QInt8, per_channel=True)
     return quantized
+
+
+def _quantize_by_blocks(file: Path, quantized: Path) -> None:
+    """Write a graph whose products with matrices of more rows than columns are quantized."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    model = onnx.load(file)
+    shapes = {weights.name: weights.dims for weights in model.graph.initializer}
+    narrows = {name for name, shape in shapes.items() if len(shape) == 2 and shape[0] > shape[1]}
+    others = [node.name for node in model.graph.node if narrows.isdisjoint(node.input)]
+    quantizer = MatMulNBitsQuantizer(
+        model,
+        bits=8,
+        block_size=BLOCK,
+        is_symmetric=True,
+        accuracy_level=IN_INTEGERS,
+        nodes_to_exclude=others,
+    )
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(quantized))
 
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
     """Hide what torch and onnxruntime say about their own code, and about packages and steps that
     these models do not need."""
-    noisy = (logging.getLogger(), logging.getLogger("torch.onnx"))
+    root = logging.getLogger()
+    noisy = (root, logging.getLogger("torch.onnx"))
     levels = [log.level for log in noisy]
+    handler = logging.NullHandler()  # without one, a module that is imported adds its own
+    root.addHandler(handler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -293,6 +327,7 @@ def _without_advice() -> Iterator[None]:
                 log.setLevel(logging.ERROR)
             yield
         finally:
+            root.removeHandler(handler)
             for log, level in zip(noisy, levels, strict=True):
                 log.setLevel(level)
 

@@ -3,8 +3,10 @@
 import os
 import shutil
 import warnings
+from collections import Counter
 
 import numpy as np
+import onnx
 import pytest
 import spacy
 import torch
@@ -58,6 +60,15 @@ def test_a_graph_computes_what_torch_does(transformer, rows, length):
     quantized = infer(transformer, ids, mask, INT8).numpy()[mask]
     assert (quantized != found).any()
     assert cosines(quantized, expected).min() > 0.98
+
+
+@pytest.mark.slow
+def test_second_products_of_feed_forward_layers_are_quantized_by_blocks(transformer):
+    graph = onnx.load_from_string(find_graph(transformer, "int8").content).graph
+    products = Counter(node.op_type for node in graph.node)
+    layers = transformer.config.num_hidden_layers
+    assert products["MatMulNBits"] == layers
+    assert products["MatMulInteger"] == 5 * layers  # query, key, value, output, and the first
 
 
 @pytest.mark.slow
