@@ -274,9 +274,9 @@ def _export(transformer: PreTrainedModel, file: Path) -> None:
 
 
 def _quantize(file: Path) -> Path:
-    """Quantize the matrix products of a graph to 8-bit integers. Vectors are quantized at each call:
-    those that enter a feed-forward layer's second product by blocks, since a few of their numbers
-    are far larger than the others; all others with one scale for the batch.
+    """Quantize the matrix products of a graph to 8-bit integers. Vectors are quantized at each
+    call: those that enter a feed-forward layer's second product by blocks, since a few of their
+    numbers are far larger than the others; all others with one scale for the batch.
 
     RETURNS (Path): The file of the quantized graph.
     """
@@ -291,7 +291,7 @@ def _quantize(file: Path) -> Path:
 
 
 def _quantize_by_blocks(file: Path, quantized: Path) -> None:
-    """Write a graph whose products with matrices of more rows than columns are quantized."""
+    """Write the graph with the products quantized whose matrix has more rows than columns."""
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
