@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 INVALID = "invalid"
 OUTSIDE_CORE = "outside window core"
 NOT_A_WORD = "not a word boundary"
-NOT_A_NAME = "not written as a name"
+NOT_A_NAME = "not a name"
 NOT_AMONG_BEST = "not among best spans"
 MENTION_THRESHOLD = "mention threshold"
 NO_ENTITY = "no entity"
@@ -233,7 +233,10 @@ def _lowest_logit(parts: Sequence[ProposedSpans], limit: int) -> float:
 
 def _cut_concept(span: ExplainedSpan, text: str) -> ExplainedSpan:
     """The span, not linked if its entity is no name."""
-    if span.cut or not is_concept(text, span.start, span.end, span.candidates[0].title):
+    if span.cut:
+        return span
+    best = span.candidates[0]
+    if not is_concept(text, span.start, span.end, best.title, best.description):
         return span
     return replace(span, cut=NOT_A_NAME)
 

@@ -1,7 +1,8 @@
-"""What is no name: lower-case words of a text that uses case, and entities with such titles."""
+"""What is no name: lower-case words of a text that uses case, entities with such titles, dates."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,17 @@ from ..encoders.word_shapes import LOWER, MARK, with_shapes
 from ..ml.name_features import LENGTH, LOWERED, NameTable
 from .decoding import NAMES, DecodingSettings
 
+# Words of dates, folded, in the languages that capitalise days and months: English and German.
+_DATE_WORD = re.compile(
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    r"|january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag"
+    r"|januar|j\u00e4nner|februar|m\u00e4rz|mai|juni|juli|oktober|dezember"
+    r"|\d+(?:st|nd|rd|th)?"
+)
+_WORD = re.compile(r"[^\W_]+")
+# Words of descriptions of dates.
+_PERIOD = re.compile(r"\b(?:day|month|year|decade|date|(?:wochen)?tag|monat|jahr|jahrzehnt)\b")
 QUESTION_MARKS = ("?", "\uff1f", "\u061f", "\u037e")
 
 
@@ -45,14 +57,26 @@ def unnamed_spans(
     return places[:, None] + np.arange(widths) < following[..., None]
 
 
-def is_concept(text: str, start: int, end: int, title: str) -> bool:
-    """RETURNS (bool): Whether a mention has a capital that its entity's title lacks: "CEO", or
-    "Coach" where a sentence begins. What has no capital may be anything, as in a question.
+def is_concept(text: str, start: int, end: int, title: str, description: str) -> bool:
+    """RETURNS (bool): Whether a mention has a capital though its entity is no name: the title lacks
+    it, as of "CEO", or of "Coach" where a sentence begins; or it is a date, as "Friday" is. What
+    has no capital may be anything, as in a question.
 
     start, end (int): Characters of the mention.
+    title, description (str): Of the entity.
     """
     surface = text[start:end]
-    return title.islower() and surface != surface.lower() and not is_question(text)
+    if surface == surface.lower() or is_question(text):
+        return False
+    return title.islower() or is_date(title, description)
+
+
+def is_date(title: str, description: str) -> bool:
+    """RETURNS (bool): Whether an entity is a day, a month or another date, as "May 2010" is: its
+    title has nothing else, and its description says so, which that of a film "Friday" does not."""
+    words = _WORD.findall(title.casefold())
+    is_dated = bool(words) and all(map(_DATE_WORD.fullmatch, words))
+    return is_dated and _PERIOD.search(description.casefold()) is not None
 
 
 def are_written_small(features: np.ndarray) -> np.ndarray:

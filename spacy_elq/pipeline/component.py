@@ -297,7 +297,8 @@ class ElqLinker(TrainablePipe):
         for doc, link in zip(passed.doc.tolist(), links, strict=True):
             if link is None:
                 continue
-            if not (only_names and is_concept(texts[doc], link.start, link.end, link.title)):
+            place, entity = (link.start, link.end), (link.title, link.description)
+            if not (only_names and is_concept(texts[doc], *place, *entity)):
                 result[doc].append(link)
         return result
 

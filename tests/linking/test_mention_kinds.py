@@ -143,7 +143,27 @@ def test_an_explanation_names_the_reason(elq, make_nlp):
     ],
 )
 def test_entities_without_a_capital_are_concepts(surface, title, concept):
-    assert is_concept(surface, 0, len(surface), title) is concept
+    assert is_concept(surface, 0, len(surface), title, "of a day") is concept
+
+
+@pytest.mark.parametrize(
+    ("surface", "title", "description", "date"),
+    [
+        ("Friday. He", "Friday", "day of the week", True),
+        ("Sept. 7", "7 September", "date", True),
+        ("May 2010", "May 2010", "month of 2010", True),
+        ("M\u00e4rz", "M\u00e4rz", "Monat des gregorianischen Kalenders", True),
+        ("Friday?", "Friday", "day of the week", False),
+        ("friday", "Friday", "day of the week", False),
+        ("Friday", "Friday", "1995 film by F. Gary Gray", False),
+        ("Good Friday", "Good Friday", "day before Easter", False),
+        ("May", "Theresa May", "Prime Minister of this year", False),
+        ("2010", "2010", "year", False),
+        ("Aprils", "Aprils", "days", False),
+    ],
+)
+def test_days_and_months_are_no_names(surface, title, description, date):
+    assert is_concept(surface, 0, len(surface), title, description) is date
 
 
 def test_concepts_are_linked_on_demand_or_where_all_names_are_small(make_nlp):
