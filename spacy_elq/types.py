@@ -25,6 +25,8 @@ class Entity:
     extra (Mapping[str, Any]): Other fields of the record, unchanged.
     counts (Mapping[str, int]): How often a name refers to this entity, for names with known counts.
     popularity (float | None): Any measure of it that is 0 or more; None if unknown.
+    link_probabilities (Mapping[str, float]): Share of the occurrences of a name that are links, to
+        whatever entity, for names of which it is known.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Entity:
     extra: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     popularity: float | None = None
+    link_probabilities: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.aliases, (tuple, str)):  # a string is refused where it is used

@@ -130,6 +130,9 @@ def _span_row(text: str, span: ExplainedSpan) -> tuple[str, ...]:
         cut = f"{cut}: {text[slice(*span.by)]}"
     if span.exact_id is not None:
         cut += f"; exact search: {span.exact_id}"
+    names = list(span.names)
+    if span.link_share:
+        names.append(f"link {span.link_share:+.2f}")
     return (
         span.text,
         _number(span.mention_score),
@@ -137,7 +140,7 @@ def _span_row(text: str, span: ExplainedSpan) -> tuple[str, ...]:
         _number(span.nil_score),
         _number(span.score),
         f"{best.id} {best.title}" if best else "-",
-        ",".join(span.names) or "-",
+        ",".join(names) or "-",
         cut,
     )
 

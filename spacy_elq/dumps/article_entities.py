@@ -8,6 +8,7 @@ from typing import Any
 from .link_store import LinkStore
 from .name_use import NameUse
 from .page_kinds import ARTICLE
+from .parts import alias_column
 
 
 def entities(
@@ -56,8 +57,6 @@ def entity_columns() -> Any:
     import pyarrow as pa
 
     texts = ("id", "title", "description", "short_description", "type")
-    name = [("name", pa.string()), ("count", pa.int64()), ("link_probability", pa.float64())]
-    aliases = pa.list_(pa.struct(name))
-    others = {"aliases": aliases, "categories": pa.list_(pa.string())}
+    others = {"aliases": alias_column(), "categories": pa.list_(pa.string())}
     numbers = dict.fromkeys(("popularity", "page"), pa.int64())
     return pa.schema({**dict.fromkeys(texts, pa.string()), **others, **numbers})

@@ -38,8 +38,8 @@ class ArticleNames(AbstractContextManager["ArticleNames"]):
         self._db.commit()
 
     def add_to(self, record: dict[str, Any]) -> bool:
-        """Add the names of its article to the record of an entity, with counts; and, if it has no
-        description, the first paragraph.
+        """Add the names of its article to the record of an entity, with all that is known of them;
+        and, if it has no description, the first paragraph.
 
         RETURNS (bool): Whether there is an article.
         """

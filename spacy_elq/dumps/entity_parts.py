@@ -13,7 +13,7 @@ from .article_names import ArticleNames
 from .entity_types import EntityTypes
 from .item_store import ItemStore
 from .items import DATES, wikis_of
-from .parts import part_path, write_part
+from .parts import alias_column, part_path, write_part
 
 PART_SIZE = 100_000
 
@@ -72,6 +72,5 @@ def _columns(languages: Sequence[str]) -> Any:
     import pyarrow as pa
 
     texts = ("id", "title", "description", "type", *wikis_of(languages), *DATES.values())
-    aliases = pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))
     numbers = {"popularity": pa.int64(), "latitude": pa.float64(), "longitude": pa.float64()}
-    return pa.schema({**dict.fromkeys(texts, pa.string()), "aliases": aliases, **numbers})
+    return pa.schema({**dict.fromkeys(texts, pa.string()), "aliases": alias_column(), **numbers})

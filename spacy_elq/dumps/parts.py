@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..entities.records import COUNT, LINK_PROBABILITY
 from ..errors import ElqError, Errors
 from ..files import atomic_file, write_json, write_jsonl
 
@@ -107,6 +108,14 @@ def _import_parquet(path: Path) -> tuple[Any, Any]:
     except ImportError:
         raise ElqError(Errors.ELQ248.format(path=path)) from None
     return pyarrow, parquet
+
+
+def alias_column() -> Any:
+    """RETURNS (pyarrow.DataType): Of aliases, with all that may be known of them."""
+    import pyarrow as pa
+
+    names = [("name", pa.string()), (COUNT, pa.int64()), (LINK_PROBABILITY, pa.float64())]
+    return pa.list_(pa.struct(names))
 
 
 def _with_uniform_aliases(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,10 @@ from ..errors import ElqError, Errors
 from ..types import Entity
 
 FIELDS = ("id", "title", "description", "aliases", "type", "popularity")
+# What may be known of an alias.
+COUNT, LINK_PROBABILITY = ALIAS_FIELDS = "count", "link_probability"
+# Names, and the count and link probability of those that have one.
+Aliases = tuple[tuple[str, ...], dict[str, int], dict[str, float]]
 
 
 def entity_from_dict(record: Any, where: str = "entity") -> Entity:
@@ -22,7 +26,7 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
     """
     if not isinstance(record, Mapping):
         raise ElqError(Errors.ELQ231.format(where=where))
-    aliases, counts = _aliases(record, where)
+    aliases, counts, link_probabilities = _aliases(record, where)
     id_ = _required(record, "id", where)
     if "\0" in id_:  # SQLite's functions end strings there
         raise ElqError(Errors.ELQ256.format(where=where, id=id_))
@@ -35,6 +39,7 @@ def entity_from_dict(record: Any, where: str = "entity") -> Entity:
         extra={name: value for name, value in record.items() if name not in FIELDS},
         counts=counts,
         popularity=read_popularity(record.get("popularity"), where),
+        link_probabilities=link_probabilities,
     )
 
 
@@ -99,28 +104,39 @@ def _text(record: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def alias_list(entity: Entity) -> list[str | dict[str, Any]]:
-    """RETURNS (list): The aliases as strings, or as objects if they have a count."""
-    counts = entity.counts
-    return [{"name": a, "count": counts[a]} if a in counts else a for a in entity.aliases]
+    """RETURNS (list): The aliases as strings, or as objects if they have a count or a link
+    probability."""
+    known = {COUNT: entity.counts, LINK_PROBABILITY: entity.link_probabilities}
+    found = (
+        (name, {field: of[name] for field, of in known.items() if name in of})
+        for name in entity.aliases
+    )
+    return [{"name": name, **fields} if fields else name for name, fields in found]
 
 
-def parse_aliases(values: Any) -> tuple[tuple[str, ...], dict[str, int]]:
+def parse_aliases(values: Any) -> Aliases:
     """Parse a list as `alias_list` returns it, a tuple, or another collection.
 
-    RETURNS (tuple): The aliases, without blank ones, and the known counts.
+    RETURNS (tuple): The aliases, without blank ones, their known counts and link probabilities.
     RAISES (TypeError, KeyError): If it is malformed.
     """
     values = _as_list(values)
     counts: dict[str, int] = {}
+    probabilities: dict[str, float] = {}
     for value in values:
         if isinstance(value, Mapping):
-            counts[value["name"]] = value["count"]
+            if LINK_PROBABILITY in value:
+                probabilities[value["name"]] = value[LINK_PROBABILITY]
+            if COUNT in value or LINK_PROBABILITY not in value:
+                counts[value["name"]] = value[COUNT]
     names = tuple(value["name"] if isinstance(value, Mapping) else value for value in values)
     if not all(isinstance(name, str) for name in names):
         raise TypeError
     if not all(type(count) is int and count >= 0 for count in counts.values()):
         raise TypeError
-    return tuple(name for name in names if name.strip()), counts
+    if not all(type(p) in (int, float) and 0 <= p <= 1 for p in probabilities.values()):
+        raise TypeError
+    return tuple(name for name in names if name.strip()), counts, probabilities
 
 
 def _as_list(values: Any) -> list[Any]:
@@ -130,10 +146,10 @@ def _as_list(values: Any) -> list[Any]:
     return sorted(values) if isinstance(values, (set, frozenset)) else list(values)
 
 
-def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
+def _aliases(record: Mapping[str, Any], where: str) -> Aliases:
     value = record.get("aliases")
     if value is None:
-        return (), {}
+        return (), {}, {}
     try:
         value = _as_list(value)
     except TypeError:
@@ -142,7 +158,7 @@ def _aliases(record: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], di
         return parse_aliases(value)
     except (TypeError, KeyError):
         i = next(i for i in range(len(value)) if not _is_alias(value[i]))
-        expected = 'a string, or an object {"name", "count"}'
+        expected = 'a string, or an object {"name", "count", "link_probability"}'
         raise _wrong_type(where, f"aliases[{i}]", expected, value[i]) from None
 
 

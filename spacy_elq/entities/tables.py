@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ElqError, Errors, Warnings
 from ..files import Record, read_table
-from .records import FIELDS
+from .records import ALIAS_FIELDS, FIELDS
 from .umls import typed
 
 # Between the aliases in a cell.
@@ -88,19 +88,21 @@ def _warn_of_misspellings(names: Iterable[str], where: str) -> None:
 
 def _with_alias_list(record: Mapping[str, Any]) -> dict[str, Any]:
     """Split aliases that are one string; of those that are objects, as a column of Parquet may have
-    them all, leave those with a count."""
+    them all, leave what is known."""
     aliases = record.get("aliases")
     if isinstance(aliases, str):
         names = (alias.strip() for alias in aliases.split(SEPARATOR))
         return {**record, "aliases": [name for name in names if name]}
     if isinstance(aliases, list):
-        return {**record, "aliases": [_without_missing_count(alias) for alias in aliases]}
+        return {**record, "aliases": [_without_missing(alias) for alias in aliases]}
     return dict(record)
 
 
-def _without_missing_count(alias: Any) -> Any:
-    is_name = isinstance(alias, dict) and alias.get("count") is None and "name" in alias
-    return alias["name"] if is_name else alias
+def _without_missing(alias: Any) -> Any:
+    if not isinstance(alias, dict) or "name" not in alias:
+        return alias
+    present = {key: value for key, value in alias.items() if value is not None}
+    return present if present.keys() & set(ALIAS_FIELDS) else alias["name"]
 
 
 def read_parquet(path: Path) -> Iterator[Record]:

@@ -27,7 +27,7 @@ from .boundaries import boundary_masks
 from .decoding import JOINT, DecodingSettings, log_sigmoid
 from .document import Gain, Gains, add_gains
 from .mention_kinds import are_written_small, is_concept, links_names_only, unnamed_spans
-from .propose import CharSpans, ProposedSpans, propose_spans
+from .propose import CharSpans, ProposedSpans, link_shares, propose_spans
 from .rank import Search, name_bonus, popularity_shares, rank_entities
 from .ranked import RankedMentions
 
@@ -97,6 +97,7 @@ class ExplainedSpan:
     cut (str): The reason why the span is not linked; "" for a link.
     by (tuple[int, int] | None): If an overlap is the reason, the characters of the other span.
     exact_id (str | None): The entity that exact search would choose, if it differs.
+    link_share (float): What the link probability of its name adds to `logit`.
     """
 
     text: str
@@ -112,6 +113,7 @@ class ExplainedSpan:
     cut: str = ""
     by: tuple[int, int] | None = None
     exact_id: str | None = None
+    link_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,8 @@ def _explained_spans(
     names = [name for part in proposed for name in part.names]
     popularity = np.zeros(mentions.rows.shape) + popularity_shares(kb, heads)(mentions.rows)
     bonus = name_bonus(heads)
+    linked = np.array([name.link_probability if name else 0.0 for name in names])
+    links = np.zeros(len(linked)) + link_shares(heads, linked)
     return [
         ExplainedSpan(
             text=_surface(doc.text, windows[i], int(mentions.first[i]), int(mentions.last[i])),
@@ -322,6 +326,7 @@ def _explained_spans(
             ),
             cut=cut,
             exact_id=entities[int(chosen[i])].id if chosen[i] != mentions.rows[i, 0] else None,
+            link_share=float(links[i]),
         )
         for i, cut in enumerate(cuts)
     ]

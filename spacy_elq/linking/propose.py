@@ -28,6 +28,7 @@ from ..ml.name_features import (
     find_name_matches,
     name_feature_grid,
 )
+from ..ml.priors import link_features
 from .abbreviations import short_form_spans
 from .boundaries import boundary_masks
 from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
@@ -202,7 +203,8 @@ class _Chunk:
         scores = span_logits(logits, starts, ends, self.settings.max_mention_length)
         if self.heads.names is not None:
             weights = self.heads.names.mention.detach().cpu().numpy()
-            scores[names.places] += names.features @ weights
+            shares = link_shares(self.heads, names.link_probabilities)
+            scores[names.places] += names.features @ weights + shares
             if any(window.unread is not None for window in windows):
                 _trust_names(scores, names, windows)
         if self.only_names and not self.anywhere:
@@ -211,6 +213,16 @@ class _Chunk:
             unnamed[tuple(places[small] for places in names.places)] = False
             scores[unnamed] = -np.inf
         return scores
+
+
+def link_shares(heads: Heads, probabilities: np.ndarray) -> np.ndarray | float:
+    """probabilities (ndarray): Link probabilities of names, 0 where they are unknown.
+    RETURNS (ndarray | float): What they add to the logits of spans, float32 of the same shape; 0 if
+        that is nothing."""
+    weights = None if heads.priors is None else heads.priors.link.detach().cpu().numpy()
+    if weights is None or not weights.any() or not probabilities.any():
+        return 0.0
+    return link_features(probabilities) @ weights
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[slice]:

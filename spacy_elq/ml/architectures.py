@@ -33,8 +33,8 @@ class HeadSettings(Settings):
     nil (bool): Let a mention's entities compete with NIL, which has a learned score; needs
         `cosine`. False is the published model.
     priors (bool): Add learned shares of an entity's popularity, and of how often the mention's name
-        refers to it, to its score, where the knowledge base knows them. False is the published
-        model.
+        refers to it, to its score, and of how often the name is a link to the span's logit, where
+        the knowledge base knows them. False is the published model.
     word_shapes (bool): Add learned weights to the mention logits for how words are written:
         Capitalised, ALL CAPS, digits and so on, if the text uses case. False is the published
         model.

@@ -184,15 +184,18 @@ class NameWeights(FeatureWeights):
 
 
 class PriorWeights(FeatureWeights):
-    """What an entity's score gains by what is known without the text: how popular the entity is,
-    and how often it is what the mention's name refers to."""
+    """What scores gain by what is known without the text: that of an entity, by how popular it is
+    and how often it is what the mention's name refers to; that of a span, by how often its name is
+    a link."""
 
     popularity: nn.Parameter
     share: nn.Parameter
+    link: nn.Parameter
 
     def __init__(self) -> None:
-        # Standardised log popularity, and whether it is known; log P(entity | name).
-        super().__init__(optional=True, popularity=2, share=1)
+        # Standardised log popularity, and whether it is known; log P(entity | name); log-odds of
+        # P(link | name), and whether it is known.
+        super().__init__(optional=True, popularity=2, share=1, link=2)
 
 
 class ShapeWeights(FeatureWeights):
@@ -246,7 +249,7 @@ class Heads(nn.Module):
             directions: raw mention vectors have no common length.
         nil (bool): Let entities compete with NIL. Needs `cosine`: inner products of different
             mentions are not comparable.
-        priors (bool): Add `PriorWeights` to entity scores.
+        priors (bool): Add `PriorWeights` to both scores.
         word_shapes (bool): Add `ShapeWeights` to the mention logits.
         The other arguments are those of the modules above.
         """

@@ -80,12 +80,14 @@ class NameMatch:
     features (ndarray): The span's `MENTION_FEATURES`, float32 (9,).
     of_entities (ndarray): Each entity's `ENTITY_FEATURES`, and the log of its share of the name's
         uses, 0 if no use is known, float32 (C, 7).
+    link_probability (float): Share of the name's occurrences that are links; 0 if unknown.
     """
 
     rows: np.ndarray
     kinds: np.ndarray
     features: np.ndarray
     of_entities: np.ndarray
+    link_probability: float = 0.0
 
     @property
     def is_name(self) -> bool:
@@ -159,11 +161,16 @@ def find_name_matches(
     is_title = np.logical_or.reduceat(entities.kinds == TITLE, begins[:-1])
     best = np.maximum.reduceat(compared, names.begins)  # SAME is the highest
     features = _features(names, places, is_title.tolist(), _case_features(cases, best))
+    linked = _link_probabilities(names, compared).tolist()
     of_name = [slice(*limits) for limits in pairwise(begins.tolist())]
     for place, values in zip(places, features, strict=True):
         window, part = names.runs[place.name][0], of_name[place.name]
         matches[window][place.first, place.last] = NameMatch(
-            entities.rows[part], entities.kinds[part], values, entities.features[part]
+            entities.rows[part],
+            entities.kinds[part],
+            values,
+            entities.features[part],
+            linked[place.name],
         )
     return matches
 
@@ -174,10 +181,12 @@ class NameFeatureGrid:
 
     places (tuple[ndarray, ndarray, ndarray]): Window, first wordpiece and width, each int64 (n,).
     features (ndarray): float32 (n, features).
+    link_probabilities (ndarray): float32 (n,); 0 where it is unknown.
     """
 
     places: tuple[np.ndarray, np.ndarray, np.ndarray]
     features: np.ndarray
+    link_probabilities: np.ndarray
 
 
 def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatureGrid:
@@ -190,10 +199,14 @@ def name_feature_grid(matches: Sequence[NameMatches], widths: int) -> NameFeatur
         for (first, last), match in of_window.items()
         if last - first < widths and match.is_name
     ]
-    features = [matches[w][first, first + width].features for w, first, width in cells]
+    found = [matches[w][first, first + width] for w, first, width in cells]
     places = np.array(cells, dtype=np.int64).reshape(-1, 3)
-    stacked = np.array(features, dtype=np.float32).reshape(-1, len(MENTION_FEATURES))
-    return NameFeatureGrid((places[:, 0], places[:, 1], places[:, 2]), stacked)
+    features = np.array([match.features for match in found], dtype=np.float32)
+    return NameFeatureGrid(
+        (places[:, 0], places[:, 1], places[:, 2]),
+        features.reshape(-1, len(MENTION_FEATURES)),
+        np.array([match.link_probability for match in found], dtype=np.float32),
+    )
 
 
 def words_in(window: Window, split: list[Word]) -> list[Word]:
@@ -328,6 +341,22 @@ def _log_shares(log_counts: np.ndarray, begins: np.ndarray) -> np.ndarray:
     totals = np.logaddexp.reduceat(log_counts, first)
     known = np.maximum.reduceat(log_counts, first) > 0
     return np.where(np.repeat(known, sizes), log_counts - np.repeat(totals, sizes), 0)
+
+
+def _link_probabilities(names: _Names, compared: np.ndarray) -> np.ndarray:
+    """That of the names that are most like each run: word for word if there are any, and of those
+    the ones that are written most alike.
+
+    compared (ndarray): From `compare_cases`, for each entry, int (E,).
+    RETURNS (ndarray): float32 (R,); 0 where it is unknown.
+    """
+    known = names.entries["link_probability"].astype(np.float32)
+    if not known.any():
+        return np.zeros(len(names.runs), dtype=np.float32)
+    likeness = names.exact * (SAME + 1) + compared
+    best = np.maximum.reduceat(likeness, names.begins)
+    known[likeness < best[names.owner]] = 0
+    return np.maximum.reduceat(known, names.begins)
 
 
 def _features(

@@ -25,6 +25,7 @@ from ..ml.heads import torch_span_logits
 from ..ml.last_words import add_last_words
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads
 from ..ml.name_features import NameMatches, find_name_matches, name_feature_grid
+from ..ml.priors import link_features
 from . import processes
 from .entity_loss import EntityLoss, EntitySource
 from .losses import (
@@ -309,6 +310,10 @@ class Trainer:
         if self.heads.names is None or not len(names.features):
             return scores
         bonus = torch.from_numpy(names.features).to(scores.device) @ self.heads.names.mention
+        if self.heads.priors is not None and names.link_probabilities.any():
+            known = torch.from_numpy(link_features(names.link_probabilities)).to(scores.device)
+            hidden = torch.rand(len(known), device=scores.device) < self.settings.prior_dropout
+            bonus = bonus + known @ self.heads.priors.link * ~hidden
         places = tuple(torch.from_numpy(i).to(scores.device) for i in names.places)
         return scores.index_put(places, bonus, accumulate=True)
 

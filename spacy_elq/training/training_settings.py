@@ -38,8 +38,8 @@ class TrainingSettings(Settings):
         knowledge base. From these a model with `nil` learns to link nothing.
     nil_from_unknown (bool): A model with `nil` also learns it from mentions of no entity and of
         entities that the knowledge base lacks. Not with "in_batch".
-    prior_dropout (float): Share of mentions for which popularity is hidden, so that the model also
-        serves knowledge bases without it.
+    prior_dropout (float): Share of mentions for which popularity is hidden, and of names whose link
+        probability is, so that the model also serves knowledge bases without them.
     head_lr_factor (float): Factor on the learning rate for the heads, and for the encoder's
         embeddings of word shapes.
     name_lr_factor (float): The same for the few weights of name features, priors and word shapes.

@@ -23,8 +23,8 @@ ARTICLES = [
         "title": "Vienna",
         "description": "Vienna is the capital.",
         "aliases": [
-            {"name": "Vienna", "count": 9},
-            {"name": "Wien", "count": 2},
+            {"name": "Vienna", "count": 9, "link_probability": 0.75},
+            {"name": "Wien", "count": 2, "link_probability": 0.5},
             "Vienna, Austria",
         ],
     },
@@ -64,10 +64,11 @@ def convert(tmp_path, wikipedia, **options):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-def test_names_have_counts(tmp_path, wikipedia, format):
+def test_names_have_counts_and_link_probabilities(tmp_path, wikipedia, format):
     manifest, (vienna, paris, other) = convert(tmp_path, wikipedia, format=format)
     assert vienna.aliases == ("Wien", "Vindobona", "Vienna", "Vienna, Austria")
     assert vienna.counts == {"Wien": 2, "Vienna": 9}
+    assert vienna.link_probabilities == {"Wien": 0.5, "Vienna": 0.75}
     assert vienna.description == "Vienna is the capital."
     assert (paris.title, paris.aliases, paris.description) == ("Paris", (), "son of Priam")
     assert (other.aliases, other.description) == ((), "")
@@ -75,7 +76,7 @@ def test_names_have_counts(tmp_path, wikipedia, format):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"entities", "manifest.json"}
 
 
-def test_counts_and_popularity_reach_the_knowledge_base(tmp_path, wikipedia):
+def test_counts_link_probabilities_and_popularity_reach_the_knowledge_base(tmp_path, wikipedia):
     convert(tmp_path, wikipedia)
     entities = read_entities(tmp_path / "out" / "entities")
     build_kb(entities, tmp_path / "kb", HashEncoder(), progress=False)
@@ -83,8 +84,10 @@ def test_counts_and_popularity_reach_the_knowledge_base(tmp_path, wikipedia):
     keys = np.array([loose_key(name_words("Vienna"))], dtype=np.uint64)
     _, names = view.find_names(keys)
     counts = np.rint(np.expm1(names["log_count"].astype(float)))
+    linked = names["link_probability"].tolist()
     # Vienna itself as its title and as an alias, and the other item of that name.
-    assert [*zip(names["row"].tolist(), counts.tolist(), strict=True)] == [(0, 9), (2, 0)]
+    found = [*zip(names["row"].tolist(), counts.tolist(), linked, strict=True)]
+    assert found == [(0, 9, 0.75), (2, 0, 0)]
     assert np.isfinite(view.popularity(np.array([0, 1, 2]))).all()
 
 

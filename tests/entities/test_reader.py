@@ -262,7 +262,11 @@ def test_parquet(tmp_path):
         "id": ["Q90", "Q1", "Q2"],
         "title": ["Paris", "Été", "T"],
         "description": ["capital", None, None],
-        "aliases": [[{"name": "City of Light", "count": 7}], None, []],
+        "aliases": [
+            [{"name": "City of Light", "count": 7}],
+            None,
+            [{"name": "U", "link_probability": 0.25}, {"name": "V", "count": None}],
+        ],
         "rank": [1.5, None, None],
         "since": [datetime.date(987, 7, 3), None, None],
     }
@@ -270,7 +274,8 @@ def test_parquet(tmp_path):
     first, *rest = read_entities(tmp_path / "e.parquet")
     assert first.extra == {"rank": 1.5, "since": "0987-07-03"}
     assert (first.aliases, first.counts) == (("City of Light",), {"City of Light": 7})
-    assert rest == [Entity("Q1", "Été"), Entity("Q2", "T")]
+    linked = Entity("Q2", "T", aliases=("U", "V"), link_probabilities={"U": 0.25})
+    assert rest == [Entity("Q1", "Été"), linked]
     plain = {"id": ["Q90", None], "title": ["Paris", "T"], "aliases": ["City of Light|Lutetia", ""]}
     parquet.write_table(pa.table(plain), tmp_path / "e.parquet")
     entities = read_entities(tmp_path / "e.parquet")
@@ -313,6 +318,24 @@ def test_counts_of_aliases():
     for wrong in ({"name": "P"}, {"name": 1, "count": 1}, {"name": "P", "count": "3"}, [1]):
         with pytest.raises(ElqError, match=r"ELQ323.*count"):
             entity_from_dict({**record, "aliases": [wrong]})
+
+
+def test_link_probabilities_of_aliases():
+    aliases = [
+        "Lutetia",
+        {"name": "Paname", "count": 3, "link_probability": 0.25},
+        {"name": "Paris", "link_probability": 1},
+        {"name": "the city", "link_probability": 0.0},
+    ]
+    record = {"id": "Q90", "title": "Paris", "aliases": aliases}
+    entity = entity_from_dict(record)
+    assert entity.counts == {"Paname": 3}
+    assert entity.link_probabilities == {"Paname": 0.25, "Paris": 1, "the city": 0}
+    assert entity_to_dict(entity) == record
+    for wrong in (-0.1, 1.5, "0.5", True, None, float("nan")):
+        alias = {"name": "P", "count": 1, "link_probability": wrong}
+        with pytest.raises(ElqError, match=r"ELQ323.*aliases\[0\].*link_probability"):
+            entity_from_dict({**record, "aliases": [alias]})
 
 
 def test_blank_aliases_are_dropped():

@@ -1,16 +1,19 @@
 """What is known of entities without the text: learned shares of their scores."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from spacy.lang.en import English
 from thinc.api import Adam
 
+from spacy_elq.cli._display import Display
 from spacy_elq.gold import gold_spans
-from spacy_elq.linking import rank
+from spacy_elq.linking import propose, rank
 from spacy_elq.ml.model import get_heads
-from spacy_elq.ml.priors import popularity_features
-from spacy_elq.training import entity_loss
+from spacy_elq.ml.priors import link_features, popularity_features
+from spacy_elq.training import entity_loss, trainer
 
 from ..helpers import TEXTS, examples
 
@@ -20,7 +23,11 @@ TWINS = [
     {"id": "unknown", "title": "Denver"},
 ]
 TEXT = "who lives in denver"
-WEIGHTS = {"popularity": [0.75, -0.5], "share": [0.25]}
+WEIGHTS = {"popularity": [0.75, -0.5], "share": [0.25], "link": [0.5, -0.25]}
+LINKED = [
+    {"id": "D", "title": "Denver", "aliases": [{"name": "denver", "link_probability": 0.125}]},
+    {"id": "L", "title": "lives", "aliases": [{"name": "lives", "link_probability": 0.0}]},
+]
 
 
 def weigh(elq, **weights):
@@ -129,6 +136,78 @@ def test_without_popularity_the_weights_change_nothing(make_nlp, trained_path):
 def test_features_of_popularity():
     found = popularity_features(np.array([[0.5, np.nan], [-3.0, 0.0]], dtype=np.float32))
     assert found.tolist() == [[[0.5, 1], [0, 0]], [[-3, 1], [0, 1]]]
+
+
+def test_features_of_link_probability():
+    probabilities = np.array([0.125, 0.0, 1.0, 2.0**-14, 0.5], dtype=np.float32)
+    expected = [[math.log(0.125 / 0.875), 1], [0, 0], [5, 1], [-5, 1], [0, 1]]
+    np.testing.assert_allclose(link_features(probabilities), expected, atol=1e-6)
+    assert link_features(probabilities.reshape(5, 1)).shape == (5, 1, 2)
+
+
+def logits(elq, text=TEXT):
+    return {span.text: span.logit for span in elq.explain(text, limit=999).spans}
+
+
+def test_a_span_gains_by_the_link_probability_of_its_name(elq):
+    elq.add_entities(LINKED)
+    before = logits(elq)
+    weigh(elq, link=WEIGHTS["link"])
+    gains = {"denver": 0.5 * math.log(0.125 / 0.875) - 0.25, "lives": 0.5 * -5 - 0.25}
+    explained = elq.explain(TEXT, limit=999)
+    for span in explained.spans:
+        assert span.link_share == pytest.approx(gains.get(span.text, 0.0), abs=1e-5)
+    for text, logit in logits(elq).items():
+        assert logit == pytest.approx(before[text] + gains.get(text, 0.0), abs=1e-5)
+    assert gains.keys() <= before.keys()
+    shown = Display().format_explanation(explained, limit=999, n_candidates=0)
+    assert shown.count("link -") == shown.count(f"link {gains['denver']:+.2f}") + 1
+
+
+def test_without_known_link_probabilities_nothing_is_computed(elq, monkeypatch):
+    elq.add_entities(TWINS)
+    weigh(elq, link=WEIGHTS["link"])
+    monkeypatch.setattr(propose, "link_features", None)
+    assert "denver" in logits(elq)
+
+
+def test_link_probabilities_count_only_with_priors(make_nlp):
+    elq = make_nlp(model={"priors": False}).get_pipe("elq")
+    before = logits(elq)
+    elq.add_entities(LINKED)
+    other = make_nlp(model={"priors": False}).get_pipe("elq")
+    other.add_entities({"id": e["id"], "title": e["title"]} for e in LINKED)
+    assert logits(elq) == logits(other) != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", [0.0, 1.0])
+def test_training_sees_and_learns_link_probabilities(make_nlp, monkeypatch, dropout):
+    nlp = make_nlp(training={"prior_dropout": dropout})
+    elq = nlp.get_pipe("elq")
+    known = [{"name": "paris", "link_probability": 0.25}, {"name": "who", "link_probability": 0.0}]
+    elq.update_entities([{"id": "Q1", "aliases": known}])
+    link = get_heads(elq.model).priors.link
+    seen = []
+    original = trainer.mention_loss
+    monkeypatch.setattr(
+        trainer,
+        "mention_loss",
+        lambda scores, *args, **options: (
+            seen.append(scores.detach().numpy()) or original(scores, *args, **options)
+        ),
+    )
+    gold = examples(nlp, TEXTS)
+    for weights in ([0.0, 0.0], WEIGHTS["link"]):
+        weigh(elq, link=weights)
+        elq.update(gold)
+    without, scores = (scores[np.isfinite(scores)] for scores in seen)
+    gains = 0.5 * np.array([math.log(0.25 / 0.75), -5.0]) - 0.25
+    found = np.unique(np.round(scores - without, 4))
+    expected = sorted({0.0, *np.round(gains, 4).tolist()}) if not dropout else [0.0]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    elq.finish_update(Adam(1e-3))
+    assert np.array_equal(link.detach().numpy(), np.float32(WEIGHTS["link"])) == bool(dropout)
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_weights_of_features_that_came_later_stay_without_effect():
     heads.load_state_dict(old)
     assert heads.names.mention.tolist() == [1] * 6 + [0] * 3
     assert heads.name_weights().tolist() == [1] * 3 + [0] * 4
-    assert heads.priors.popularity.tolist() == [0, 0]
+    assert heads.priors.popularity.tolist() == heads.priors.link.tolist() == [0, 0]
     with pytest.raises(RuntimeError, match=r"size mismatch.*names\.entity"):
         heads.load_state_dict(old | {"names.entity": torch.ones(9)})
     del old["names.entity"]

@@ -151,6 +151,41 @@ def test_names_of_many_words_are_looked_up_as_far_as_asked(tokenizer):
     assert not find_name_matches(kb, [f"x {name} y"], windows, 12)[0]
 
 
+def linked(id_, title, *aliases, **probabilities):
+    return Entity(id_, title, aliases=(*aliases, title), link_probabilities=probabilities)
+
+
+def test_the_link_probability_is_that_of_the_names_most_like_the_span(tokenizer):
+    kb = FaissKB(Vocab(), 4)
+    entities = [
+        linked("F", "Turkey", "turkey", Turkey=0.5, turkey=0.0625),
+        linked("S", "Turkey", "Türkiye", Turkey=0.25),
+        linked("P", "Turkeys", Turkeys=0.75),
+        linked("U", "Rome", "ROME"),
+        linked("N", "The", The=0.0),
+    ]
+    kb.add(entities, np.eye(5, 4, dtype="f4"))
+    text = "the turkey of Turkey, of Turkeys, of Türkiye and ROME, TURKEY"
+    windows = cut_windows(tokenizer, [text], 64, 16)
+    (hits,) = find_name_matches(kb, [text], windows)
+    chars = windows[0].chars
+    found = {text[chars[a, 0] : chars[b, 1]]: hit.link_probability for (a, b), hit in hits.items()}
+    expected = {
+        "the": 2.0**-14,  # known, and not in float16
+        "turkey": 0.0625,
+        "the turkey": 0.0625,  # loosely, as the following
+        "Turkey": 0.5,
+        "Turkeys": 0.75,
+        "Türkiye": 0.0,
+        "ROME": 0.0,
+        "TURKEY": 0.5,
+    }
+    assert {name: found[name] for name in expected} == expected
+    grid = name_feature_grid([hits], 64)
+    for window, first, width, known in zip(*grid.places, grid.link_probabilities, strict=True):
+        assert window == 0 and hits[first, first + width].link_probability == known
+
+
 def test_length_is_the_log_of_the_number_of_words(find):
     assert find("new york city")["new york city"][2]["length"] == pytest.approx(math.log(3))
 
@@ -200,7 +235,7 @@ def test_texts_at_once_have_the_names_of_each(kb, tokenizer, texts):
     assert [list(hits) for hits in together] == [list(hits) for hits in apart]
     for one, other in zip(together, apart, strict=True):
         for place, hit in one.items():
-            for field in ("rows", "kinds", "features"):
+            for field in ("rows", "kinds", "features", "link_probability"):
                 assert np.array_equal(getattr(hit, field), getattr(other[place], field))
 
 

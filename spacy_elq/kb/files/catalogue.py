@@ -53,10 +53,10 @@ def _to_entity(columns: Sequence[Any]) -> Entity:
     if not all(isinstance(column, str) for column in columns):
         raise TypeError("a value is not a string")
     id_, title, description, aliases, type_, extra = columns
-    names, counts = parse_aliases(json.loads(aliases)) if aliases else ((), {})
+    names, counts, linked = parse_aliases(json.loads(aliases) if aliases else ())
     fields = dict(json.loads(extra)) if extra else {}
     popularity = _number(fields.pop("popularity", None))
-    return Entity(id_, title, description, names, type_, fields, counts, popularity)
+    return Entity(id_, title, description, names, type_, fields, counts, popularity, linked)
 
 
 def _number(value: Any) -> float | None:

@@ -61,8 +61,11 @@ LAST_WORD_LENGTH = 3
 # How a name is written: without letters that have case; in small letters; as "Capitalised" words;
 # in "CAPITALS"; an initial alone, which is both; or otherwise, as "iPhone".
 CASELESS, LOWER, CAPITALISED, CAPITALS, INITIAL, MIXED = range(6)
+# Known link probabilities are no smaller: the least normal number of float16.
+LEAST_PROBABILITY = 2.0**-14
 # A name of an entity: the entity's row, hashes of the name's words and characters, its kind, how it
-# is written, and log(1 + how often it refers to the entity), 0 if that is unknown.
+# is written, log(1 + how often it refers to the entity), and its link probability; both are 0 if
+# they are unknown.
 ENTRY = np.dtype(
     [
         ("row", "<i4"),
@@ -71,9 +74,10 @@ ENTRY = np.dtype(
         ("kind", "u1"),
         ("case", "u1"),
         ("log_count", "<f2"),
+        ("link_probability", "<f2"),
     ]
 )
-Entry = tuple[int, int, int, int, int, float]
+Entry = tuple[int, int, int, int, int, float, float]
 
 
 # Loose keys (M,) → for each name found the index of its key (n,), ascending, and the names (n,).
@@ -247,9 +251,12 @@ def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
             kind = TITLE if name == entity.title else ALIAS
             hashes = exact_hash(folded), verbatim_hash(name)
             log_count = log(1 + entity.counts.get(name, 0))
-            yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count)
+            known = entity.link_probabilities.get(name)
+            linked = 0.0 if known is None else max(known, LEAST_PROBABILITY)
+            yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count, linked)
     for word in sorted({last_word(name) for name in entity.names} - {""}):
-        yield last_word_key(word), (row, 0, 0, ALIAS, CAPITALISED, 0.0)  # found by its key alone
+        # It is found by its key alone.
+        yield last_word_key(word), (row, 0, 0, ALIAS, CAPITALISED, 0.0, 0.0)
 
 
 def last_word(name: str) -> str:
