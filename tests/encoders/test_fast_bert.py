@@ -71,6 +71,24 @@ def test_same_vectors_in_bfloat16(kind):
         assert_same(make(kind), ids, mask, tolerance=2e-2)
 
 
+def test_few_numbers_of_rows_in_bfloat16(monkeypatch):
+    """oneDNN keeps code for each."""
+    model, seen = make("Bert"), set()
+    model.encoder.layer[1].output.dense.register_forward_hook(
+        lambda layer, rows, result: seen.add(len(rows[0]))
+    )
+    batches = [wordpieces(*lengths) for lengths in ((n, *(9,) * (n // 2)) for n in range(1, 40))]
+    encode = torch.inference_mode()(lambda: [last_layer(model, *batch) for batch in batches])
+    with torch.autocast("cpu", torch.bfloat16):
+        filled = encode()
+        assert len(seen) < 30 and max(seen) <= 1.1 * (39 + 19 * 9)
+        monkeypatch.setattr(fast_bert, "_fillers", lambda rows: 0)
+        assert all(map(torch.equal, filled, encode()))
+    seen.clear()
+    encode()
+    assert seen == {mask.sum() for _, mask in batches}  # float32 needs no more
+
+
 @pytest.mark.parametrize(
     "options",
     [
