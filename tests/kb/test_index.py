@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_elq.kb.search import flat_index as index_module
-from spacy_elq.kb.search.flat_index import FlatIndex, best, top_k
+from spacy_elq.kb.search.flat_index import FlatIndex, best, products, top_k
 
 
 def random(*shape, seed=0):
@@ -50,6 +51,15 @@ def test_exact_search_of_many_queries(monkeypatch):
     scores, rows = FlatIndex(vectors).search(queries, 7)
     assert (rows.shape, scores.shape) == ((11, 7), (11, 7))
     assert rows.tolist() == plain_top(queries @ vectors.T, 7)
+
+
+@pytest.mark.parametrize("queries", [1, 3, 8, 9])
+def test_few_queries_are_multiplied_the_other_way_round(monkeypatch, queries):
+    vectors, queries = random(500, 8), random(queries, 8, seed=1)
+    monkeypatch.setattr(index_module, "MANY_NUMBERS", vectors.size)
+    found = products(queries, torch.from_numpy(vectors))
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, queries @ vectors.T, rtol=1e-4, atol=1e-5)
 
 
 def test_exact_search_among_some():

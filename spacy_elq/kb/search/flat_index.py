@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # Number of queries compared at once: the scores of more don't fit the processor's cache.
 QUERIES_AT_ONCE = 128
+# Up to so many queries, as those of a single text, and from so many numbers on, which exceed the
+# processor's cache, torch multiplies vectors by queries two to four times as fast as the reverse.
+FEW_QUERIES, MANY_NUMBERS = 8, 1 << 22
 # Scores held at once by the exact search, as (queries x vectors): 64 MB of float32.
 SCORES_AT_ONCE = 1 << 24
 # Numbers converted to float32 at once, if vectors are stored as float16: 64 MB.
@@ -101,7 +104,10 @@ def products(queries: np.ndarray, vectors: torch.Tensor) -> np.ndarray:
     vectors (Tensor): (V, h), float32 or float16.
     RETURNS (ndarray): (M, V), float32.
     """
-    return (as_tensor(queries) @ vectors.float().T).numpy()
+    asked, vectors = as_tensor(queries), vectors.float()
+    if len(queries) <= FEW_QUERIES and vectors.numel() >= MANY_NUMBERS:
+        return (vectors @ asked.T).T.contiguous().numpy()
+    return (asked @ vectors.T).numpy()
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
