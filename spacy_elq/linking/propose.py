@@ -46,7 +46,7 @@ UNREAD_NAME = 2.0
 # Characters of documents that are encoded together; their vectors are freed before the next chunk.
 CHUNK_CHARS = 1 << 16
 # Wordpieces, padding included, from which on no further batch is encoded before these are used.
-GROUP_PIECES = 1 << 13
+GROUP_PIECES = 1 << 12
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from .faiss_index import FaissIndex
 from .flat_index import FlatIndex, best
 from .vector_store import SearchResult
 
-# (query, vector) pairs scored at once: some 50 MB.
-PAIRS_AT_ONCE = 1 << 14
+# (query, vector) pairs scored at once: some 12 MB, and faster than more.
+PAIRS_AT_ONCE = 1 << 12
 # Vectors fetched beyond k, so that another search is rarely needed.
 SLACK = 8
 # Factor by which a search widens if it fetched too few vectors to know the k best entities.
