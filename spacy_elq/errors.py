@@ -123,6 +123,11 @@ class Errors(metaclass=ErrorsWithCodes):
         "of a long text's windows would be lost. Set `model.encoder.overlap` to {least} or more, "
         "or a lower `max_mention_length`."
     )
+    ELQ126 = (
+        "max_length is {max_length}, but mentions may be {longest} wordpieces long: some at the "
+        "borders of a long text's windows would be lost. Set `max_length` to {least} or more, or a "
+        "lower `max_mention_length`."
+    )
     ELQ131 = (
         "The pipeline's file {path} can't be read ({reason}): it is missing, truncated or changed. "
         "Restore the pipeline from a copy, or train it again."

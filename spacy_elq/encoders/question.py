@@ -26,7 +26,15 @@ from .onnx_graph import forget_graphs
 from .precision import autocast
 from .token_types import add_shapes, shape_table
 from .transformer_files import open_pretrained
-from .windows import MIN_LENGTH, Window, batch_by_length, cost_of_batch, doc_windows, pad
+from .windows import (
+    MIN_LENGTH,
+    SPECIAL_TOKENS,
+    Window,
+    batch_by_length,
+    cost_of_batch,
+    doc_windows,
+    pad,
+)
 from .word_shapes import with_shapes
 
 if TYPE_CHECKING:
@@ -57,7 +65,8 @@ class EncoderSettings(InferenceSettings, ListenerSettings):
 
     max_length (int): Maximum number of wordpieces of a window, special tokens included. Longer
         documents are read in several windows. Should be about the length of the training texts:
-        what is learned from short texts does not hold at positions that they lack.
+        what is learned from short texts does not hold at positions that they lack. At least twice
+        `max_mention_length`, and the special tokens, else mentions at borders would be lost.
     overlap (int): Wordpieces that neighbouring windows of a long document share where no sentence
         ends between them, half of them on either side; where one ends, they share the second half
         only. At least twice `max_mention_length`, else mentions at borders would be lost.
@@ -132,15 +141,17 @@ def change_encoder(encoder: Encoder, **settings: Any) -> None:
         encoder.attrs[SETTINGS] = encoder_settings(encoder).changed(**settings)
 
 
-def check_overlap(encoder: Encoder, max_mention_length: int) -> None:
+def check_borders(settings: ListenerSettings, max_mention_length: int) -> None:
     """RAISES (ElqError): If a mention may lie in no window of a long document as a whole."""
-    settings = encoder_settings(encoder)
     if not isinstance(settings, EncoderSettings) or settings.truncate:
         return
-    least = 2 * max_mention_length
+    longest, least = max_mention_length + 1, 2 * max_mention_length
     if settings.overlap < least:
-        longest = max_mention_length + 1
         raise ElqError(Errors.ELQ125.format(overlap=settings.overlap, longest=longest, least=least))
+    least += SPECIAL_TOKENS  # no more than half of a window comes after its core
+    if settings.max_length < least:
+        found = settings.max_length
+        raise ElqError(Errors.ELQ126.format(max_length=found, longest=longest, least=least))
 
 
 def get_transformer(encoder: Encoder) -> torch.nn.Module | None:

@@ -33,8 +33,9 @@ WINDOW_KEY = "elq_window"
 NO_CHARS = -1
 # Fixed cost of a batch on a CPU, in wordpieces of MiniLM; lower for larger models.
 CPU_BATCH_COST = 64
-# Minimum number of wordpieces of a window: one between [CLS] and [SEP].
-MIN_LENGTH = 3
+# [CLS] and [SEP]. Minimum number of wordpieces of a window: one between them.
+SPECIAL_TOKENS = 2
+MIN_LENGTH = SPECIAL_TOKENS + 1
 # Share of the letters of a run without spaces that a tokenizer does not know, from which on the
 # encoder is taken not to read the run.
 UNREAD_SHARE = 0.2

@@ -25,7 +25,14 @@ from ..annotate import (
     spans_of_writer,
 )
 from ..encoders.entity import EntityEncoder
-from ..encoders.question import OWN_ENCODER, SETTINGS, Encoder, change_encoder, check_overlap
+from ..encoders.question import (
+    OWN_ENCODER,
+    SETTINGS,
+    Encoder,
+    change_encoder,
+    check_borders,
+    encoder_settings,
+)
 from ..errors import ElqError, Errors, Warnings
 from ..gold import AUGMENTED_KEY, RANKS_KEY, gold_spans
 from ..linking.calibration import Calibration
@@ -99,7 +106,7 @@ class ElqLinker(TrainablePipe):
         self.name = name
         self.scorer = scorer
         self.settings = LinkerSettings(**settings)
-        check_overlap(get_encoder(model), self.settings.max_mention_length)
+        check_borders(encoder_settings(get_encoder(model)), self.settings.max_mention_length)
         self.linked_kb = LinkedKB(self, entity_encoder, kb_path)
         self.pipeline_meta: dict[str, Any] = {}
         self._trainer: Trainer | None = None
@@ -121,7 +128,8 @@ class ElqLinker(TrainablePipe):
         if name in LinkerSettings.model_fields:
             with CHANGING:
                 changed = self.settings.changed(**{name: value})
-                check_overlap(get_encoder(self.model), changed.max_mention_length)
+                of_encoder = encoder_settings(get_encoder(self.model))
+                check_borders(of_encoder, changed.max_mention_length)
                 self.settings = changed
         else:
             super().__setattr__(name, value)
@@ -178,7 +186,11 @@ class ElqLinker(TrainablePipe):
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        change_encoder(self._own_encoder(), max_length=value)
+        encoder = self._own_encoder()
+        with CHANGING:
+            changed = encoder_settings(encoder).changed(max_length=value)
+            check_borders(changed, self.max_mention_length)
+            change_encoder(encoder, max_length=value)
 
     def _own_encoder(self) -> Encoder:
         encoder = get_encoder(self.model)

@@ -9,6 +9,7 @@ import spacy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from spacy_elq.encoders.cuts import WORD, cut
 from spacy_elq.encoders.tokenize import Wordpieces, tokenize
 from spacy_elq.encoders.windows import (
     NO_CHARS,
@@ -98,6 +99,21 @@ def test_nothing_is_lost_between_windows(tokenizer, text, max_length):
     assert first == len(whole) - 2
     assert (windows[0].core[0], windows[-1].core[1]) == WHOLE_TEXT
     assert all(left.core[1] == right.core[0] for left, right in pairwise(windows))
+
+
+@given(
+    kinds=st.lists(st.integers(0, WORD), min_size=30, max_size=90),
+    longest=st.integers(1, 10),
+    more=st.integers(0, 8),
+)
+def test_parts_of_twice_a_mention_lose_none(kinds, longest, more):
+    """A shorter part does: half of it, at most, comes after its core."""
+    room = 2 * longest + more
+    parts = [*cut(np.array(kinds), room, 2 * longest)]
+    for part in parts[:-1]:
+        assert part.border - 1 + longest < part.end <= part.begin + room
+    short = next(cut(np.array([WORD] * 90), 2 * longest - 1, 2 * longest))
+    assert short.border - 1 + longest >= short.end
 
 
 @given(text=st.text() | LONG.map(" ".join), block=st.integers(0, 40))

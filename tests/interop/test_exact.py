@@ -154,10 +154,10 @@ def test_links_in_wordpieces_need_one_window_a_text(make_nlp):
 def test_settings_of_an_imported_pipeline_are_kept(imported, tmp_path):
     nlp = spacy.load(imported)
     elq: Any = nlp.get_pipe("elq")
-    elq.max_length = 9
+    elq.max_length = 25
     elq.threshold = -1.25
     nlp.to_disk(tmp_path / "again")
     again: Any = spacy.load(tmp_path / "again").get_pipe("elq")
-    assert (again.max_length, again.threshold) == (9, -1.25)
+    assert (again.max_length, again.threshold) == (25, -1.25)
     with pytest.raises(ElqError, match="ELQ112"):
         elq.max_length = 2

@@ -21,7 +21,7 @@ from ..helpers import TEXTS
 PLATT = {"method": "platt", "slope": 1.5, "intercept": 0.5}
 # Of the encoder: what the config of the tests has, what is set in a call, what `load` overrides.
 ENCODER = [
-    ("max_length", 64, 9, 20),
+    ("max_length", 64, 25, 30),
     ("overlap", 24, 40, 30),
     ("truncate", False, True, True),
     ("max_batch_items", 4096, 100, 50),
@@ -71,10 +71,10 @@ def test_the_encoder_reads_what_an_override_says(saved):
 @pytest.mark.slow
 def test_bytes_keep_what_was_set_in_the_encoder(saved, elq_config):
     nlp = spacy.load(saved)
-    nlp.get_pipe("elq").max_length = 9
+    nlp.get_pipe("elq").max_length = 25
     other = spacy.blank("en")
     other.add_pipe("elq", config=elq_config)
-    assert in_encoder(other.from_bytes(nlp.to_bytes()))["max_length"] == 9
+    assert in_encoder(other.from_bytes(nlp.to_bytes()))["max_length"] == 25
 
 
 @pytest.mark.slow
@@ -187,6 +187,21 @@ def test_an_overlap_that_would_lose_mentions_is_refused(elq_config, untrained):
     with pytest.raises(ElqError, match=r"ELQ125.*overlap is 24"):
         untrained.max_mention_length = 13
     assert untrained.max_mention_length == 12
+
+
+def test_a_length_that_would_lose_mentions_is_refused(elq_config, untrained):
+    encoder = elq_config["model"]["encoder"] | {"max_length": 21}
+    config = {**elq_config, "model": {**elq_config["model"], "encoder": encoder}}
+    with pytest.raises(ElqError, match=r"ELQ126.*max_length is 21.*to 22 or more"):
+        spacy.blank("en").add_pipe("elq", config=config)
+    encoder["truncate"] = True
+    spacy.blank("en").add_pipe("elq", config=config)
+    untrained.max_length = 22
+    with pytest.raises(ElqError, match="ELQ126"):
+        untrained.max_length = 21
+    with pytest.raises(ElqError, match="ELQ126"):
+        untrained.max_mention_length = 11
+    assert (untrained.max_length, untrained.max_mention_length) == (22, 10)
 
 
 @pytest.mark.slow
