@@ -711,6 +711,7 @@ class Errors(metaclass=ErrorsWithCodes):
         "them, or free memory."
     )
     ELQ436 = "Check the path, its permissions and the free space."
+    ELQ437 = "Another process is linking into {path}. Wait for it, or choose another --output."
     # ELQ44x: tune
     ELQ440 = (
         "Thresholds are swept over the joint score of mentions that are found, and this pipeline "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -15,9 +16,24 @@ from typing import IO, Any
 from ..corpora.spans_jsonl import LinkedText, text_to_dict
 from ..errors import ElqError, Errors
 from ..files import OPENERS, parse_object, write_json
+from ..kb.files.locks import exclusive_lock
 
 # Bytes read at once.
 BLOCK = 1 << 20
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other runs out of an output, in a `with` statement around `open_output`.
+
+    RAISES (ElqError): If another process, or thread, is writing to it.
+    """
+    if _is_stream(path):
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(Path(f"{path}.lock"), busy=Errors.ELQ437.format(path=path)):
+        yield
 
 
 def open_output(
@@ -36,7 +52,7 @@ def open_output(
     made_with = json.loads(json.dumps(made_with))  # as it will be read back
     if path.suffix in OPENERS:
         raise ElqError(Errors.ELQ428.format(path=path))
-    if path.exists() and not path.is_file():  # a device or a pipe: nothing to resume
+    if _is_stream(path):
         return path.open("wb"), 0
     if overwrite:
         path.unlink(missing_ok=True)
@@ -53,6 +69,11 @@ def open_output(
     except BaseException:
         output.close()
         raise
+
+
+def _is_stream(path: Path) -> bool:
+    """RETURNS (bool): Whether an output is a device or a pipe: there is nothing to resume."""
+    return path.exists() and not path.is_file()
 
 
 def hash_directory(directory: Path) -> str:

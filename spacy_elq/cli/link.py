@@ -141,14 +141,15 @@ def link_command(
             hidden = quiet or bool(texts) or bool(sys.stdout and sys.stdout.isatty())
             _write(link, standard_stream("stdout"), quiet=hidden)
         else:
-            from ..bulk.resume import open_output
+            from ..bulk.resume import only_writer, open_output
             from ..files import naming
 
-            file, done = open_output(output, made_with(nlp, elq), rows, overwrite=overwrite)
-            if done:
-                echo_note(f"{output}: {done} texts are linked already", quiet=quiet)
-            with naming(output), file:
-                done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
+            with only_writer(output), naming(output):
+                file, done = open_output(output, made_with(nlp, elq), rows, overwrite=overwrite)
+                if done:
+                    echo_note(f"{output}: {done} texts are linked already", quiet=quiet)
+                with file:
+                    done += _write(link, file, done=done, total=_count_lines(source), quiet=quiet)
             echo_note(f"{output}: {done} texts", quiet=quiet)
     bad.exit_if_any()
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
+from spacy_elq.bulk.resume import only_writer
 from spacy_elq.cli import app
 from spacy_elq.cli._display import Display
 from spacy_elq.cli._interactive import Conversation
@@ -96,6 +97,20 @@ def test_a_file_is_linked_and_gone_on_with(trained_path, texts, tmp_path):
     assert run(*command, "--threshold", -1).exit_code == 1
     assert run(*command, "--threshold", 0, "--overwrite", "-q").output == ""
     assert ids(out.read_text()) == [[]] * len(TEXTS)
+
+
+def test_one_run_at_a_time_writes_an_output(trained_path, texts, tmp_path):
+    out, lock = tmp_path / "out.jsonl", tmp_path / "out.jsonl.lock"
+    arguments = ("link", trained_path, "-i", texts, "-o", out, "--overwrite", "-q")
+    out.write_text("of the other run\n")
+    with only_writer(out):
+        result = run(*arguments)
+        assert result.exit_code == 1 and "ELQ437" in result.stderr
+        assert out.read_text() == "of the other run\n"
+    lock.touch()  # as a run that was killed leaves it
+    assert run(*arguments).exit_code == 0
+    assert ids(out.read_text(encoding="utf8")) == GOLD
+    assert not lock.exists()
 
 
 @pytest.mark.slow
