@@ -164,7 +164,7 @@ def test_the_weights_of_last_words_are_set(tmp_path):
     path = tmp_path / "weights.safetensors"
     tensors = {"heads.names.entity": torch.tensor([3.0, 2.0, 1.0, -0.5]), "other": torch.ones(2)}
     save_file(tensors, path, {"format": "1"})
-    run("last_words.py", path, "--last-word", 4, "--shared=-1")
+    run("short_forms.py", path, "--short-form", 4, "--shared=-1")
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"format": "1"}
         assert file.get_tensor("heads.names.entity").tolist() == [3.0, 2.0, 1.0, -0.5, 4.0, -1.0]

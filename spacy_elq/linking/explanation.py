@@ -20,7 +20,7 @@ from ..encoders.windows import NO_CHARS, Window
 from ..kb.files.manifest import EXACT
 from ..kb.files.names import ALIAS, TITLE
 from ..ml.model import ElqModel, get_heads
-from ..ml.name_features import LAST_WORD, LOOSE, MENTION_FEATURES, NameMatch
+from ..ml.name_features import LOOSE, MENTION_FEATURES, SHORT_FORM, NameMatch
 from ..types import Entity
 from .abbreviations import gains_in_documents
 from .boundaries import boundary_masks
@@ -49,7 +49,7 @@ OVERLAP = "overlap"
 TAKEN = "overlap with doc.ents"
 
 # How a mention names an entity.
-NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose", LAST_WORD: "last word"}
+NAME_KINDS = {TITLE: "title", ALIAS: "alias", LOOSE: "loose", SHORT_FORM: "short form"}
 # Default number of spans that are explained besides those with candidates.
 LIMIT = 50
 
@@ -60,7 +60,7 @@ class ExplainedCandidate:
 
     score (float): log P(entity | mention).
     raw_score (float): The score before the softmax.
-    name (str): How the span's text names the entity: "title", "alias", "loose", "last word", or ""
+    name (str): How the span's text names the entity: "title", "alias", "loose", "short form", or ""
         if it does not.
     name_share, popularity_share (float): What the name and the entity's popularity add to
         `raw_score`.

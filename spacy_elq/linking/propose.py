@@ -15,7 +15,6 @@ from spacy.tokens import Doc
 
 from ..encoders.windows import NO_CHARS, Window, locate_wordpieces
 from ..kb.files.names import WordsOf, word_finder
-from ..ml.last_words import add_last_words
 from ..ml.model import ElqModel, ScoredBatch, get_heads, mention_queries
 from ..ml.name_features import (
     EXACT,
@@ -29,6 +28,7 @@ from ..ml.name_features import (
     name_feature_grid,
 )
 from ..ml.priors import link_features
+from ..ml.short_forms import add_short_forms
 from .abbreviations import short_form_spans
 from .boundaries import boundary_masks
 from .decoding import DecodingSettings, WordpieceSpans, select_spans, span_logits
@@ -155,7 +155,7 @@ class _Chunk:
         if self.heads.names is not None:
             max_words = self.settings.max_mention_length + 1  # each has a wordpiece at least
             found = find_name_matches(kb, self.texts, windows, max_words, self.words_of)
-            add_last_words(found, kb, self.texts, windows, self.words_of)
+            add_short_forms(found, kb, self.texts, windows, self.words_of)
             matches = iter(found)
         return [
             self._propose_in(batch, list(islice(matches, len(batch.encoded.windows))))

@@ -41,13 +41,13 @@ MENTION_FEATURES = (
     *("cased", "lowered", "recased"),
 )
 # Features of an entity that the mention names: by its title, by an alias, or loosely; recased: none
-# of its names is written as the mention is. Of one that it names by the last word of a name:
-# last_word, and shared: log of the number of entities that have it.
+# of its names is written as the mention is. Of one that has a name which the mention is short for:
+# short_form, and shared: log of the number of such entities.
 LOOSE = 2
 INSIDE, LENGTH, LOWERED = map(MENTION_FEATURES.index, ("inside", "length", "lowered"))
 EXACT = [MENTION_FEATURES.index("title"), MENTION_FEATURES.index("alias")]
-ENTITY_FEATURES = ("title", "alias", "loose", "recased", "last_word", "shared")
-RECASED, LAST_WORD, SHARED = map(ENTITY_FEATURES.index, ("recased", "last_word", "shared"))
+ENTITY_FEATURES = ("title", "alias", "loose", "recased", "short_form", "shared")
+RECASED, SHORT_FORM, SHARED = map(ENTITY_FEATURES.index, ("recased", "short_form", "shared"))
 # Column after these features: the log of the entity's share of the name's known uses.
 LOG_SHARE = len(ENTITY_FEATURES)
 # Default of the maximum number of words of a name that is looked up.
@@ -76,7 +76,8 @@ class NameMatch:
     """A span that is a name.
 
     rows (ndarray): Rows of the entities with this name, int64 (C,).
-    kinds (ndarray): How each entity is named, `TITLE`, `ALIAS`, `LOOSE` or `LAST_WORD`, int64 (C,).
+    kinds (ndarray): How each entity is named, `TITLE`, `ALIAS`, `LOOSE` or `SHORT_FORM`,
+        int64 (C,).
     features (ndarray): The span's `MENTION_FEATURES`, float32 (9,).
     of_entities (ndarray): Each entity's `ENTITY_FEATURES`, and the log of its share of the name's
         uses, 0 if no use is known, float32 (C, 7).
@@ -92,7 +93,7 @@ class NameMatch:
     @property
     def is_name(self) -> bool:
         """RETURNS (bool): Whether the span is a whole name of an entity."""
-        return bool((self.kinds != LAST_WORD).any())
+        return bool((self.kinds != SHORT_FORM).any())
 
 
 # (first, last) wordpiece of a window, inclusive → the name at this span.

@@ -22,10 +22,10 @@ from ..kb.files.names import word_finder
 from ..linking.boundaries import boundary_masks
 from ..linking.decoding import DecodingSettings
 from ..ml.heads import torch_span_logits
-from ..ml.last_words import add_last_words
 from ..ml.model import ElqModel, ScoredBatch, begin_update, get_encoder, get_heads
 from ..ml.name_features import NameMatches, find_name_matches, name_feature_grid
 from ..ml.priors import link_features
+from ..ml.short_forms import add_short_forms
 from . import processes
 from .entity_loss import EntityLoss, EntitySource
 from .losses import (
@@ -233,7 +233,7 @@ class Trainer:
         texts = [doc.text for doc in docs]
         words_of = word_finder(texts)
         found = find_name_matches(self.view, texts, windows, max_words, words_of)
-        add_last_words(found, self.view, texts, windows, words_of)
+        add_short_forms(found, self.view, texts, windows, words_of)
         return found
 
     def _with_dropout(

@@ -185,7 +185,7 @@ def test_index_finds_what_plain_loops_find(tmp_path_factory, names):
     places, entries = index.find(np.array([loose_key(w) for w in asked], dtype=np.uint64))
     for place, wanted in enumerate(asked):
         expected = {
-            (row, exact_hash(name_words(name)), verbatim_hash(name), kind, case_of(name), 0)
+            (row, exact_hash(name_words(name)), verbatim_hash(name), kind, case_of(name), 0, 0)
             for row, entity in enumerate(entities)
             for name in entity.names
             for kind in [TITLE if name == entity.title else ALIAS]

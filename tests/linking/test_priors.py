@@ -114,7 +114,7 @@ def test_a_last_word_makes_its_entities_likelier_if_that_was_learned(elq):
             get_heads(elq.model).names.entity[4:] = torch.tensor([learned, -2.0 * (learned > 0)])
         (span,) = (s for s in elq.explain("who is Quux", limit=99).spans if s.text == "Quux")
         assert span.names == ()
-        found = {c.id: c for c in span.candidates if c.name == "last word"}
+        found = {c.id: c for c in span.candidates if c.name == "short form"}
         assert set(found) == {"E", "R"}
         assert [c.name_share for c in found.values()] == pytest.approx([expected] * 2, rel=1e-5)
     assert [c.id for c in span.candidates][:2] == list(found)

@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 # Fields that the first manifests lacked.
 FIRST_RELEASE = {"names_version": 1, "inference": "", "popularity": None, "popularity_field": ""}
 # Version of the keys and hashes in the files of names, which `names.py` computes.
-NAMES_VERSION = 5
+NAMES_VERSION = 6
 MANIFEST = "manifest.json"
 CATALOGUE = "entities.sqlite"
 VECTORS = "vectors.npy"

@@ -56,8 +56,8 @@ _ARTICLES = ("the", "a", "an")
 # Kinds of names.
 TITLE = 0
 ALIAS = 1
-# Letters that a last word has at least: fewer are numerals, "Jr".
-LAST_WORD_LENGTH = 3
+# Letters that a short form of a name has at least: fewer are numerals, "Jr", anybody's initials.
+SHORTEST = 3
 # How a name is written: without letters that have case; in small letters; as "Capitalised" words;
 # in "CAPITALS"; an initial alone, which is both; or otherwise, as "iPhone".
 CASELESS, LOWER, CAPITALISED, CAPITALS, INITIAL, MIXED = range(6)
@@ -193,10 +193,10 @@ def _key(text: str) -> int:
     return hash_string(text) if text else 0
 
 
-def last_word_key(folded: str) -> int:
-    """RETURNS (int): The key of a folded word as the last of longer names, such as "Pauli" of
-    "Wolfgang Pauli"; no `loose_key` of a name is the same."""
-    return _key(f"\0{folded}")
+def short_form_key(short: str) -> int:
+    """RETURNS (int): The key of a `last_word` or of `initials`; no `loose_key` of a name is the
+    same."""
+    return _key(f"\0{short}")
 
 
 def exact_hash(folded: Sequence[str]) -> int:
@@ -245,7 +245,7 @@ def case_of(name: str) -> int:
 
 def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
     """YIELDS (tuple): The loose key and the `ENTRY` values of each name of an entity; then the
-    `last_word_key` of each last word, and which row has it."""
+    `short_form_key` of each short form, and which row has it."""
     for name in entity.names:
         if folded := name_words(name):
             kind = TITLE if name == entity.title else ALIAS
@@ -254,9 +254,9 @@ def name_entries(row: int, entity: Entity) -> Iterator[tuple[int, Entry]]:
             known = entity.link_probabilities.get(name)
             linked = 0.0 if known is None else max(known, LEAST_PROBABILITY)
             yield loose_key(folded), (row, *hashes, kind, case_of(name), log_count, linked)
-    for word in sorted({last_word(name) for name in entity.names} - {""}):
+    for word in sorted({*map(last_word, entity.names), initials(entity.title)} - {""}):
         # It is found by its key alone.
-        yield last_word_key(word), (row, 0, 0, ALIAS, CAPITALISED, 0.0, 0.0)
+        yield short_form_key(word), (row, 0, 0, ALIAS, CAPITALISED, 0.0, 0.0)
 
 
 def last_word(name: str) -> str:
@@ -265,13 +265,20 @@ def last_word(name: str) -> str:
     "Wolfgang Pauli", "King" of "Martin Luther King, Jr."; otherwise "", as for "Bank of America"
     and "Paris, Texas"."""
     split = words(name)
-    while split and len(split[-1].folded) < LAST_WORD_LENGTH:
+    while split and len(split[-1].folded) < SHORTEST:
         split.pop()
     if len(split) < 2:
         return ""
     before, last = split[-2:]
     is_pair = name[before.start].isupper() and name[last.start].isupper()
     return last.folded if is_pair and name[before.end : last.start] in (" ", ". ") else ""
+
+
+def initials(name: str) -> str:
+    """RETURNS (str): The first letters of the words of a name that are written with a capital, in
+    capitals: "FBI" of "Federal Bureau of Investigation"; "" if they are less than `SHORTEST`."""
+    letters = [word.folded[0].upper() for word in words(name) if name[word.start].isupper()]
+    return "".join(letters) if len(letters) >= SHORTEST else ""
 
 
 def rows_of_names(names: Sequence[str], find: FindNames) -> list[np.ndarray]:

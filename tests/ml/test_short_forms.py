@@ -1,4 +1,4 @@
-"""Words that are the last of a longer name."""
+"""Words that are short for a longer name: its last word, or its initials."""
 
 import math
 
@@ -7,16 +7,16 @@ import pytest
 from spacy.vocab import Vocab
 
 from spacy_elq.encoders.windows import cut_windows
-from spacy_elq.kb.files.names import TITLE, last_word, word_finder
+from spacy_elq.kb.files.names import TITLE, initials, last_word, word_finder
 from spacy_elq.kb.knowledge_base import FaissKB
-from spacy_elq.ml.last_words import MAX_ENTITIES, add_last_words
 from spacy_elq.ml.name_features import (
     ENTITY_FEATURES,
-    LAST_WORD,
     LOG_SHARE,
+    SHORT_FORM,
     find_name_matches,
     name_feature_grid,
 )
+from spacy_elq.ml.short_forms import MAX_ENTITIES, add_short_forms
 from spacy_elq.types import Entity
 
 ENTITIES = [
@@ -44,9 +44,9 @@ def windows_of(tiny_bert):
     return lambda text: cut_windows(tokenizer, [text], 24, 8)
 
 
-def find_with_last_words(view, texts, windows):
+def find_with_short_forms(view, texts, windows):
     matches = find_name_matches(view, texts, windows)
-    add_last_words(matches, view, texts, windows, word_finder(texts))
+    add_short_forms(matches, view, texts, windows, word_finder(texts))
     return matches
 
 
@@ -54,7 +54,7 @@ def found_in(kb, text, windows):
     """{surface: ({id: kind}, its match)}"""
     result = {}
     for window, matches in zip(
-        windows, find_with_last_words(kb.view, [text], windows), strict=True
+        windows, find_with_short_forms(kb.view, [text], windows), strict=True
     ):
         for (first, last), match in matches.items():
             surface = text[window.chars[first, 0] : window.chars[last, 1]]
@@ -68,12 +68,21 @@ def test_a_last_word_names_the_entities_that_have_it(windows_of):
     found = found_in(kb, text, windows_of(text))
     assert set(found) == {"Pauli", "Georgia"}
     of_pauli, match = found["Pauli"]
-    assert of_pauli == {"A": LAST_WORD, "B": LAST_WORD}
+    assert of_pauli == {"A": SHORT_FORM, "B": SHORT_FORM}
     expected = np.zeros((2, LOG_SHARE + 1), dtype="f4")
-    expected[:, ENTITY_FEATURES.index("last_word")] = 1
+    expected[:, ENTITY_FEATURES.index("short_form")] = 1
     expected[:, ENTITY_FEATURES.index("shared")] = math.log(2)
     np.testing.assert_array_equal(match.of_entities, expected)
-    assert found["Georgia"][0] == {"C": TITLE, "D": LAST_WORD}
+    assert found["Georgia"][0] == {"C": TITLE, "D": SHORT_FORM}
+
+
+def test_initials_in_capitals_name_the_entities_with_such_a_title(windows_of):
+    kb, text = knowledge_base(), "the BRS, a Brs, and brs met PAULI"
+    found = found_in(kb, text, windows_of(text))
+    assert {surface: of_word for surface, (of_word, _) in found.items()} == {
+        "BRS": {"F": SHORT_FORM},
+        "PAULI": {"A": SHORT_FORM, "B": SHORT_FORM},
+    }
 
 
 def test_a_last_word_is_no_likelier_to_be_a_mention(windows_of):
@@ -81,11 +90,11 @@ def test_a_last_word_is_no_likelier_to_be_a_mention(windows_of):
     windows = windows_of(text)
     grids = [
         name_feature_grid(find(kb.view, [text], windows), 8)
-        for find in (find_with_last_words, find_name_matches)
+        for find in (find_with_short_forms, find_name_matches)
     ]
     assert len(grids[0].features) > 0
-    for with_last_words, without in zip(grids[0].places, grids[1].places, strict=True):
-        np.testing.assert_array_equal(with_last_words, without)
+    for with_short_forms, without in zip(grids[0].places, grids[1].places, strict=True):
+        np.testing.assert_array_equal(with_short_forms, without)
     np.testing.assert_array_equal(grids[0].features, grids[1].features)
 
 
@@ -111,3 +120,15 @@ def test_last_words_follow_changes_and_files(windows_of, tmp_path):
 )  # fmt: skip
 def test_the_last_word_of_a_name(name, last):
     assert last_word(name) == last
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Federal Bureau of Investigation", "FBI"), ("World Health Organization", "WHO"),
+        ("\u00c9cole Normale Sup\u00e9rieure", "ENS"), ("Associated Press", ""), ("", ""),
+        ("federal Bureau of Investigation", ""), ("Paris", ""), ("\u5317\u4eac\u5927\u5b66", ""),
+    ],
+)  # fmt: skip
+def test_the_initials_of_a_name(name, expected):
+    assert initials(name) == expected

@@ -1,6 +1,6 @@
 """Set what a mention that is the last word of a name adds to the scores of its entities.
 
-python scripts/last_words.py WEIGHTS [--last-word 3.0] [--shared -0.8]
+python scripts/short_forms.py WEIGHTS [--short-form 3.0] [--shared -0.8]
 
 Training would learn these two weights, but the documents name people by the last name alone only
 after their whole name. The defaults were chosen on the development sets of docs/documents.md.
@@ -23,7 +23,7 @@ WEIGHTS = "heads.names.entity"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--last-word", type=float, default=3.0)
+    parser.add_argument("--short-form", type=float, default=3.0)
     parser.add_argument("--shared", type=float, default=-0.8)
     args = parser.parse_args()
     with safe_open(args.weights, "pt") as file:
@@ -32,7 +32,7 @@ def main() -> None:
     found = tensors[WEIGHTS]
     weights = torch.zeros(len(ENTITY_FEATURES), dtype=found.dtype)
     weights[: len(found)] = found
-    for name in ("last_word", "shared"):
+    for name in ("short_form", "shared"):
         weights[ENTITY_FEATURES.index(name)] = getattr(args, name)
     save_file({**tensors, WEIGHTS: weights}, args.weights, metadata)
 
