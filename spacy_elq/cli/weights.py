@@ -31,6 +31,7 @@ def weights_command(
 
     loaded = [load_pipeline(pipeline) for pipeline in pipelines]
     elqs = [require_elq(nlp, name) for nlp, name in zip(loaded, pipelines, strict=True)]
-    source = loaded[0].get_pipe_config(elqs[0].name)["model"]["encoder"].get("name")
+    components = loaded[0].config.interpolate()["components"]  # it may be a variable
+    source = components[elqs[0].name]["model"]["encoder"].get("name")
     save_changes([elq.model for elq in elqs], load_untrained_encoder(source), out, bits)
     echo_note(f"{out}: {out.stat().st_size / 1e6:.1f} MB, changes to {source}", quiet=quiet)
