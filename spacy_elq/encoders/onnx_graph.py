@@ -229,6 +229,8 @@ def _open_session(content: bytes) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
+    # Threads that wait for work in a loop would take the processor from torch's.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # it keeps a plan for each shape, and shapes vary
     options.log_severity_level = 4  # errors are raised
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
