@@ -285,7 +285,7 @@ def test_needs_an_initialized_component(elq_config):
 def test_the_likeliest_mentions_are_told_and_no_other_gets_a_query(nlp, elq, monkeypatch):
     from spacy_elq.linking import propose
 
-    elq.max_length = 20
+    elq.max_length = 22
     doc, asked, queries = nlp.make_doc(LONG), [], propose._queries
 
     def watch(heads, batch, spans):
