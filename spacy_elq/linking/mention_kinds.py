@@ -10,6 +10,7 @@ import numpy as np
 from ..encoders.sentences import find_breaks
 from ..encoders.windows import Window
 from ..encoders.word_shapes import LOWER, MARK, with_shapes
+from ..kb.files.names import name_words
 from ..ml.name_features import LENGTH, LOWERED, NameTable
 from .decoding import NAMES, DecodingSettings
 
@@ -18,10 +19,9 @@ _DATE_WORD = re.compile(
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
     r"|january|february|march|april|may|june|july|august|september|october|november|december"
     r"|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag"
-    r"|januar|j\u00e4nner|februar|m\u00e4rz|mai|juni|juli|oktober|dezember"
+    r"|januar|janner|februar|marz|mai|juni|juli|oktober|dezember"
     r"|\d+(?:st|nd|rd|th)?"
 )
-_WORD = re.compile(r"[^\W_]+")
 # Words of descriptions of dates.
 _PERIOD = re.compile(r"\b(?:day|month|year|decade|date|(?:wochen)?tag|monat|jahr|jahrzehnt)\b")
 QUESTION_MARKS = ("?", "\uff1f", "\u061f", "\u037e")
@@ -66,15 +66,15 @@ def is_concept(text: str, start: int, end: int, title: str, description: str) ->
     title, description (str): Of the entity.
     """
     surface = text[start:end]
-    if surface == surface.lower() or is_question(text):
+    if surface == surface.lower() or not (title.islower() or is_date(title, description)):
         return False
-    return title.islower() or is_date(title, description)
+    return not is_question(text)  # last, since texts may be long
 
 
 def is_date(title: str, description: str) -> bool:
     """RETURNS (bool): Whether an entity is a day, a month or another date, as "May 2010" is: its
     title has nothing else, and its description says so, which that of a film "Friday" does not."""
-    words = _WORD.findall(title.casefold())
+    words = name_words(title)
     is_dated = bool(words) and all(map(_DATE_WORD.fullmatch, words))
     return is_dated and _PERIOD.search(description.casefold()) is not None
 
